@@ -1,0 +1,138 @@
+//! Identities and positions: one type for each number that could be mistaken for another.
+
+use std::fmt;
+use std::ops::Add;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+/// The text is not the hexadecimal number that this identity is written as.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an identity: expected up to 32 hexadecimal digits")]
+pub struct InvalidId(String);
+
+macro_rules! random_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(pub u128);
+
+        impl $name {
+            /// A new identity from the operating system's randomness.
+            ///
+            /// # Panics
+            /// When the operating system has no randomness to give.
+            pub fn random() -> Self {
+                let mut bytes = [0; 16];
+                getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+                Self(u128::from_le_bytes(bytes))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:x})"), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                u128::from_str_radix(text, 16).map(Self).map_err(|_| InvalidId(text.to_owned()))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+            }
+        }
+    };
+}
+
+random_id! {
+    /// Names one cluster; connections between different clusters are refused at the hello.
+    ClusterId
+}
+random_id! {
+    /// Names one data directory for its whole life. A blank disk is a new node (P7, P10).
+    NodeId
+}
+random_id! {
+    /// Drawn anew at every process start, so that a restarted sequencer can never resume (P4).
+    Incarnation
+}
+
+/// Names one loglet, never used twice (P5): the log, the chain version that installs it, and the proposer's nonce.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
+pub struct LogletId {
+    /// The virtual log.
+    pub log: u64,
+    /// The chain version that installs this loglet.
+    pub version: u64,
+    /// Drawn by the proposer, so that two proposals for one version differ.
+    pub nonce: u64,
+}
+
+impl fmt::Display for LogletId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}-{:x}", self.log, self.version, self.nonce)
+    }
+}
+
+/// A position inside one loglet, counted in records from 0. As a tail it is exclusive: the first offset not covered.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Offset(pub u64);
+
+impl Offset {
+    /// The first offset of every loglet.
+    pub const ZERO: Self = Self(0);
+    /// Above every offset; a limit that does not limit.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// How many records lie in `[earlier, self)`; zero when `earlier` is not below.
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<u64> for Offset {
+    type Output = Self;
+    fn add(self, records: u64) -> Self {
+        Self(self.0.checked_add(records).expect("offsets stay far below 2^64"))
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "@{}", self.0)
+    }
+}
+
+/// Names one small durable fact of the journal. The meaning of `kind` belongs to the layer that writes the cell.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CellKey {
+    /// Whom the fact is about.
+    pub loglet: LogletId,
+    /// Which fact it is.
+    pub kind: u8,
+}

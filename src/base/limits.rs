@@ -1,0 +1,132 @@
+//! Every bound of the system, in one value, so that tests and the simulator can draw small ones.
+
+use std::time::Duration;
+
+/// The bounds of a node and its clients. [`Limits::check`] says which relations hold between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest record. A record is never split over units (P14), so this bounds the largest unit too.
+    pub record_bytes_max: u32,
+    /// Largest batch of records in one frame and one journal entry. Eight of them fill a megabyte of window: large enough
+    /// to amortise a frame, small enough that one client does not hold up the others.
+    pub batch_bytes_max: u32,
+    /// Most records in one batch.
+    pub batch_records_max: u32,
+    /// Largest frame body that a decoder accepts: a batch, or one record of the largest size, with their tables.
+    pub frame_body_bytes_max: u32,
+    /// Usual bound of one journal unit (one durable write); only a unit with one larger entry exceeds it.
+    pub unit_bytes_max: u32,
+    /// Journal units in flight at once on one journal: 1, 2 or 4.
+    pub unit_depth: u32,
+    /// Closed units that wait for a place in flight; beyond it the journal answers `Full`.
+    pub unit_queue_max: u32,
+    /// Size of one preallocated journal segment.
+    pub segment_bytes: u64,
+    /// Prepared segments kept ready on each journal. Two are the reserve of the next life (P9).
+    pub segments_prepared: u32,
+    /// Most segments of one journal, in use and prepared: what the log may take of the disk.
+    pub segments_max: u32,
+    /// An index point is kept for about this many journal bytes of each loglet: bounds the index by the size of the disk.
+    pub index_granularity_bytes: u32,
+    /// Out-of-order stores that a LogServer holds in memory for one loglet, in bytes (L6).
+    pub early_window_bytes: u32,
+    /// Batches that the sequencer of one loglet holds, in bytes: unacknowledged ones and those a slow LogServer lacks.
+    pub sequencer_window_bytes: u32,
+    /// Bytes sent to one LogServer and not yet answered.
+    pub store_window_bytes: u32,
+    /// Bytes queued for sending on one connection before its peer's requests are no longer read.
+    pub outbound_bytes_max: u32,
+    /// Most connections of one shard.
+    pub connections_max: u32,
+    /// Largest answer to one read, in payload bytes.
+    pub read_bytes_max: u32,
+    /// Bytes of unacknowledged appends that one client handle holds before `append` waits.
+    pub client_window_bytes: u32,
+    /// How long a watermark, or an open checkTail, may stand still before it is given up (L4).
+    pub stall: Duration,
+    /// Pause before a lost connection is tried again; doubles up to 16 times this.
+    pub reconnect_delay: Duration,
+    /// How long an operation of the client may take altogether before it fails with a timeout.
+    pub operation_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            record_bytes_max: 1 << 20,
+            batch_bytes_max: 128 << 10,
+            batch_records_max: 16 << 10,
+            // One maximal record and its table entry, or a full batch and its table, with room to spare.
+            frame_body_bytes_max: (1 << 20) + (64 << 10),
+            unit_bytes_max: 256 << 10,
+            unit_depth: 2,
+            unit_queue_max: 16,
+            segment_bytes: 64 << 20,
+            segments_prepared: 4,
+            segments_max: 512,
+            index_granularity_bytes: 64 << 10,
+            early_window_bytes: 4 << 20,
+            sequencer_window_bytes: 8 << 20,
+            store_window_bytes: 4 << 20,
+            outbound_bytes_max: 4 << 20,
+            connections_max: 16 << 10,
+            read_bytes_max: 512 << 10,
+            client_window_bytes: 4 << 20,
+            stall: Duration::from_secs(2),
+            reconnect_delay: Duration::from_millis(20),
+            operation_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Two limits that contradict each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("limits contradict each other: {0}")]
+pub struct InvalidLimits(&'static str);
+
+impl Limits {
+    /// Bytes that a batch needs beside its payload for each record.
+    pub const RECORD_OVERHEAD: u32 = 8;
+
+    /// Checks the relations between the limits, once, at construction of whoever uses them.
+    pub fn check(&self) -> Result<(), InvalidLimits> {
+        let rules = [
+            (self.frame_body_bytes_max >= self.record_bytes_max + 4096, "frame_body_bytes_max holds a maximal record"),
+            (self.frame_body_bytes_max >= self.batch_bytes_max + 4096, "frame_body_bytes_max holds a maximal batch"),
+            (self.unit_bytes_max >= 8192 && self.unit_bytes_max.is_multiple_of(4096), "unit_bytes_max is whole blocks"),
+            (matches!(self.unit_depth, 1 | 2 | 4), "unit_depth is 1, 2 or 4"),
+            (self.segment_bytes.is_multiple_of(4096), "segment_bytes is whole blocks"),
+            (
+                self.segment_bytes >= 4 * u64::from(self.unit_bytes_max.max(self.frame_body_bytes_max + 8192)),
+                "segment_bytes holds a head, a unit of each kind and an index block",
+            ),
+            (self.segments_prepared >= 2, "segments_prepared holds the reserve of the next life"),
+            (self.segments_max > self.segments_prepared + 2, "segments_max leaves room to write"),
+            (self.sequencer_window_bytes >= self.frame_body_bytes_max, "sequencer_window_bytes holds a maximal frame"),
+            (self.store_window_bytes >= self.frame_body_bytes_max, "store_window_bytes holds a maximal frame"),
+            (self.early_window_bytes >= self.frame_body_bytes_max, "early_window_bytes holds a maximal frame"),
+            (self.client_window_bytes >= self.frame_body_bytes_max, "client_window_bytes holds a maximal frame"),
+            (self.outbound_bytes_max >= self.frame_body_bytes_max, "outbound_bytes_max holds a maximal frame"),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(InvalidLimits(rule)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Limits;
+
+    #[test]
+    fn default_limits_agree_with_each_other() {
+        Limits::default().check().unwrap();
+    }
+
+    #[test]
+    fn a_contradiction_is_named() {
+        let limits = Limits { unit_depth: 3, ..Limits::default() };
+        assert!(limits.check().unwrap_err().to_string().contains("unit_depth"));
+    }
+}

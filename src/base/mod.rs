@@ -1,0 +1,17 @@
+//! What every layer shares and nothing else: identities, limits, time, randomness, buffers, checksums.
+
+mod buf;
+pub mod checksum;
+mod id;
+mod limits;
+mod quorum;
+mod time;
+
+pub use buf::Buf;
+pub use id::{CellKey, ClusterId, Incarnation, LogletId, NodeId, Offset};
+pub use limits::{InvalidLimits, Limits};
+pub use quorum::quorum;
+pub use time::Instant;
+
+/// A deterministic random stream. Each user draws from a stream of its own, forked from a seed.
+pub type Rng = fastrand::Rng;

@@ -1,0 +1,48 @@
+use std::io;
+use std::net::SocketAddr;
+use std::task::Waker;
+
+use super::op::{Chunk, Completion, ConnId, ListenerId, Op, Token};
+use crate::base::Instant;
+
+/// Carries out operations and reports their completions. One driver belongs to one thread.
+///
+/// Nothing in here blocks except [`Driver::wait`]. Dropping a driver waits for, or abandons safely, whatever is in flight:
+/// memory in use by the kernel is never freed.
+pub trait Driver {
+    /// Queues an operation; it starts at the latest at the next [`Driver::wait`]. The operation's memory belongs to the driver
+    /// until its completion.
+    fn submit(&mut self, token: Token, op: Op);
+
+    /// Starts what is queued, waits for at least one completion, a wake-up or `deadline` (for ever when `None`, not at all
+    /// when it has passed), and appends what has completed to `completions`.
+    ///
+    /// # Errors
+    /// The driver itself has failed and nothing more will complete.
+    fn wait(&mut self, deadline: Option<Instant>, completions: &mut Vec<Completion>) -> io::Result<()>;
+
+    /// The driver's clock.
+    fn now(&self) -> Instant;
+
+    /// Listens on an address; port 0 takes a free one. Returns the address in use.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)>;
+
+    /// The bytes of a received chunk.
+    fn chunk(&self, chunk: &Chunk) -> &[u8];
+
+    /// Gives a chunk's memory back, to receive into it again.
+    fn release(&mut self, chunk: Chunk);
+
+    /// Ends a [`Driver::wait`] from another thread.
+    fn waker(&self) -> Waker;
+
+    /// Takes a connection out of this driver to hand it to another one on the same machine; nothing may be in flight on it
+    /// ([`Op::StopReceive`] must have ended). `None` where the driver has no transferable connections.
+    fn detach(&mut self, conn: ConnId) -> Option<std::os::fd::OwnedFd>;
+
+    /// Takes in a connection that another driver detached.
+    fn attach(&mut self, socket: std::os::fd::OwnedFd) -> ConnId;
+}

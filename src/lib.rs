@@ -1,0 +1,11 @@
+//! Naxos: a replicated, durable, totally ordered log for Linux.
+//!
+//! The layers, lowest first; imports run downwards only, which `tests/tidy.rs` enforces.
+//! `docs/ARCHITECTURE.md` follows one append through them.
+
+pub mod base;
+pub mod io;
+pub mod proto;
+pub mod ring;
+pub mod storage;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! The `naxos` program.
+
+fn main() {}

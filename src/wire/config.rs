@@ -1,0 +1,66 @@
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Incarnation, LogletId, NodeId, quorum};
+
+/// A LogServer of a loglet. Identity is the node; the address only says where to look for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// The data directory's identity.
+    pub node: NodeId,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// The sequencer of a loglet: one life of one process (P4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sequencer {
+    /// The node.
+    pub node: NodeId,
+    /// The life of the node's process; another one never sequences this loglet.
+    pub incarnation: Incarnation,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// The static configuration of a NativeLoglet. Written as JSON, so that an operator can read it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogletConfig {
+    /// The loglet.
+    pub id: LogletId,
+    /// Who gives out its offsets.
+    pub sequencer: Sequencer,
+    /// Who stores its records; the order is the loglet's numbering of them.
+    pub log_servers: Vec<Member>,
+}
+
+impl LogletConfig {
+    /// LogServers whose agreement decides.
+    pub fn quorum(&self) -> usize {
+        quorum(self.log_servers.len())
+    }
+
+    /// JSON, as in frames and cells.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a configuration is always serialisable")
+    }
+
+    /// The configuration in `json`, checked: some LogServers, none twice.
+    ///
+    /// # Errors
+    /// Not JSON of this shape, or no valid membership.
+    pub fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
+        let config: Self = serde_json::from_slice(json)?;
+        let mut nodes: Vec<_> = config.log_servers.iter().map(|member| member.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        if nodes.is_empty() || nodes.len() != config.log_servers.len() {
+            return Err(serde::de::Error::custom("a loglet needs LogServers, none of them twice"));
+        }
+        Ok(config)
+    }
+}

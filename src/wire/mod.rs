@@ -1,0 +1,11 @@
+//! What travels between processes: frames, batches of records, messages. `docs/PROTOCOL.md` describes it byte by byte.
+
+mod batch;
+mod config;
+mod header;
+mod message;
+
+pub use batch::{Batch, BatchBuilder, InvalidBatch};
+pub use config::{LogletConfig, Member, Sequencer};
+pub use header::{FrameError, FrameHeader, HEADER_BYTES, Opcode, PROTOCOL_VERSION};
+pub use message::{Hello, Message, RejectCode, Role};

@@ -1,0 +1,3 @@
+//! Development tools of naxos.
+
+fn main() {}
