@@ -136,3 +136,8 @@ pub struct CellKey {
     /// Which fact it is.
     pub kind: u8,
 }
+
+/// A place in the journal's order of durable writes: the unit that something was put into. Writes become durable in this
+/// order, so "durable through w" covers every write at or below w.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct Write(pub u64);

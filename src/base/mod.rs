@@ -8,7 +8,7 @@ mod quorum;
 mod time;
 
 pub use buf::Buf;
-pub use id::{CellKey, ClusterId, Incarnation, LogletId, NodeId, Offset};
+pub use id::{CellKey, ClusterId, Incarnation, InvalidId, LogletId, NodeId, Offset, Write};
 pub use limits::{InvalidLimits, Limits};
 pub use quorum::quorum;
 pub use time::Instant;
