@@ -5,6 +5,7 @@
 
 pub mod base;
 pub mod io;
+pub mod net;
 pub mod proto;
 pub mod ring;
 pub mod storage;
