@@ -202,6 +202,9 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// The end of a stream; it has no memory and need not be released.
+    pub const END: Self = Self { buffer: u32::MAX, len: 0 };
+
     /// Whether this is the end of the stream.
     pub fn is_end(&self) -> bool {
         self.len == 0

@@ -181,7 +181,7 @@ impl Connection {
         self.reader.is_paused()
     }
 
-    /// Goes on handing out messages after [`Flow::Pause`].
+    /// Goes on handing out messages after [`Flow::Hold`].
     pub fn resume(&mut self, on_message: impl FnMut(&FrameHeader, Message<'_>) -> Flow) {
         if self.closing.is_none()
             && let Err(error) = self.reader.resume(on_message)

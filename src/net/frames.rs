@@ -5,8 +5,8 @@ use crate::wire::{FrameError, FrameHeader, HEADER_BYTES, Message};
 pub enum Flow {
     /// The next message.
     Continue,
-    /// No more for now: what follows is kept until [`FrameReader::resume`].
-    Pause,
+    /// Not now: this message, and all after it, are kept until [`FrameReader::resume`] hands them out again.
+    Hold,
 }
 
 /// Cuts a stream of bytes into frames. A frame that lies whole inside a received chunk is read in place; only one that is cut
@@ -53,7 +53,7 @@ impl FrameReader {
         Ok(())
     }
 
-    /// Goes on after [`Flow::Pause`].
+    /// Hands out again what [`Flow::Hold`] has kept.
     ///
     /// # Errors
     /// As [`FrameReader::feed`].
@@ -78,8 +78,8 @@ impl FrameReader {
             let end = HEADER_BYTES + header.body_bytes.get() as usize;
             if bytes.len() >= end {
                 let message = Message::decode(&header, &bytes[HEADER_BYTES..end])?;
-                self.paused = on_message(&header, message) == Flow::Pause;
-                return Ok(&bytes[end..]);
+                self.paused = on_message(&header, message) == Flow::Hold;
+                return Ok(if self.paused { bytes } else { &bytes[end..] });
             }
         }
         self.partial.extend_from_slice(bytes);
@@ -100,7 +100,10 @@ impl FrameReader {
         take_up_to(&mut self.partial, end, &mut bytes);
         if self.partial.len() == end {
             let message = Message::decode(&header, &self.partial[HEADER_BYTES..])?;
-            self.paused = on_message(&header, message) == Flow::Pause;
+            self.paused = on_message(&header, message) == Flow::Hold;
+            if self.paused {
+                self.backlog.extend_from_slice(&self.partial);
+            }
             self.partial.clear();
         }
         Ok(bytes)
@@ -169,15 +172,20 @@ mod tests {
         for chunk_bytes in [5, 100, stream.len()] {
             let mut reader = FrameReader::new(LIMIT);
             let mut requests = Vec::new();
-            let mut pause_after_each = |header: &FrameHeader, _: Message<'_>| {
+            let mut holding = true;
+            let mut hold_each_once = |header: &FrameHeader, _: Message<'_>| {
+                holding = !holding;
+                if !holding {
+                    return Flow::Hold;
+                }
                 requests.push(request_of(header));
-                Flow::Pause
+                Flow::Continue
             };
             for chunk in stream.chunks(chunk_bytes) {
-                reader.feed(chunk, &mut pause_after_each).unwrap();
+                reader.feed(chunk, &mut hold_each_once).unwrap();
             }
             while reader.is_paused() {
-                reader.resume(&mut pause_after_each).unwrap();
+                reader.resume(&mut hold_each_once).unwrap();
             }
             assert_eq!(requests, (0..20).collect::<Vec<_>>(), "chunks of {chunk_bytes}");
         }

@@ -1,0 +1,163 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use super::inbox::{Command, Inbox, LogKey};
+use super::reactor::Reactor;
+use super::submission::Submission;
+use super::{Log, OpError};
+use crate::base::{ClusterId, Incarnation, Limits, NodeId};
+use crate::io::Driver;
+use crate::io::uring::{UringDriver, UringOptions};
+use crate::wire::LogletConfig;
+
+/// How a client works.
+#[derive(Debug, Clone, Default)]
+pub struct ClientOptions {
+    /// Its bounds.
+    pub limits: Limits,
+    /// The core to pin its I/O thread to.
+    pub core: Option<usize>,
+}
+
+/// Who a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// Its data directory's identity.
+    pub node: NodeId,
+    /// The life of its process.
+    pub incarnation: Incarnation,
+}
+
+/// One I/O thread on which logs are opened. It ends when the client and all its logs are dropped.
+#[derive(Debug, Clone)]
+pub struct Client {
+    handle: Arc<Handle>,
+    /// Ends the thread with the last clone; logs hold only the handle, and find the client closed.
+    _thread: Arc<IoThread>,
+    limits: Limits,
+}
+
+/// The way to the reactor, and the numbering of what is opened on it.
+#[derive(Debug)]
+pub(super) struct Handle {
+    pub(super) inbox: Arc<Inbox>,
+    next_key: Mutex<u64>,
+}
+
+impl Handle {
+    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
+        Self { inbox, next_key: Mutex::new(0) }
+    }
+
+    pub(super) fn next_key(&self) -> u64 {
+        let mut next = self.next_key.lock().expect("no panic while locked");
+        *next += 1;
+        *next
+    }
+
+    /// Opens a log on the reactor behind this handle.
+    pub(super) fn open(self: &Arc<Self>, config: &LogletConfig, cluster: ClusterId, limits: &Limits) -> Log {
+        let log = LogKey(self.next_key());
+        let submission = Arc::new(Submission::new(limits.clone()));
+        self.inbox.push(Command::Open { log, config: config.clone(), cluster, submission: submission.clone() });
+        Log::new(log, self.clone(), submission)
+    }
+}
+
+#[derive(Debug)]
+struct IoThread {
+    inbox: Arc<Inbox>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for IoThread {
+    fn drop(&mut self) {
+        self.inbox.push(Command::End);
+        if let Some(thread) = self.thread.lock().expect("no panic while locked").take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the client's I/O thread had panicked");
+        }
+    }
+}
+
+impl Client {
+    /// Starts the I/O thread.
+    ///
+    /// # Errors
+    /// The thread or its io_uring cannot be set up.
+    pub fn start(options: ClientOptions) -> io::Result<Self> {
+        options.limits.check().map_err(io::Error::other)?;
+        let (started, outcome) = sync_channel(1);
+        let limits = options.limits.clone();
+        let thread = std::thread::Builder::new().name("naxos-client".to_owned()).spawn(move || {
+            if let Some(id) = options.core {
+                core_affinity::set_for_current(core_affinity::CoreId { id });
+            }
+            let driver = match UringDriver::new(UringOptions::default()) {
+                Ok(driver) => driver,
+                Err(error) => {
+                    started.send(Err(error)).expect("the starting thread waits");
+                    return;
+                }
+            };
+            let inbox = Arc::new(Inbox::new(driver.waker()));
+            let mut reactor = Reactor::new(driver, options.limits, inbox.clone());
+            started.send(Ok(inbox)).expect("the starting thread waits");
+            drop(started);
+            loop {
+                match reactor.turn(true) {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => {
+                        tracing::error!(%error, "the client's driver has failed");
+                        return;
+                    }
+                }
+            }
+        })?;
+        let inbox = outcome.recv().map_err(|_| io::Error::other("the client's I/O thread ended at once"))??;
+        let io_thread = IoThread { inbox: inbox.clone(), thread: Mutex::new(Some(thread)) };
+        Ok(Self { handle: Arc::new(Handle::new(inbox)), _thread: Arc::new(io_thread), limits })
+    }
+
+    /// Opens a log, with connections of its own. Connecting happens in the background, when an operation needs it.
+    pub fn open(&self, log: &LogletConfig, cluster: ClusterId) -> Log {
+        self.handle.open(log, cluster, &self.limits)
+    }
+
+    /// Creates a loglet on a majority of its LogServers and starts its sequencer.
+    ///
+    /// # Errors
+    /// As [`Log::create`].
+    pub fn create(&self, config: &LogletConfig, cluster: ClusterId) -> Result<(), OpError> {
+        self.open(config, cluster).create()
+    }
+
+    /// Asks the node at this address who it is.
+    ///
+    /// # Errors
+    /// It does not answer in time.
+    pub fn hello(&self, node: SocketAddr) -> Result<NodeInfo, OpError> {
+        let (reply, result) = sync_channel(1);
+        self.handle.inbox.push(Command::Hello { node, reply });
+        result.recv().map_err(|_| OpError::Closed)?
+    }
+
+    /// Asks the node at this address how it is.
+    ///
+    /// # Errors
+    /// It does not answer in time.
+    pub fn status(&self, node: SocketAddr) -> Result<serde_json::Value, OpError> {
+        let (reply, result) = sync_channel(1);
+        self.handle.inbox.push(Command::Status { node, reply });
+        let json = result.recv().map_err(|_| OpError::Closed)??;
+        serde_json::from_slice(&json)
+            .map_err(|error| OpError::Unavailable { reason: format!("{node} answered with no JSON: {error}") })
+    }
+}

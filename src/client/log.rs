@@ -1,0 +1,208 @@
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+
+use super::append::Append;
+use super::client::Handle;
+use super::inbox::{Command, LogKey};
+use super::submission::Submission;
+use super::subscription::Subscription;
+use super::{Full, OpError};
+use crate::base::Offset;
+use crate::proto::loglet::{LogletOp, LogletResult, Records};
+use crate::wire::Batch;
+
+/// An open log. Clones share its connections and its window.
+#[derive(Debug, Clone)]
+pub struct Log {
+    inner: Arc<LogInner>,
+}
+
+/// What the clones of a log share; the log closes with the last of them.
+#[derive(Debug)]
+pub(super) struct LogInner {
+    key: LogKey,
+    handle: Arc<Handle>,
+    submission: Arc<Submission>,
+}
+
+impl LogInner {
+    pub(super) fn submission(&self) -> &Submission {
+        &self.submission
+    }
+
+    pub(super) fn tell_appends(&self) {
+        self.handle.inbox.push(Command::Appends(self.key));
+    }
+}
+
+impl Drop for LogInner {
+    fn drop(&mut self) {
+        self.handle.inbox.push(Command::Close(self.key));
+    }
+}
+
+/// Where a log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tail {
+    /// The first offset not covered.
+    pub tail: Offset,
+    /// Whether the loglet is sealed. Then the tail says where the log may be ended, and is not yet its end (P1).
+    pub sealed: bool,
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub enum ReadResult {
+    /// Records from the first offset asked for.
+    Records(Delivery),
+    /// Nothing is readable there yet.
+    NothingYet,
+    /// The records there have been trimmed; this is the first offset that may still be read.
+    Trimmed(Offset),
+}
+
+/// Verified records at contiguous offsets.
+#[derive(Debug)]
+pub struct Delivery {
+    first: Offset,
+    records: Records,
+}
+
+impl Delivery {
+    pub(super) fn new(first: Offset, records: Records) -> Self {
+        Self { first, records }
+    }
+
+    fn batch(&self) -> Batch<'_> {
+        Batch::new(self.records.count, &self.records.bytes).expect("checked when received")
+    }
+
+    /// The offset of the first record.
+    pub fn first(&self) -> Offset {
+        self.first
+    }
+
+    /// The offset after the last record.
+    pub fn end(&self) -> Offset {
+        self.first + u64::from(self.records.count)
+    }
+
+    /// How many records.
+    pub fn count(&self) -> u32 {
+        self.records.count
+    }
+
+    /// Bytes of the delivery, as they count against a subscription's credit.
+    pub fn bytes(&self) -> usize {
+        self.records.bytes.len()
+    }
+
+    /// The records in order.
+    pub fn records(&self) -> impl Iterator<Item = &[u8]> {
+        self.batch().records().map(|(payload, _)| payload)
+    }
+}
+
+impl Log {
+    pub(super) fn new(key: LogKey, handle: Arc<Handle>, submission: Arc<Submission>) -> Self {
+        Self { inner: Arc::new(LogInner { key, handle, submission }) }
+    }
+
+    /// Appends a record. It is on its way when this returns, unless the window is full: then the future waits for room.
+    pub fn append(&self, record: &[u8]) -> Append {
+        Append::start(&self.inner, record)
+    }
+
+    /// Appends a record if the window has room.
+    ///
+    /// # Errors
+    /// The window is full, and the record was not taken.
+    pub fn try_append(&self, record: &[u8]) -> Result<Append, Full> {
+        Append::try_start(&self.inner, record)
+    }
+
+    fn op(&self, op: LogletOp) -> Result<LogletResult, OpError> {
+        let (reply, result) = sync_channel(1);
+        self.inner.handle.inbox.push(Command::Op { log: self.inner.key, op, reply });
+        checked(result.recv().map_err(|_| OpError::Closed)?)
+    }
+
+    /// Creates the loglet on a majority of its LogServers and starts its sequencer (P5).
+    ///
+    /// # Errors
+    /// No majority, or the sequencer is not the one that the configuration names.
+    pub fn create(&self) -> Result<(), OpError> {
+        let (reply, result) = sync_channel(1);
+        self.inner.handle.inbox.push(Command::Create { log: self.inner.key, reply });
+        checked(result.recv().map_err(|_| OpError::Closed)?).map(drop)
+    }
+
+    /// Finds the tail: every record acknowledged before the call is below it.
+    ///
+    /// # Errors
+    /// No majority answered in time, or the loglet is deleted.
+    pub fn check_tail(&self) -> Result<Tail, OpError> {
+        match self.op(LogletOp::CheckTail)? {
+            LogletResult::Tail { tail, sealed } => Ok(Tail { tail, sealed }),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Reads records from `min` on, below `max`, about `bytes_max` bytes of them.
+    ///
+    /// # Errors
+    /// No server that has them answered in time, or the loglet is deleted.
+    pub fn read(&self, min: Offset, max: Offset, bytes_max: u32) -> Result<ReadResult, OpError> {
+        // The reactor raises the limit to what it knows to be committed.
+        match self.op(LogletOp::ReadNext { min, max, limit: Offset::ZERO, bytes_max })? {
+            LogletResult::Records { first, records } => Ok(ReadResult::Records(Delivery::new(first, records))),
+            LogletResult::NothingYet => Ok(ReadResult::NothingYet),
+            LogletResult::Trimmed { trim_point } => Ok(ReadResult::Trimmed(trim_point)),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Streams records from `from` on, as they become readable.
+    pub fn subscribe(&self, from: Offset) -> Subscription {
+        Subscription::start(self.inner.key, &self.inner.handle, from)
+    }
+
+    /// Gives up everything below `point`, as far as it is known to be committed. Returns the trim point reached.
+    ///
+    /// # Errors
+    /// No majority answered in time, or the loglet is deleted.
+    pub fn trim(&self, point: Offset) -> Result<Offset, OpError> {
+        match self.op(LogletOp::Trim { point, committed: Offset::ZERO })? {
+            LogletResult::TrimDone { trim_point, .. } => Ok(trim_point),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Seals the loglet: when this returns, no append is acknowledged any more.
+    ///
+    /// # Errors
+    /// No majority answered in time, or the loglet is deleted.
+    pub fn seal(&self) -> Result<(), OpError> {
+        self.op(LogletOp::Seal).map(drop)
+    }
+
+    /// Tells this handle where the sealed loglet ends, from whoever keeps that decision: everything below may be read, and
+    /// nothing at or beyond it is ever returned.
+    pub fn set_stop(&self, stop: Offset) {
+        self.inner.handle.inbox.push(Command::Stop { log: self.inner.key, stop });
+    }
+}
+
+fn checked(result: LogletResult) -> Result<LogletResult, OpError> {
+    match result {
+        LogletResult::Gone => Err(OpError::Gone),
+        LogletResult::Unavailable { reason } => Err(OpError::Unavailable { reason }),
+        LogletResult::AppendSealed { .. } => Err(OpError::Sealed),
+        LogletResult::SequencerLost { .. } => Err(OpError::SequencerLost),
+        result => Ok(result),
+    }
+}
+
+fn unexpected<T>(result: &LogletResult) -> Result<T, OpError> {
+    Err(OpError::Unavailable { reason: format!("the loglet answered with something else: {result:?}") })
+}

@@ -1,0 +1,22 @@
+//! The client: a [`Client`] is one I/O thread, a [`Log`] is one log opened on it.
+//!
+//! Appends are pipelined and batched by nature: while frames are on the way, records collect in the next one. Nothing here
+//! depends on an async runtime: an [`Append`] is a plain future, and can be waited for on any thread.
+
+mod append;
+mod client;
+mod errand;
+mod error;
+mod inbox;
+mod log;
+mod reactor;
+mod session;
+mod submission;
+mod subscription;
+
+pub use append::Append;
+pub use client::{Client, ClientOptions, NodeInfo};
+pub use error::{AppendError, Full, OpError};
+pub use log::{Delivery, Log, ReadResult, Tail};
+pub use reactor::Reactor;
+pub use subscription::{Event, Subscription};

@@ -1,0 +1,221 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use super::client::Handle;
+use super::errand::Errand;
+use super::inbox::{Command, Inbox, LogKey};
+use super::session::Session;
+use super::Log;
+use crate::base::{ClusterId, Incarnation, Instant, Limits};
+use crate::io::Driver;
+use crate::io::op::{Completion, Outcome, Token};
+use crate::wire::LogletConfig;
+
+/// Owner of tokens of sessions: value = log << 8 | link.
+const SESSION: u8 = 1;
+/// Owner of tokens of errands: value = errand.
+const ERRAND: u8 = 2;
+
+/// The client's loop over its driver: the same code on io_uring and in the simulator, where it is turned by hand.
+pub struct Reactor<D: Driver> {
+    driver: D,
+    limits: Limits,
+    inbox: Arc<Inbox>,
+    incarnation: Incarnation,
+    sessions: BTreeMap<LogKey, Session>,
+    errands: BTreeMap<u64, Errand>,
+    next_errand: u64,
+    completions: Vec<Completion>,
+    commands: Vec<Command>,
+    /// Logs in which something has happened in this turn.
+    touched: Vec<LogKey>,
+    /// The earliest moment at which something is due without any event.
+    deadline: Option<Instant>,
+    ending: bool,
+}
+
+impl<D: Driver> Reactor<D> {
+    /// A reactor that takes its commands from `inbox`.
+    pub(super) fn new(driver: D, limits: Limits, inbox: Arc<Inbox>) -> Self {
+        Self {
+            driver,
+            limits,
+            inbox,
+            incarnation: Incarnation(0),
+            sessions: BTreeMap::new(),
+            errands: BTreeMap::new(),
+            next_errand: 0,
+            completions: Vec::new(),
+            commands: Vec::new(),
+            touched: Vec::new(),
+            deadline: None,
+            ending: false,
+        }
+    }
+
+    /// A reactor that is turned by hand, and a way to open logs on it. For simulated drivers.
+    pub fn by_hand(driver: D, limits: Limits) -> Self {
+        let inbox = Arc::new(Inbox::new(driver.waker()));
+        Self::new(driver, limits, inbox)
+    }
+
+    /// Opens a log on this reactor.
+    pub fn open(&self, config: &LogletConfig, cluster: ClusterId) -> Log {
+        // Keys of handles made here and of the client's own never meet: a reactor has one or the other.
+        Arc::new(Handle::new(self.inbox.clone())).open(config, cluster, &self.limits)
+    }
+
+    /// When [`Reactor::turn`] has something to do without any completion.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// One turn: completions and commands in, operations out. With `block`, waits for something to do. Returns false at
+    /// the end.
+    ///
+    /// # Errors
+    /// The driver has failed.
+    pub fn turn(&mut self, block: bool) -> io::Result<bool> {
+        let deadline = if block { self.deadline } else { Some(Instant::ORIGIN) };
+        self.driver.wait(deadline, &mut self.completions)?;
+        let now = self.driver.now();
+        let mut completions = std::mem::take(&mut self.completions);
+        for completion in completions.drain(..) {
+            self.complete(completion, now);
+        }
+        self.completions = completions;
+        self.carry_out_commands(now);
+        self.advance(now);
+        Ok(!(self.ending && self.sessions.is_empty() && self.errands.is_empty()))
+    }
+
+    fn complete(&mut self, completion: Completion, now: Instant) {
+        let Completion { token, mut outcome } = completion;
+        let chunk = match &mut outcome {
+            Outcome::Received { chunk, .. } => Some(std::mem::replace(chunk, crate::io::op::Chunk::END)),
+            _ => None,
+        };
+        let bytes = chunk.as_ref().map_or(&[][..], |chunk| self.driver.chunk(chunk));
+        match token.owner() {
+            SESSION => {
+                let (log, link) = (LogKey(token.value() >> 8), (token.value() & 0xFF) as usize);
+                if let Some(session) = self.sessions.get_mut(&log) {
+                    session.handle(link, outcome, bytes, now);
+                    self.touched.push(log);
+                }
+            }
+            ERRAND => {
+                if let Some(errand) = self.errands.get_mut(&token.value()) {
+                    errand.handle(outcome, bytes, now);
+                }
+            }
+            owner => unreachable!("no operations of owner {owner}"),
+        }
+        if let Some(chunk) = chunk {
+            self.driver.release(chunk);
+        }
+    }
+
+    fn carry_out_commands(&mut self, now: Instant) {
+        let mut commands = std::mem::take(&mut self.commands);
+        self.inbox.drain(&mut commands);
+        for command in commands.drain(..) {
+            match command.into_errand() {
+                Ok((address, reply)) => {
+                    self.next_errand += 1;
+                    self.errands.insert(self.next_errand, Errand::new(address, reply, &self.limits, now));
+                }
+                Err(command) => self.carry_out(command, now),
+            }
+        }
+        self.commands = commands;
+    }
+
+    fn carry_out(&mut self, command: Command, now: Instant) {
+        let log = match command {
+            Command::Open { log, config, cluster, submission } => {
+                let session = Session::new(config, cluster, self.incarnation, submission, &self.limits);
+                self.sessions.insert(log, session);
+                log
+            }
+            Command::Appends(log) => log,
+            Command::Op { log, op, reply } => {
+                self.with(log, |session| session.op(op, reply, now));
+                log
+            }
+            Command::Create { log, reply } => {
+                self.with(log, |session| session.create(reply, now));
+                log
+            }
+            Command::Stop { log, stop } => {
+                self.with(log, |session| session.set_stop(stop));
+                log
+            }
+            Command::Subscribe { log, key, from, credit, events } => {
+                self.with(log, |session| session.subscribe(key, from, credit, events, now));
+                log
+            }
+            Command::Credit { log, key, bytes } => {
+                self.with(log, |session| session.credit(key, bytes, now));
+                log
+            }
+            Command::Unsubscribe { log, key } => {
+                self.with(log, |session| session.unsubscribe(key, now));
+                log
+            }
+            Command::Close(log) => {
+                self.with(log, Session::close);
+                log
+            }
+            Command::End => {
+                self.ending = true;
+                self.sessions.values_mut().for_each(Session::close);
+                self.touched.extend(self.sessions.keys());
+                return;
+            }
+            Command::Hello { .. } | Command::Status { .. } => unreachable!("errands are taken out before"),
+        };
+        self.touched.push(log);
+    }
+
+    /// Does something with a log's session; nothing when the log has been closed meanwhile, which drops the reply.
+    fn with(&mut self, log: LogKey, action: impl FnOnce(&mut Session)) {
+        if let Some(session) = self.sessions.get_mut(&log) {
+            action(session);
+        }
+    }
+
+    fn advance(&mut self, now: Instant) {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.touched.extend(self.sessions.keys());
+        }
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        for log in self.touched.drain(..) {
+            let Some(session) = self.sessions.get_mut(&log) else { continue };
+            session.advance(now);
+            while let Some((link, op)) = session.poll_op(now) {
+                self.driver.submit(Token::new(SESSION, log.0 << 8 | link as u64), op);
+            }
+        }
+        for (&key, errand) in &mut self.errands {
+            while let Some(op) = errand.poll_op(now) {
+                self.driver.submit(Token::new(ERRAND, key), op);
+            }
+        }
+        self.errands.retain(|_, errand| !errand.is_over());
+        self.sessions.retain(|_, session| !session.is_over());
+        let sessions = self.sessions.values().filter_map(Session::poll_timeout);
+        self.deadline = sessions.chain(self.errands.values().filter_map(Errand::poll_timeout)).min();
+    }
+}
+
+impl<D: Driver> Drop for Reactor<D> {
+    fn drop(&mut self) {
+        // Nobody may wait for a reactor that is gone: open batches are settled here, replies by dropping their senders.
+        for session in self.sessions.values_mut() {
+            session.close();
+        }
+    }
+}

@@ -1,0 +1,317 @@
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FlockOperation, StatxFlags, flock, fstatfs, statx};
+use serde::{Deserialize, Serialize};
+
+use crate::base::{ClusterId, NodeId};
+
+/// `f_type` of tmpfs and ramfs (linux/magic.h): file systems that a power loss empties.
+const VOLATILE_FILE_SYSTEMS: [i64; 2] = [0x0102_1994, 0x8584_58f6];
+/// The format of the identity file.
+const FORMAT: u32 = 1;
+const IDENTITY_FILE: &str = "node.json";
+const LOCK_FILE: &str = "LOCK";
+/// Used where the file system does not tell its direct-I/O alignment; every disk in use accepts it.
+const BLOCK_BYTES_DEFAULT: u32 = 4096;
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// The operating system refused.
+    #[error("{action} {path}: {error}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What came of it.
+        #[source]
+        error: io::Error,
+    },
+    /// Another process has it.
+    #[error("{0} is in use by another process")]
+    InUse(PathBuf),
+    /// A power loss would empty it.
+    #[error(
+        "{0} is on a file system in memory (tmpfs), where nothing survives a power loss; choose a directory on a disk, or \
+         pass --allow-volatile to give up durability"
+    )]
+    Volatile(PathBuf),
+    /// It belongs to another cluster.
+    #[error("{path} belongs to cluster {found}, not to {wanted}")]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// Its cluster.
+        found: ClusterId,
+        /// The cluster asked for.
+        wanted: ClusterId,
+    },
+    /// The identity file cannot be understood.
+    #[error("{path} is damaged or of another version: {detail}")]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The number of shards was fixed at birth (P13).
+    #[error("{path} was created with {found} shards and cannot be used with {wanted}")]
+    OtherShards {
+        /// The directory.
+        path: PathBuf,
+        /// Its number.
+        found: usize,
+        /// The number asked for.
+        wanted: usize,
+    },
+}
+
+/// What an acknowledgement of this node means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// On stable storage on a majority.
+    QuorumDsync,
+    /// In the memory of a majority: asked for with `--allow-volatile`.
+    Volatile,
+}
+
+impl Durability {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QuorumDsync => "quorum-dsync",
+            Self::Volatile => "volatile",
+        }
+    }
+}
+
+/// The identity file: who this directory is, for its whole life.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    format: u32,
+    cluster: ClusterId,
+    node: NodeId,
+    shards: usize,
+}
+
+/// A data directory, locked for this process.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    lock: OwnedFd,
+    identity: Identity,
+    durability: Durability,
+    block_bytes: u32,
+}
+
+fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> DataDirError + 'a {
+    move |error| DataDirError::Io { action, path: path.to_owned(), error }
+}
+
+impl DataDir {
+    /// Opens the directory, or makes it: a new one gets a new node identity, and `shards` journals for ever.
+    ///
+    /// # Errors
+    /// It cannot be used; nothing in it has been changed then.
+    pub fn open(
+        path: &Path,
+        cluster: ClusterId,
+        shards: Option<usize>,
+        allow_volatile: bool,
+    ) -> Result<Self, DataDirError> {
+        fs::create_dir_all(path).map_err(io_error("cannot create", path))?;
+        let path = &path.canonicalize().map_err(io_error("cannot open", path))?;
+        let lock = lock(path)?;
+        let file_system = fstatfs(&lock).map_err(|error| io_error("cannot inspect", path)(error.into()))?;
+        let volatile = VOLATILE_FILE_SYSTEMS.contains(&(file_system.f_type as i64));
+        if volatile && !allow_volatile {
+            return Err(DataDirError::Volatile(path.clone()));
+        }
+        let identity = match read_identity(path)? {
+            Some(identity) => identity,
+            None => {
+                let shards = shards.unwrap_or_else(cores);
+                let identity = Identity { format: FORMAT, cluster, node: NodeId::random(), shards };
+                write_identity(path, &identity)?;
+                identity
+            }
+        };
+        if identity.cluster != cluster {
+            let (found, wanted) = (identity.cluster, cluster);
+            return Err(DataDirError::OtherCluster { path: path.clone(), found, wanted });
+        }
+        if let Some(wanted) = shards.filter(|&wanted| wanted != identity.shards) {
+            return Err(DataDirError::OtherShards { path: path.clone(), found: identity.shards, wanted });
+        }
+        for shard in 0..identity.shards {
+            let journal = path.join(format!("journal-{shard}"));
+            fs::create_dir_all(&journal).map_err(io_error("cannot create", &journal))?;
+        }
+        sync_directory(path)?;
+        let durability = if volatile { Durability::Volatile } else { Durability::QuorumDsync };
+        let block_bytes = block_bytes(&lock);
+        Ok(Self { path: path.clone(), lock, identity, durability, block_bytes })
+    }
+
+    /// The cluster it belongs to.
+    pub fn cluster(&self) -> ClusterId {
+        self.identity.cluster
+    }
+
+    /// The node that it is.
+    pub fn node(&self) -> NodeId {
+        self.identity.node
+    }
+
+    /// How many journals it has.
+    pub fn shards(&self) -> usize {
+        self.identity.shards
+    }
+
+    /// What an acknowledgement means here.
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// The smallest unit of direct writes.
+    pub fn block_bytes(&self) -> u32 {
+        self.block_bytes
+    }
+
+    /// The directory of one journal.
+    pub fn journal(&self, shard: usize) -> PathBuf {
+        self.path.join(format!("journal-{shard}"))
+    }
+
+    /// Another descriptor of the lock, for a ring to hold: the lock lasts until the last of them is gone, and the ring's lasts
+    /// until the kernel has finished the ring's last write (P9 b).
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn lock_for_ring(&self) -> io::Result<OwnedFd> {
+        self.lock.try_clone()
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn lock(path: &Path) -> Result<OwnedFd, DataDirError> {
+    let file_path = path.join(LOCK_FILE);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&file_path);
+    let file = OwnedFd::from(file.map_err(io_error("cannot write", &file_path))?);
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::InUse(path.to_owned())),
+        Err(error) => Err(io_error("cannot lock", &file_path)(error.into())),
+    }
+}
+
+fn read_identity(path: &Path) -> Result<Option<Identity>, DataDirError> {
+    let file_path = path.join(IDENTITY_FILE);
+    let json = match fs::read(&file_path) {
+        Ok(json) => json,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error("cannot read", &file_path)(error)),
+    };
+    let damaged = |detail: String| DataDirError::Identity { path: file_path.clone(), detail };
+    let identity: Identity = serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
+    if identity.format != FORMAT {
+        return Err(damaged(format!("format {} is not {FORMAT}", identity.format)));
+    }
+    if identity.shards == 0 {
+        return Err(damaged("a node has at least one shard".to_owned()));
+    }
+    Ok(Some(identity))
+}
+
+fn write_identity(path: &Path, identity: &Identity) -> Result<(), DataDirError> {
+    let json = serde_json::to_vec_pretty(identity).expect("an identity is always serialisable");
+    let temporary = path.join("node.json.tmp");
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        file.write_all(&json)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path.join(IDENTITY_FILE))
+    };
+    write().map_err(io_error("cannot write", &temporary))?;
+    sync_directory(path)
+}
+
+fn sync_directory(path: &Path) -> Result<(), DataDirError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(io_error("cannot flush", path))
+}
+
+/// The larger of the file system's alignment for direct I/O, as far as it tells, and what every disk accepts.
+fn block_bytes(file: &OwnedFd) -> u32 {
+    let told = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN)
+        .ok()
+        .filter(|told| told.stx_mask & StatxFlags::DIOALIGN.bits() != 0)
+        .map_or(0, |told| told.stx_dio_offset_align);
+    told.max(BLOCK_BYTES_DEFAULT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory under the build directory, which is on a disk.
+    fn scratch() -> tempfile::TempDir {
+        let parent = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+        tempfile::tempdir_in(parent).unwrap()
+    }
+
+    #[test]
+    fn a_directory_keeps_its_identity_and_its_number_of_shards() {
+        let scratch = scratch();
+        let node = {
+            let directory = DataDir::open(scratch.path(), ClusterId(1), Some(3), false).unwrap();
+            assert_eq!(directory.shards(), 3);
+            directory.node()
+        };
+        let again = DataDir::open(scratch.path(), ClusterId(1), None, false).unwrap();
+        assert_eq!((again.node(), again.shards()), (node, 3));
+        drop(again);
+        let error = DataDir::open(scratch.path(), ClusterId(1), Some(2), false).unwrap_err();
+        assert!(matches!(error, DataDirError::OtherShards { found: 3, wanted: 2, .. }));
+    }
+
+    #[test]
+    fn a_second_user_and_another_cluster_are_refused() {
+        let scratch = scratch();
+        let first = DataDir::open(scratch.path(), ClusterId(1), Some(1), false).unwrap();
+        let second = DataDir::open(scratch.path(), ClusterId(1), Some(1), false);
+        assert!(matches!(second, Err(DataDirError::InUse(_))));
+        let held = first.lock_for_ring().unwrap();
+        drop(first);
+        let third = DataDir::open(scratch.path(), ClusterId(1), Some(1), false);
+        assert!(matches!(third, Err(DataDirError::InUse(_))), "the ring's descriptor still holds the lock");
+        drop(held);
+        let other = DataDir::open(scratch.path(), ClusterId(2), Some(1), false);
+        assert!(matches!(other, Err(DataDirError::OtherCluster { .. })));
+    }
+
+    #[test]
+    fn a_file_system_in_memory_is_refused_unless_allowed() {
+        let Ok(scratch) = tempfile::tempdir_in("/dev/shm") else { return };
+        let refused = DataDir::open(scratch.path(), ClusterId(1), Some(1), false);
+        assert!(matches!(refused, Err(DataDirError::Volatile(_))));
+        let allowed = DataDir::open(scratch.path(), ClusterId(1), Some(1), true).unwrap();
+        assert_eq!(allowed.durability().name(), "volatile");
+    }
+
+    #[test]
+    fn a_damaged_identity_is_named_and_left_alone() {
+        let scratch = scratch();
+        fs::write(scratch.path().join(IDENTITY_FILE), "{}").unwrap();
+        let error = DataDir::open(scratch.path(), ClusterId(1), Some(1), false).unwrap_err();
+        assert!(matches!(error, DataDirError::Identity { .. }), "{error}");
+        assert_eq!(fs::read(scratch.path().join(IDENTITY_FILE)).unwrap(), b"{}");
+    }
+}

@@ -1,0 +1,7 @@
+//! A node: one data directory, one listening port, and its shards, one thread each.
+
+mod data_dir;
+mod running;
+
+pub use data_dir::{DataDir, DataDirError, Durability};
+pub use running::{NodeConfig, Running, ServeError, serve};

@@ -1,0 +1,292 @@
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
+
+use super::data_dir::{DataDir, DataDirError};
+use crate::base::{ClusterId, Incarnation, InvalidLimits, Limits, NodeId};
+use crate::io::Driver;
+use crate::io::uring::{UringDriver, UringOptions};
+use crate::server::{Command, Inbox, NodeIdentity, Shard, ShardConfig};
+
+/// How a node is run.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Its data directory; made if it does not exist.
+    pub directory: PathBuf,
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// How many shards a new directory gets; one for each core if not given. An existing directory keeps its number.
+    pub shards: Option<usize>,
+    /// Whether each shard's thread is pinned to a core of its own.
+    pub pin: bool,
+    /// Its bounds.
+    pub limits: Limits,
+    /// Whether a directory on a file system in memory is accepted.
+    pub allow_volatile: bool,
+    /// Journal bytes, over all shards, to prepare ahead of need, beyond the usual number of segments.
+    pub prepare_bytes: Option<u64>,
+}
+
+/// Why a node cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Its bounds contradict each other.
+    #[error(transparent)]
+    Limits(#[from] InvalidLimits),
+    /// Its directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// io_uring is refused.
+    #[error("io_uring cannot be used: {0}")]
+    Driver(#[source] io::Error),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// A journal cannot be recovered.
+    #[error("the journal of shard {shard} cannot be opened: {reason}")]
+    Journal {
+        /// Which.
+        shard: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A thread could not be started, or ended.
+    #[error("shard {shard}: {error}")]
+    Shard {
+        /// Which.
+        shard: usize,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// A running node. Dropping it stops it.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    identity: NodeIdentity,
+    durability: &'static str,
+    inboxes: Vec<Arc<Inbox>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The node that it is.
+    pub fn node(&self) -> NodeId {
+        self.identity.node
+    }
+
+    /// This life of it.
+    pub fn incarnation(&self) -> Incarnation {
+        self.identity.incarnation
+    }
+
+    /// What its acknowledgements mean.
+    pub fn durability(&self) -> &'static str {
+        self.durability
+    }
+
+    /// Whether a shard's thread has ended by itself, which only a failed driver or a broken invariant does.
+    pub fn has_failed(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Stops gracefully: connections end, what is in flight completes, the journals are closed cleanly.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.inboxes.iter().for_each(|inbox| inbox.push(Command::Stop));
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a shard had panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What a shard's thread tells while it starts.
+enum Started {
+    /// The driver runs; shard 0 listens on this address.
+    Up { shard: usize, inbox: Arc<Inbox>, address: Option<SocketAddr> },
+    /// The journal is recovered.
+    Ready { shard: usize },
+    Failed(ServeError),
+}
+
+/// Starts a node and returns when it answers requests.
+///
+/// # Errors
+/// It cannot run; nothing of it is left running then.
+pub fn serve(config: NodeConfig) -> Result<Running, ServeError> {
+    config.limits.check()?;
+    let directory = DataDir::open(&config.directory, config.cluster, config.shards, config.allow_volatile)?;
+    let identity =
+        NodeIdentity { cluster: config.cluster, node: directory.node(), incarnation: Incarnation::random() };
+    let shards = directory.shards();
+    let (started, events) = channel();
+    let mut node = Running {
+        address: config.listen,
+        identity,
+        durability: directory.durability().name(),
+        inboxes: Vec::new(),
+        threads: Vec::new(),
+    };
+    let mut peers_senders = Vec::new();
+    for shard in 0..shards {
+        let (peers_sender, peers) = sync_channel(1);
+        peers_senders.push(peers_sender);
+        let mut limits = config.limits.clone();
+        limits.connections_max = limits.connections_max.div_ceil(shards as u32);
+        let shard_config = ShardConfig {
+            identity,
+            shard,
+            shards,
+            directory: directory.journal(shard),
+            block_bytes: directory.block_bytes(),
+            limits,
+            seed: (Incarnation::random().0 as u64).wrapping_add(shard as u64),
+            durability: node.durability,
+            driver: "uring",
+            prepare_bytes: config.prepare_bytes.unwrap_or(0) / shards as u64,
+        };
+        let thread = ShardThread {
+            config: shard_config,
+            listen: (shard == 0).then_some(config.listen),
+            lock: directory.lock_for_ring().map_err(|error| ServeError::Shard { shard, error })?,
+            core: config.pin.then_some(shard),
+            started: started.clone(),
+            peers,
+        };
+        let spawned = std::thread::Builder::new().name(format!("naxos-shard-{shard}")).spawn(move || thread.run());
+        node.threads.push(spawned.map_err(|error| ServeError::Shard { shard, error })?);
+    }
+    drop(started);
+    node.wait_until_ready(shards, &events, peers_senders)?;
+    Ok(node)
+}
+
+impl Running {
+    fn wait_until_ready(
+        &mut self,
+        shards: usize,
+        events: &Receiver<Started>,
+        peers_senders: Vec<SyncSender<Vec<Arc<Inbox>>>>,
+    ) -> Result<(), ServeError> {
+        let mut inboxes = vec![None; shards];
+        let mut ready = 0;
+        while ready < shards {
+            let ended = || ServeError::Shard { shard: 0, error: io::Error::other("a shard ended while starting") };
+            match events.recv().map_err(|_| ended())? {
+                Started::Up { shard, inbox, address } => {
+                    self.address = address.unwrap_or(self.address);
+                    self.inboxes.push(inbox.clone());
+                    inboxes[shard] = Some(inbox);
+                    if let Some(all) = inboxes.iter().cloned().collect::<Option<Vec<_>>>() {
+                        for sender in &peers_senders {
+                            // A shard that has ended meanwhile reports why by itself.
+                            let _ = sender.send(all.clone());
+                        }
+                        self.inboxes = all;
+                    }
+                }
+                Started::Ready { shard } => {
+                    tracing::debug!(shard, "recovered");
+                    ready += 1;
+                }
+                Started::Failed(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+struct ShardThread {
+    config: ShardConfig,
+    listen: Option<SocketAddr>,
+    lock: std::os::fd::OwnedFd,
+    core: Option<usize>,
+    started: Sender<Started>,
+    peers: Receiver<Vec<Arc<Inbox>>>,
+}
+
+impl ShardThread {
+    fn run(self) {
+        let started = self.started.clone();
+        if let Err(error) = self.try_run() {
+            tracing::error!(%error, "a shard has ended");
+            // Nobody listens any more once the node runs.
+            let _ = started.send(Started::Failed(error));
+        }
+    }
+
+    fn try_run(self) -> Result<(), ServeError> {
+        let number = self.config.shard;
+        if let Some(core) = self.core {
+            pin(core);
+        }
+        let mut driver = UringDriver::new(UringOptions::default()).map_err(ServeError::Driver)?;
+        driver.hold(self.lock).map_err(ServeError::Driver)?;
+        let mut listener = None;
+        let mut address = None;
+        if let Some(listen) = self.listen {
+            let (id, bound) =
+                driver.listen(listen).map_err(|error| ServeError::Listen { address: listen, error })?;
+            (listener, address) = (Some(id), Some(bound));
+        }
+        let shards = self.config.shards;
+        let mut shard = Shard::new(driver, self.config, listener);
+        let _ = self.started.send(Started::Up { shard: number, inbox: shard.inbox(), address });
+        let Ok(peers) = self.peers.recv() else { return Ok(()) };
+        assert_eq!(peers.len(), shards);
+        shard.set_peers(peers);
+        let mut told = false;
+        loop {
+            let goes_on = shard.turn(true).map_err(|error| ServeError::Shard { shard: number, error })?;
+            if !told && shard.is_ready() {
+                told = true;
+                let _ = self.started.send(Started::Ready { shard: number });
+            }
+            if !told && let Some(failure) = shard.failure() {
+                return Err(ServeError::Journal { shard: number, reason: failure.to_string() });
+            }
+            if !goes_on {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Pins this thread to one of the cores that the process may use, counted round.
+fn pin(number: usize) {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    if let Some(core) = cores.get(number % cores.len().max(1)).copied()
+        && !core_affinity::set_for_current(core)
+    {
+        tracing::warn!(core = core.id, "could not pin a shard to its core");
+    }
+}

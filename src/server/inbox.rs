@@ -1,0 +1,64 @@
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::SyncSender;
+use std::task::Waker;
+
+use crossbeam::queue::SegQueue;
+use serde_json::Value;
+
+use crate::wire::Hello;
+
+/// What other threads ask of a shard.
+#[derive(Debug)]
+pub enum Command {
+    /// Takes over a connection whose hello names a loglet that lives here.
+    Adopt {
+        /// The connection.
+        socket: OwnedFd,
+        /// Its hello, already checked.
+        hello: Hello,
+    },
+    /// Reports the shard's state.
+    Report(SyncSender<Value>),
+    /// Asks for a report on behalf of a connection of another shard, which gets it as a `Part`.
+    ReportTo {
+        /// The asking shard.
+        shard: usize,
+        /// Its number for the question.
+        question: u64,
+    },
+    /// The answer to a `ReportTo`.
+    Part {
+        /// Which question.
+        question: u64,
+        /// The answering shard.
+        shard: usize,
+        /// Its report.
+        report: Value,
+    },
+    /// Stops gracefully: nothing new is taken, what is in flight ends, the journal is closed cleanly.
+    Stop,
+}
+
+/// The way from other threads to a shard. Commands are rare; the data path never crosses shards here.
+#[derive(Debug)]
+pub struct Inbox {
+    commands: SegQueue<Command>,
+    waker: Waker,
+}
+
+impl Inbox {
+    /// An inbox whose shard is woken by `waker`.
+    pub fn new(waker: Waker) -> Self {
+        Self { commands: SegQueue::new(), waker }
+    }
+
+    /// Leaves a command.
+    pub fn push(&self, command: Command) {
+        self.commands.push(command);
+        self.waker.wake_by_ref();
+    }
+
+    pub(super) fn pop(&self) -> Option<Command> {
+        self.commands.pop()
+    }
+}

@@ -1,0 +1,41 @@
+use crate::base::{CellKey, LogletId, Offset, Write};
+use crate::proto::log_server::{Disk, ReadId, Refused};
+use crate::storage::{Full, Journal, ReadRequest};
+use crate::wire::Batch;
+
+/// The shard's journal as its LogServers see it.
+pub(super) struct JournalDisk<'a>(pub(super) &'a mut Journal);
+
+fn refused(full: Full) -> Refused {
+    match full {
+        Full::Queue => Refused::Busy,
+        Full::Space => Refused::Space,
+        Full::Failed => Refused::Failed,
+    }
+}
+
+impl Disk for JournalDisk<'_> {
+    fn write_records(&mut self, loglet: LogletId, first: Offset, batch: Batch<'_>) -> Result<Write, Refused> {
+        self.0.write_records(loglet, first, batch).map_err(refused)
+    }
+
+    fn write_cell(&mut self, key: CellKey, value: &[u8]) -> Result<Write, Refused> {
+        self.0.write_cell(key, value).map_err(refused)
+    }
+
+    fn remove_cell(&mut self, key: CellKey) -> Result<Write, Refused> {
+        self.0.remove_cell(key).map_err(refused)
+    }
+
+    fn trim(&mut self, loglet: LogletId, point: Offset) {
+        self.0.trim(loglet, point);
+    }
+
+    fn remove(&mut self, loglet: LogletId) {
+        self.0.remove(loglet);
+    }
+
+    fn read(&mut self, id: ReadId, loglet: LogletId, from: Offset, to: Offset, bytes_max: u32) {
+        self.0.read(ReadRequest { id: id.0, loglet, from, to, bytes_max });
+    }
+}

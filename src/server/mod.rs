@@ -1,0 +1,16 @@
+//! One shard of a node: a pinned thread with its own driver, connections, journal, LogServers and sequencers.
+
+mod identity;
+mod inbound;
+mod inbox;
+mod journal_disk;
+mod members;
+mod replies;
+mod requests;
+mod sequencing;
+mod shard;
+mod status;
+
+pub use identity::{NodeIdentity, home_shard};
+pub use inbox::{Command, Inbox};
+pub use shard::{Shard, ShardConfig};

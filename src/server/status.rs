@@ -1,0 +1,43 @@
+use serde_json::{Value, json};
+
+use super::NodeIdentity;
+use crate::proto::log_server::LogServer;
+use crate::storage::Journal;
+
+/// What a shard says of itself, as a JSON object.
+pub(super) fn report(
+    shard: usize,
+    journal: &Journal,
+    log_server: &LogServer,
+    sequencers: Vec<Value>,
+    connections: usize,
+) -> Value {
+    let counters = journal.counters();
+    json!({
+        "shard": shard,
+        "connections": connections,
+        "journal": {
+            "failure": journal.failure().map(ToString::to_string),
+            "prepared_bytes": journal.prepared_bytes(),
+            "counters": counters,
+        },
+        "loglets": log_server.loglets().map(|loglet| json!(loglet)).collect::<Vec<_>>(),
+        "sequencers": sequencers,
+    })
+}
+
+/// The whole node's report, from its shards'.
+pub(super) fn node_report(identity: &NodeIdentity, driver: &str, durability: &str, mut shards: Vec<Value>) -> Value {
+    shards.sort_by_key(|shard| shard["shard"].as_u64());
+    json!({
+        "schema": 1,
+        "cluster": identity.cluster,
+        "node": identity.node,
+        "incarnation": identity.incarnation,
+        "driver": driver,
+        "durability": durability,
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "shards": shards,
+    })
+}
