@@ -1,0 +1,100 @@
+//! What the integration tests share: clusters inside the test's process, on a real disk.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use naxos::base::{ClusterId, Limits, LogletId};
+use naxos::client::{Client, ClientOptions, Log};
+use naxos::node::{NodeConfig, Running, serve};
+use naxos::wire::{LogletConfig, Member, Sequencer};
+
+pub const CLUSTER: ClusterId = ClusterId(0xC1);
+
+/// A directory on the build directory's disk, removed at the end.
+pub fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+/// Small segments, so that tests roll over and prepare quickly.
+pub fn small_limits() -> Limits {
+    Limits { segment_bytes: 8 << 20, segments_prepared: 2, ..Limits::default() }
+}
+
+pub fn node_config(directory: &Path) -> NodeConfig {
+    NodeConfig {
+        directory: directory.to_owned(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        cluster: CLUSTER,
+        shards: Some(1),
+        pin: false,
+        limits: small_limits(),
+        allow_volatile: false,
+        prepare_bytes: None,
+    }
+}
+
+/// Nodes in this process, and a loglet over all of them whose sequencer is the first.
+pub struct Cluster {
+    pub directory: tempfile::TempDir,
+    pub nodes: Vec<Option<Running>>,
+    pub config: LogletConfig,
+    pub client: Client,
+}
+
+impl Cluster {
+    pub fn start(nodes: usize, shards: usize) -> Self {
+        let directory = scratch();
+        let running: Vec<_> = (0..nodes)
+            .map(|node| {
+                let config = NodeConfig { shards: Some(shards), ..node_config(&directory.path().join(node.to_string())) };
+                serve(config).unwrap()
+            })
+            .collect();
+        let config = loglet_over(&running, 1);
+        let client = Client::start(ClientOptions { limits: small_limits(), core: None }).unwrap();
+        client.create(&config, CLUSTER).unwrap();
+        Self { directory, nodes: running.into_iter().map(Some).collect(), config, client }
+    }
+
+    pub fn log(&self) -> Log {
+        self.client.open(&self.config, CLUSTER)
+    }
+
+    pub fn node_directory(&self, node: usize) -> PathBuf {
+        self.directory.path().join(node.to_string())
+    }
+
+    pub fn stop(&mut self, node: usize) -> SocketAddr {
+        let running = self.nodes[node].take().unwrap();
+        let address = running.address();
+        running.stop();
+        address
+    }
+
+    pub fn restart(&mut self, node: usize, listen: SocketAddr) {
+        let config = NodeConfig { listen, ..node_config(&self.node_directory(node)) };
+        self.nodes[node] = Some(serve(NodeConfig { shards: None, ..config }).unwrap());
+    }
+}
+
+/// The loglet number `nonce` over these nodes, sequenced by the first.
+pub fn loglet_over(nodes: &[Running], nonce: u64) -> LogletConfig {
+    let member = |node: &Running| Member { node: node.node(), address: node.address() };
+    LogletConfig {
+        id: LogletId { log: 1, version: 1, nonce },
+        sequencer: Sequencer {
+            node: nodes[0].node(),
+            incarnation: nodes[0].incarnation(),
+            address: nodes[0].address(),
+        },
+        log_servers: nodes.iter().map(member).collect(),
+    }
+}
+
+/// Record number `index` of `writer`: unique, and of varying length.
+pub fn record(writer: u64, index: u64) -> Vec<u8> {
+    let mut record = format!("{writer}:{index}:").into_bytes();
+    record.resize(record.len() + (index as usize * 37) % 400, b'.');
+    record
+}
