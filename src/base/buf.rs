@@ -2,6 +2,8 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 /// Alignment of every buffer: a page, which satisfies every direct-I/O memory alignment in use.
 pub(crate) const BUF_ALIGN: usize = 4096;
@@ -14,7 +16,29 @@ pub struct Buf {
     memory: NonNull<u8>,
     capacity: usize,
     len: usize,
-    registration: Option<u16>,
+    registration: Option<Registration>,
+}
+
+/// Where a driver has registered a buffer with the kernel. The registration tells its driver when the buffer is dropped, so
+/// that the driver can use the index again, and only then.
+pub(crate) struct Registration {
+    /// Which driver: compared by address, which stays taken for as long as a buffer refers to it.
+    owner: Arc<Sender<u16>>,
+    index: u16,
+}
+
+impl Registration {
+    /// The place `index` in the table of the driver that listens to `owner`.
+    pub(crate) fn new(owner: &Arc<Sender<u16>>, index: u16) -> Self {
+        Self { owner: Arc::clone(owner), index }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // A driver that has gone has no use for the index.
+        let _ = self.owner.send(self.index);
+    }
 }
 
 // SAFETY: a `Buf` owns its allocation exclusively, like a `Box<[u8]>`.
@@ -47,14 +71,15 @@ impl Buf {
         self.len = len;
     }
 
-    /// The index under which the driver has registered this memory with the kernel.
-    pub(crate) fn registration(&self) -> Option<u16> {
-        self.registration
+    /// The index under which the driver that listens to `owner` has registered this memory with the kernel. Another
+    /// driver's index says nothing in this one's table.
+    pub(crate) fn registration(&self, owner: &Arc<Sender<u16>>) -> Option<u16> {
+        self.registration.as_ref().filter(|held| Arc::ptr_eq(&held.owner, owner)).map(|held| held.index)
     }
 
-    /// Notes the driver's registration; it lasts as long as the buffer.
-    pub(crate) fn set_registration(&mut self, index: u16) {
-        self.registration = Some(index);
+    /// Notes a driver's registration, in place of another driver's; it lasts as long as the buffer.
+    pub(crate) fn set_registration(&mut self, registration: Registration) {
+        self.registration = Some(registration);
     }
 }
 

@@ -8,6 +8,7 @@ mod quorum;
 mod time;
 
 pub use buf::Buf;
+pub(crate) use buf::Registration;
 pub use id::{CellKey, ClusterId, Incarnation, InvalidId, LogletId, NodeId, Offset, Write};
 pub use limits::{InvalidLimits, Limits};
 pub use quorum::quorum;

@@ -40,7 +40,7 @@ pub trait Driver {
     fn waker(&self) -> Waker;
 
     /// Takes a connection out of this driver to hand it to another one on the same machine; nothing may be in flight on it
-    /// ([`Op::StopReceive`] must have ended). `None` where the driver has no transferable connections.
+    /// (a receive has ended with [`super::op::Outcome::Done`] after [`Op::StopReceive`], or by itself). `None` where the driver has no transferable connections.
     fn detach(&mut self, conn: ConnId) -> Option<std::os::fd::OwnedFd>;
 
     /// Takes in a connection that another driver detached.

@@ -1,6 +1,10 @@
 //! Input and output: one vocabulary of operations, one trait, one folder for each implementation.
 
 mod driver;
+mod files;
 pub mod op;
+mod slab;
+pub mod uring;
+mod worker;
 
 pub use driver::Driver;

@@ -95,7 +95,8 @@ pub enum Op {
         /// What.
         buf: Buf,
     },
-    /// Accepts connections until the driver is dropped: one [`Outcome::Accepted`] each.
+    /// Accepts connections until the driver is dropped: one [`Outcome::Accepted`] each. After [`Outcome::Failed`] (no
+    /// descriptor or memory left) nothing more comes until armed again.
     Accept {
         /// The listener, from [`super::Driver::listen`].
         listener: ListenerId,
@@ -112,7 +113,8 @@ pub enum Op {
         conn: ConnId,
     },
     /// Pauses receiving, so that the peer feels back-pressure. Chunks already taken from the kernel still come. It has no
-    /// completion of its own.
+    /// completion of its own: the receive ends with [`Outcome::Done`] under its own token, after its last chunk; from then
+    /// on nothing of it is in flight. Armed again before that, it goes on under the new token, without a `Done`.
     StopReceive {
         /// The connection.
         conn: ConnId,

@@ -1,5 +1,7 @@
 //! What threads share: the only place with atomics and locks of its own.
 
 mod completion;
+mod wake_flag;
 
 pub use completion::{Completion, wait};
+pub use wake_flag::WakeFlag;
