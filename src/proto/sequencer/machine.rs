@@ -1,0 +1,166 @@
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::append::Outstanding;
+use super::queue::Queue;
+use super::store::Server;
+use crate::base::{Instant, Limits, LogletId, Offset};
+use crate::proto::PeerId;
+use crate::wire::{LogletConfig, Message, RejectCode};
+
+/// Why a sequencer has given up. It seals the loglet then, so that nothing waits for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Lost {
+    /// The watermark stood still for the limit with records outstanding (L4).
+    #[error("no majority of LogServers has stored anything for too long")]
+    Stalled,
+    /// A LogServer has another incarnation configured (P4).
+    #[error("LogServer {server} does not take this process for the sequencer")]
+    Refused {
+        /// Its number in the configuration.
+        server: usize,
+    },
+    /// A LogServer holds what this sequencer has not sent: somebody else has sequenced this loglet (P4).
+    #[error("LogServer {server} holds other records than this sequencer's at {at}")]
+    Contradicted {
+        /// Its number in the configuration.
+        server: usize,
+        /// The offset in question.
+        at: Offset,
+    },
+    /// The host gave it up, for instance because the process stops.
+    #[error("the host has ended it")]
+    Ended,
+}
+
+impl Lost {
+    /// Whether the offsets given out still name this sequencer's records, so that the chain's stop settles them (P16).
+    pub(super) fn offsets_stand(self) -> bool {
+        matches!(self, Self::Stalled | Self::Ended)
+    }
+}
+
+/// What a sequencer does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Gives out offsets and acknowledges.
+    Running,
+    /// A LogServer is sealed or has deleted the loglet; a majority is not yet known to be. Nothing is acknowledged any more.
+    Sealing,
+    /// Sealed on a majority; the other LogServers are being sealed.
+    Sealed,
+    /// Given up; the loglet is being sealed.
+    Lost(Lost),
+}
+
+/// The sequencer of one loglet, for one life of one process (P4).
+///
+/// The host feeds it `handle_*` and afterwards drains [`Sequencer::poll_reply`], [`Sequencer::poll_send`] for each LogServer
+/// and asks [`Sequencer::poll_timeout`] when to come back. What a connection could not take is polled again when it can.
+#[derive(Clone, Debug)]
+pub struct Sequencer {
+    pub(super) config: LogletConfig,
+    pub(super) window_bytes: u64,
+    pub(super) store_window_bytes: u64,
+    /// A slow LogServer's share of the window. Half, so that the other half is always there for what is uncommitted.
+    pub(super) lag_bytes: u64,
+    pub(super) stall: Duration,
+    pub(super) retry: Duration,
+    pub(super) state: State,
+    /// The next offset to be given out.
+    pub(super) tail: Offset,
+    /// Reached by this sequencer's own count of unsealed successes (P1): `watermark <= tail`.
+    pub(super) watermark: Offset,
+    /// When the watermark last moved, or records became outstanding.
+    pub(super) progress: Instant,
+    pub(super) queue: Queue,
+    pub(super) servers: Vec<Server>,
+    /// Not yet answered appends, in offset order.
+    pub(super) outstanding: VecDeque<Outstanding>,
+    pub(super) replies: VecDeque<(PeerId, Message<'static>)>,
+}
+
+impl Sequencer {
+    /// A sequencer that starts at offset 0. Only [`crate::proto::sequencers::Sequencers`] decides whether it may exist (P4).
+    pub fn new(config: LogletConfig, limits: &Limits, now: Instant) -> Self {
+        assert!(!config.log_servers.is_empty(), "a loglet has LogServers");
+        let servers = config.log_servers.iter().map(|_| Server::default()).collect();
+        Self {
+            config,
+            window_bytes: u64::from(limits.sequencer_window_bytes),
+            store_window_bytes: u64::from(limits.store_window_bytes),
+            lag_bytes: u64::from(limits.sequencer_window_bytes) / 2,
+            stall: limits.stall,
+            retry: limits.reconnect_delay,
+            state: State::Running,
+            tail: Offset::ZERO,
+            watermark: Offset::ZERO,
+            progress: now,
+            queue: Queue::default(),
+            servers,
+            outstanding: VecDeque::new(),
+            replies: VecDeque::new(),
+        }
+    }
+
+    /// A message from LogServer `server`. Messages about another loglet, or that no LogServer sends, are ignored.
+    pub fn handle(&mut self, server: usize, message: Message<'_>, now: Instant) {
+        assert!(server < self.servers.len(), "LogServers are numbered by the configuration");
+        let ours = self.loglet();
+        match message {
+            Message::Stored { loglet, tail } if loglet == ours => self.handle_stored(server, tail, now),
+            Message::Behind { loglet, tail, .. } if loglet == ours => self.handle_behind(server, tail, now),
+            // Its tail and known tail count for nothing here: acknowledgements come from unsealed successes (P1). `Gone` is as
+            // good as sealed (P5).
+            Message::Sealed { loglet, .. } | Message::Gone { loglet, .. } if loglet == ours => {
+                self.handle_sealed(server)
+            }
+            Message::Conflict { loglet, at, .. } if loglet == ours => self.lose(Lost::Contradicted { server, at }),
+            Message::SequencerLost { loglet, .. } if loglet == ours => self.lose(Lost::Refused { server }),
+            Message::Unavailable { loglet, .. } if loglet == ours => self.pause(server, now),
+            // A refusal names no loglet, and a connection may carry several: trying again after a pause suits them all.
+            Message::Reject { code: RejectCode::UnknownLoglet, .. } => {
+                self.servers[server].owe_create();
+                self.pause(server, now);
+            }
+            Message::Reject { .. } => self.pause(server, now),
+            _ => {}
+        }
+    }
+
+    /// When to call [`Sequencer::handle_timeout`], and what for.
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let stalled = (self.state == State::Running && self.watermark < self.tail)
+            .then(|| (self.progress + self.stall, "sequencer: the watermark stands still"));
+        let servers = self.servers.iter().filter_map(Server::timeout);
+        servers.chain(stalled).min_by_key(|(at, _)| *at)
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        (0..self.servers.len()).for_each(|server| self.handle_server_timeout(server, now));
+        if self.state == State::Running && self.watermark < self.tail && now.since(self.progress) >= self.stall {
+            self.lose(Lost::Stalled);
+        }
+    }
+
+    /// The loglet.
+    pub fn loglet(&self) -> LogletId {
+        self.config.id
+    }
+
+    /// The loglet's configuration.
+    pub fn config(&self) -> &LogletConfig {
+        &self.config
+    }
+
+    /// What it does.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Lower bound of the global tail, from its own count of unsealed successes (P1).
+    pub fn known_tail(&self) -> Offset {
+        self.watermark
+    }
+}

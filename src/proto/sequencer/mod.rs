@@ -1,0 +1,14 @@
+//! The sequencer of one loglet: gives out offsets, stores on every LogServer, acknowledges what a majority has stored.
+
+mod append;
+mod machine;
+mod queue;
+mod seal;
+mod status;
+mod store;
+#[cfg(test)]
+pub(crate) mod testing;
+mod watermark;
+
+pub use machine::{Lost, Sequencer, State};
+pub use status::{ServerStatus, Status};

@@ -1,0 +1,85 @@
+use super::machine::{Sequencer, State};
+use super::seal::Seal;
+use crate::base::{Instant, Offset};
+
+/// What a sequencer would say about itself; for people and metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct Status<'a>(&'a Sequencer);
+
+/// What a sequencer knows of one LogServer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ServerStatus {
+    /// Whether there is a connection.
+    pub connected: bool,
+    /// The largest tail that it has answered while open.
+    pub acked: Offset,
+    /// Bytes held for it, headers counted.
+    pub queued_bytes: u64,
+    /// Whether it has answered the seal, or `Gone`.
+    pub sealed: bool,
+}
+
+impl Sequencer {
+    /// What it would say about itself.
+    pub fn status(&self) -> Status<'_> {
+        Status(self)
+    }
+}
+
+impl<'a> Status<'a> {
+    /// What it does.
+    pub fn state(&self) -> State {
+        self.0.state
+    }
+
+    /// The next offset to be given out.
+    pub fn tail(&self) -> Offset {
+        self.0.tail
+    }
+
+    /// Reached by its own count of unsealed successes.
+    pub fn known_tail(&self) -> Offset {
+        self.0.watermark
+    }
+
+    /// Appends that wait for their answer.
+    pub fn outstanding(&self) -> usize {
+        self.0.outstanding.len()
+    }
+
+    /// Since when the watermark has stood still with records outstanding.
+    pub fn blocked_since(&self) -> Option<Instant> {
+        (self.0.watermark < self.0.tail && self.0.state == State::Running).then_some(self.0.progress)
+    }
+
+    /// The LogServers, in the order of the configuration.
+    pub fn servers(&self) -> impl Iterator<Item = ServerStatus> + use<'a> {
+        let sequencer = self.0;
+        sequencer.servers.iter().map(|server| ServerStatus {
+            connected: server.connected(),
+            acked: server.acked,
+            queued_bytes: sequencer.queue.weight_between(server.done, sequencer.queue.end()),
+            sealed: server.seal == Seal::Answered,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn status_names_who_is_waited_for_and_since_when() {
+        let mut rig = Rig::new(3);
+        assert_eq!(rig.core.status().blocked_since(), None);
+        rig.append(1, 2);
+        rig.stored(0, 2);
+        rig.core.handle_disconnected(2, rig.now);
+        let status = rig.core.status();
+        assert_eq!((status.tail(), status.known_tail(), status.outstanding()), (Offset(2), Offset(0), 1));
+        assert_eq!(status.blocked_since(), Some(rig.now));
+        let servers: Vec<_> = status.servers().map(|s| (s.connected, s.acked.0, s.queued_bytes > 0)).collect();
+        assert_eq!(servers, [(true, 2, false), (true, 0, true), (false, 0, true)]);
+    }
+}

@@ -1,0 +1,118 @@
+use super::machine::{Sequencer, State};
+use crate::base::{Instant, Offset};
+
+impl Sequencer {
+    /// The largest offset that a majority has acknowledged while open. By the order rule a success for n stands on everything
+    /// below n, so this one number is enough: there is no completion window (section 8, P11).
+    fn majority_tail(&self) -> Offset {
+        let quorum = self.config.quorum();
+        let reached = |tail: &Offset| self.servers.iter().filter(|server| server.acked >= *tail).count() >= quorum;
+        // Zero is reached by all, so there is always one.
+        self.servers.iter().map(|server| server.acked).filter(reached).max().unwrap_or(Offset::ZERO)
+    }
+
+    /// Moves the watermark as far as the answers reach, and acknowledges.
+    pub(super) fn advance(&mut self, now: Instant) {
+        assert_eq!(self.state, State::Running, "the watermark stands from the first sign of a seal (P1)");
+        let reached = self.majority_tail();
+        assert!(reached <= self.tail, "answers beyond the tail are refused when they come in");
+        if reached > self.watermark {
+            self.watermark = reached;
+            self.progress = now;
+            self.acknowledge();
+        }
+        self.release();
+    }
+
+    /// Drops what every LogServer has, and of the rest what is globally committed and more than a slow LogServer's share.
+    fn release(&mut self) {
+        let everywhere = self.servers.iter().map(|server| server.done).min().unwrap_or(0);
+        while self.queue.begin() < everywhere {
+            self.queue.pop();
+        }
+        while self.queue.weight() > self.lag_bytes
+            && self.queue.get(self.queue.begin()).is_some_and(|entry| entry.end() <= self.watermark)
+        {
+            self.queue.pop();
+            let begin = self.queue.begin();
+            self.servers.iter_mut().for_each(|server| server.jump(begin));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use crate::base::Offset;
+    use crate::wire::Message;
+
+    #[test]
+    fn the_watermark_is_the_tail_of_a_majority_for_every_size() {
+        for servers in 1..=5 {
+            let mut rig = Rig::new(servers);
+            (1..=5).for_each(|request| rig.append(request, 1));
+            (0..servers).for_each(|server| rig.stored(server, 5 - server as u64));
+            let majority = servers / 2 + 1;
+            assert_eq!(rig.core.known_tail(), Offset(5 - (majority as u64 - 1)), "{servers} servers");
+        }
+    }
+
+    /// One majority may not be made of two different servers at two different offsets counted twice.
+    #[test]
+    fn one_server_alone_moves_nothing_however_far_it_is() {
+        let mut rig = Rig::new(3);
+        (1..=5).for_each(|request| rig.append(request, 1));
+        (1..=5).for_each(|tail| rig.stored(0, tail));
+        assert_eq!(rig.core.known_tail(), Offset::ZERO);
+    }
+
+    #[test]
+    fn a_slow_server_never_closes_the_window() {
+        let mut rig = Rig::new(3);
+        for request in 1..=500 {
+            assert!(rig.core.has_room(), "append {request}");
+            rig.append_bytes(request, &[0; 4000]);
+            rig.drain(0);
+            rig.drain(1);
+            rig.stored(0, request);
+            rig.stored(1, request);
+        }
+        assert!(rig.core.queue.weight() <= rig.core.lag_bytes);
+        assert_eq!(rig.replies().len(), 500);
+    }
+
+    /// P11 c: what a server will never get is announced by a known tail at or above its end, before anything else.
+    #[test]
+    fn a_dropped_range_is_owed_a_known_tail_before_the_next_store() {
+        let mut rig = Rig::new(3);
+        for request in 1..=500 {
+            rig.append_bytes(request, &[0; 4000]);
+            rig.stored(0, request);
+            rig.stored(1, request);
+        }
+        rig.append_bytes(501, &[0; 4000]);
+        let dropped_end = rig.core.queue.get(rig.core.queue.begin()).unwrap().first;
+        assert!(dropped_end > Offset::ZERO);
+        let sent = rig.drain(2);
+        let Sent::KnownTail(told) = sent[0] else { panic!("{sent:?}") };
+        assert!(told >= dropped_end);
+        let Sent::Store { first, .. } = sent[1] else { panic!("{sent:?}") };
+        assert_eq!(first, dropped_end, "the cursor has jumped over what is gone");
+    }
+
+    /// As above, when the range had been sent already and the server asks for it again.
+    #[test]
+    fn a_server_behind_the_dropped_range_is_told_the_known_tail() {
+        let mut rig = Rig::new(3);
+        rig.append_bytes(1, &[0; 4000]);
+        rig.drain(2);
+        for request in 2..=500 {
+            rig.append_bytes(request, &[0; 4000]);
+            rig.stored(0, request);
+            rig.stored(1, request);
+        }
+        rig.drain(2);
+        rig.handle(2, Message::Behind { request: 0, loglet: LOGLET, tail: Offset(0), known_tail: Offset(0) });
+        assert_eq!(rig.drain(2)[0], Sent::KnownTail(Offset(500)));
+    }
+}
