@@ -136,13 +136,8 @@ fn a_peer_that_asks_and_never_reads_is_not_read_from() {
     stream.set_nonblocking(false).unwrap();
     stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
     let route = cluster.config.id;
-    let introduction = Hello {
-        cluster: CLUSTER,
-        node: NodeId(0),
-        incarnation: Incarnation(0),
-        role: Role::Client,
-        route,
-    };
+    let introduction =
+        Hello { cluster: CLUSTER, node: NodeId(0), incarnation: Incarnation(0), role: Role::Client, route };
     stream.write_all(&framed(&Message::Hello(introduction))).unwrap();
     let read = Message::Read {
         request: 1,

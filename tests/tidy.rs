@@ -76,7 +76,9 @@ fn imports_run_downwards_only() {
             for import in imports(&production_code(path)) {
                 let top = import.split("::").next().unwrap();
                 let fits = top == *layer
-                    || allowed.iter().any(|rule| *rule == top || import == *rule || import.starts_with(&format!("{rule}::")));
+                    || allowed
+                        .iter()
+                        .any(|rule| *rule == top || import == *rule || import.starts_with(&format!("{rule}::")));
                 if !fits {
                     breaches.push(format!("{}: {layer} may not import {import}", path.display()));
                 }

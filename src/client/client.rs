@@ -10,7 +10,7 @@ use super::submission::Submission;
 use super::{Log, OpError};
 use crate::base::{ClusterId, Incarnation, Limits, NodeId};
 use crate::io::Driver;
-use crate::io::uring::{UringDriver, UringOptions};
+use crate::io::uring::{self, UringDriver};
 use crate::wire::LogletConfig;
 
 /// How a client works.
@@ -99,7 +99,7 @@ impl Client {
             if let Some(id) = options.core {
                 core_affinity::set_for_current(core_affinity::CoreId { id });
             }
-            let driver = match UringDriver::new(UringOptions::default()) {
+            let driver = match UringDriver::new(uring::Options::default()) {
                 Ok(driver) => driver,
                 Err(error) => {
                     started.send(Err(error)).expect("the starting thread waits");

@@ -53,6 +53,14 @@ pub struct Connection {
     /// Set once: nothing is received any more, what is queued still leaves, then the connection closes.
     closing: Option<Closed>,
     close_submitted: bool,
+    detach: Detach,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Detach {
+    No,
+    Wanted,
+    Submitted,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,6 +86,7 @@ impl Connection {
             queue_bytes_max: limits.outbound_bytes_max as usize,
             closing: None,
             close_submitted: false,
+            detach: Detach::No,
         }
     }
 
@@ -164,6 +173,11 @@ impl Connection {
         self.close(error.into());
     }
 
+    /// Takes the connection out of the driver, to be handed to somebody else.
+    pub fn detach(&mut self) {
+        self.detach = Detach::Wanted;
+    }
+
     /// A send has ended.
     pub fn handle_sent(&mut self, mut data: Vec<u8>, result: io::Result<()>) {
         assert!(self.sending_bytes.take().is_some(), "a send was in flight");
@@ -206,8 +220,12 @@ impl Connection {
     /// The next operation to carry out.
     pub fn poll_op(&mut self) -> Option<Op> {
         self.update_receive();
-        if self.close_submitted {
+        if self.close_submitted || self.detach == Detach::Submitted {
             return None;
+        }
+        if self.detach == Detach::Wanted {
+            self.detach = Detach::Submitted;
+            return Some(Op::Detach { conn: self.conn });
         }
         if self.sending_bytes.is_none() && !self.queue.is_empty() {
             let data = std::mem::replace(&mut self.queue, std::mem::take(&mut self.spare));

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use super::data_dir::{DataDir, DataDirError};
 use crate::base::{ClusterId, Incarnation, InvalidLimits, Limits, NodeId};
 use crate::io::Driver;
-use crate::io::uring::{UringDriver, UringOptions};
+use crate::io::uring::{self, UringDriver};
 use crate::server::{Command, Inbox, NodeIdentity, Shard, ShardConfig};
 
 /// How a node is run.
@@ -249,7 +249,7 @@ impl ShardThread {
         if let Some(core) = self.core {
             pin(core);
         }
-        let mut driver = UringDriver::new(UringOptions::default()).map_err(ServeError::Driver)?;
+        let mut driver = UringDriver::new(uring::Options::default()).map_err(ServeError::Driver)?;
         driver.hold(self.lock).map_err(ServeError::Driver)?;
         let mut listener = None;
         let mut address = None;

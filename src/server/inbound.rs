@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use crate::base::Limits;
 use crate::io::op::ConnId;
 use crate::net::Connection;
-use crate::proto::peer::PeerId;
+use crate::proto::PeerId;
 use crate::wire::{Hello, Message};
 
 /// A connection that a peer has opened.

@@ -1,16 +1,16 @@
 use crate::base::{CellKey, LogletId, Offset, Write};
 use crate::proto::log_server::{Disk, ReadId, Refused};
-use crate::storage::{Full, Journal, ReadRequest};
+use crate::storage::{Full, FullReason, Journal, ReadRequest};
 use crate::wire::Batch;
 
 /// The shard's journal as its LogServers see it.
 pub(super) struct JournalDisk<'a>(pub(super) &'a mut Journal);
 
 fn refused(full: Full) -> Refused {
-    match full {
-        Full::Queue => Refused::Busy,
-        Full::Space => Refused::Space,
-        Full::Failed => Refused::Failed,
+    match full.reason {
+        FullReason::Queue => Refused::Busy,
+        FullReason::Space => Refused::Space,
+        FullReason::Failed => Refused::Failed,
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::proto::peer::PeerId;
+use crate::proto::PeerId;
 
 /// Peer numbers from here on are sequencers in this very shard, below they are connections.
 const LOCAL: u64 = 1 << 62;

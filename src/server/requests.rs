@@ -6,7 +6,7 @@ use crate::base::Instant;
 use crate::io::op::ConnId;
 use crate::net::Flow;
 use crate::proto::log_server::LogServer;
-use crate::proto::peer::PeerId;
+use crate::proto::PeerId;
 use crate::storage::Journal;
 use crate::wire::{FrameHeader, Hello, Message, RejectCode, Role};
 
@@ -92,8 +92,8 @@ impl<'a> Requests<'a> {
         }
         let routed = hello.route != Default::default();
         let home = if routed { home_shard(hello.route, self.config.shards) } else { self.config.shard };
+        *self.hello = Some(hello);
         if home == self.config.shard {
-            *self.hello = Some(hello);
             self.log_server.handle_connected(self.peer, &hello);
             self.answers.messages.push(Message::Hello(identity.hello(Role::LogServer, hello.route)));
         } else {

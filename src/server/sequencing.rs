@@ -6,8 +6,9 @@ use crate::base::{Instant, Limits, LogletId};
 use crate::io::op::{Op, Outcome};
 use crate::net::{Link, LinkEvent};
 use crate::proto::log_server::{Disk, LogServer};
-use crate::proto::peer::PeerId;
-use crate::proto::sequencer::{Sequencer, Sequencers};
+use crate::proto::PeerId;
+use crate::proto::sequencer::Sequencer;
+use crate::proto::sequencers::Sequencers;
 use crate::wire::{LogletConfig, Message, Role};
 
 /// The sequencers of a shard, each with its way to the LogServers of its loglet: a link to each, and a direct call to the one
@@ -49,7 +50,7 @@ impl Sequencing {
         now: Instant,
     ) -> bool {
         let loglet = config.id;
-        let sequencer = match self.sequencers.activate(config, limits, now) {
+        let sequencer = match self.sequencers.activate(&config, identity.node, identity.incarnation, now) {
             Ok(sequencer) => sequencer,
             Err(reason) => {
                 tracing::warn!(%loglet, %reason, "refused to sequence");

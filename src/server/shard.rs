@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use crate::io::Driver;
 use crate::io::op::{Chunk, Completion, ConnId, ListenerId, Op, Outcome, Token};
 use crate::net::Closed;
 use crate::proto::log_server::{LogServer, Output, ReadId, ReadOutcome, RecoveredLoglet};
-use crate::proto::peer::PeerId;
-use crate::proto::sequencer::Sequencers;
+use crate::proto::PeerId;
+use crate::proto::sequencers::Sequencers;
 use crate::storage::{self, Journal, JournalConfig};
 use crate::wire::{Batch, Message, RejectCode, Role};
 
@@ -72,7 +72,8 @@ pub struct Shard<D: Driver> {
     /// The inboxes of all shards of the node, by number; this one's too.
     peers: Vec<Arc<Inbox>>,
     listener: Option<ListenerId>,
-    accepting: bool,
+    /// When to arm the listener; none while it is armed, or not there.
+    accept_at: Option<Instant>,
     journal: Journal,
     /// None until the journal is recovered.
     recovered: bool,
@@ -114,13 +115,13 @@ impl<D: Driver> Shard<D> {
         let NodeIdentity { node, incarnation, .. } = config.identity;
         Self {
             log_server: LogServer::new(node, incarnation, &config.limits),
-            sequencing: Sequencing::new(Sequencers::new(node, incarnation)),
+            sequencing: Sequencing::new(Sequencers::new(config.limits.clone())),
             members: Members::default(),
             inbound: InboundTable::default(),
             peers: vec![inbox.clone()],
             inbox,
             listener,
-            accepting: false,
+            accept_at: listener.map(|_| Instant::ORIGIN),
             journal,
             recovered: false,
             durable: Write::default(),
@@ -182,7 +183,7 @@ impl<D: Driver> Shard<D> {
         self.settle(now);
         self.submit(now);
         self.deadline =
-            [self.log_server.poll_timeout().map(|(at, _)| at), self.sequencing.poll_timeout(), self.members.poll_timeout()]
+            [self.accept_at, self.log_server.poll_timeout().map(|(at, _)| at), self.sequencing.poll_timeout(), self.members.poll_timeout()]
                 .into_iter()
                 .flatten()
                 .min();
@@ -197,7 +198,7 @@ impl<D: Driver> Shard<D> {
         };
         match token.owner() {
             owner::JOURNAL => self.journal.handle(Completion { token, outcome }),
-            owner::LISTENER => self.accept(outcome),
+            owner::LISTENER => self.accept(outcome, now),
             owner::INBOUND => self.handle_inbound(ConnId(token.value()), outcome, chunk.as_ref(), now),
             owner::STORE_LINK => {
                 let (slot, server) = ((token.value() >> 8) as usize, (token.value() & 0xFF) as usize);
@@ -221,7 +222,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    fn accept(&mut self, outcome: Outcome) {
+    fn accept(&mut self, outcome: Outcome, now: Instant) {
         match outcome {
             Outcome::Accepted { conn, peer } => {
                 self.inbound.insert(conn, Some(peer), None, &self.config.limits);
@@ -230,7 +231,10 @@ impl<D: Driver> Shard<D> {
                     inbound.connection.reject(RejectCode::Limit, "this node has all the connections it may have");
                 }
             }
-            Outcome::Failed(error) => tracing::warn!(%error, "accepting a connection has failed"),
+            Outcome::Failed(error) => {
+                tracing::warn!(%error, "accepting a connection has failed");
+                self.accept_at = Some(now + self.config.limits.reconnect_delay);
+            }
             _ => unreachable!("a listener only accepts"),
         }
     }
@@ -255,6 +259,7 @@ impl<D: Driver> Shard<D> {
             }
             Outcome::Sent { data, result, .. } => inbound.connection.handle_sent(data, result),
             Outcome::Failed(error) => inbound.connection.handle_receive_failed(error),
+            Outcome::Detached { socket, .. } => return self.hand_over(&inbound, socket),
             Outcome::Done => {
                 self.forget(&mut inbound);
                 return;
@@ -269,7 +274,7 @@ impl<D: Driver> Shard<D> {
 
     /// Tells the cores, once, that a peer is gone.
     fn forget(&mut self, inbound: &mut Inbound) {
-        if !std::mem::replace(&mut inbound.loss_told, true) && inbound.hello.is_some() {
+        if !std::mem::replace(&mut inbound.loss_told, true) && inbound.hello.is_some() && inbound.handoff.is_none() {
             let peer = peer_of(inbound.connection.id());
             self.log_server.handle_disconnected(peer);
             self.sequencing.handle_client_disconnected(peer);
@@ -290,7 +295,16 @@ impl<D: Driver> Shard<D> {
         for request in status {
             self.ask_shards(peer_of(inbound.connection.id()), request);
         }
-        inbound.handoff = handoff;
+        if let Some(home) = handoff {
+            inbound.connection.detach();
+            inbound.handoff = Some(home);
+        }
+    }
+
+    /// Gives a connection, which says nothing before its hello is answered, to the shard that its loglet lives on.
+    fn hand_over(&self, inbound: &Inbound, socket: OwnedFd) {
+        let (Some(home), Some(hello)) = (inbound.handoff, inbound.hello) else { unreachable!("it has said where to go") };
+        self.peers[home].push(Command::Adopt { socket, hello });
     }
 
     /// The connections whose appends had no room are asked again.
@@ -323,16 +337,18 @@ impl<D: Driver> Shard<D> {
         }
         let recovered = self.journal.take_recovered();
         for damage in &recovered.damage {
-            tracing::warn!(shard = self.config.shard, %damage, "the journal is damaged");
+            tracing::warn!(shard = self.config.shard, ?damage, "the journal is damaged");
         }
-        let table_lost = recovered.damage.iter().any(|damage| damage.affects_everything());
+        let table_lost = 
+            recovered.damage.iter().any(|damage| !damage.table_survived || !damage.cells_lost.is_empty());
         let loglets = recovered.loglets.iter().map(|&id| RecoveredLoglet { id, stored: self.journal.stored(id).collect() });
         let loglets: Vec<_> = loglets.collect();
         for loglet in &loglets {
             let home = home_shard(loglet.id, self.config.shards);
             assert_eq!(home, self.config.shard, "a loglet is stored where it is looked for");
         }
-        self.journal.set_prepared_bytes(self.config.prepare_bytes);
+        let prepared = self.config.prepare_bytes.div_ceil(self.config.limits.segment_bytes) as u32;
+        self.journal.set_prepared_target(self.config.limits.segments_prepared + prepared);
         self.log_server.recover(recovered.cells, loglets, table_lost, &mut JournalDisk(&mut self.journal));
         self.durable = self.journal.durable();
         self.recovered = true;
@@ -385,23 +401,23 @@ impl<D: Driver> Shard<D> {
 
     fn finish_read(&mut self, id: ReadId, outcome: storage::ReadOutcome, now: Instant) {
         let disk = &mut JournalDisk(&mut self.journal);
-        let (answer, memory) = match &outcome {
-            storage::ReadOutcome::Records { first, count, bytes } => {
+        let answer = match &outcome {
+            storage::ReadOutcome::Records { first, records: (count, bytes) } => {
                 let batch = Batch::new(*count, bytes).expect("the journal returns whole batches");
                 let outcome = ReadOutcome::Records { first: *first, batch };
-                (self.log_server.handle_read(id, outcome, now, disk), true)
+                self.log_server.handle_read(id, outcome, now, disk)
             }
             storage::ReadOutcome::Missing { from, to } => {
-                (self.log_server.handle_read(id, ReadOutcome::Missing { from: *from, to: *to }, now, disk), false)
+                self.log_server.handle_read(id, ReadOutcome::Missing { from: *from, to: *to }, now, disk)
             }
             storage::ReadOutcome::Damaged { from, to } => {
-                (self.log_server.handle_read(id, ReadOutcome::Damaged { from: *from, to: *to }, now, disk), false)
+                self.log_server.handle_read(id, ReadOutcome::Damaged { from: *from, to: *to }, now, disk)
             }
         };
         if let Some((peer, message)) = answer {
             self.inbound.send(peer, &message);
         }
-        if memory && let storage::ReadOutcome::Records { bytes, .. } = outcome {
+        if let storage::ReadOutcome::Records { records: (_, bytes), .. } = outcome {
             self.journal.recycle(bytes);
         }
     }
@@ -429,10 +445,10 @@ impl<D: Driver> Shard<D> {
             self.driver.submit(token, op);
         }
         if self.recovered
-            && !self.accepting
+            && !self.stopping
             && let Some(listener) = self.listener
+            && self.accept_at.take_if(|at| *at <= now).is_some()
         {
-            self.accepting = true;
             self.driver.submit(Token::new(owner::LISTENER, 0), Op::Accept { listener });
         }
         let mut touched = std::mem::take(&mut self.touched);

@@ -47,7 +47,8 @@ impl Cluster {
         let directory = scratch();
         let running: Vec<_> = (0..nodes)
             .map(|node| {
-                let config = NodeConfig { shards: Some(shards), ..node_config(&directory.path().join(node.to_string())) };
+                let config =
+                    NodeConfig { shards: Some(shards), ..node_config(&directory.path().join(node.to_string())) };
                 serve(config).unwrap()
             })
             .collect();

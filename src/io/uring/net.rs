@@ -172,7 +172,9 @@ impl UringDriver {
         let token = match state {
             Receive::Armed { token, .. } => token,
             Receive::Stopping { token, again, .. } => again.unwrap_or(token),
-            Receive::Idle | Receive::Starved { .. } => unreachable!("nothing comes for a receive that is not in flight"),
+            Receive::Idle | Receive::Starved { .. } => {
+                unreachable!("nothing comes for a receive that is not in flight")
+            }
         };
         let bytes = u32::try_from(event.result).unwrap_or(0);
         if let Some(buffer) = cqueue::buffer_select(event.flags) {
@@ -235,7 +237,10 @@ impl UringDriver {
 
     pub(super) fn detach_connection(&mut self, ConnId(conn): ConnId) -> Option<OwnedFd> {
         let connection = self.connections.get(conn)?;
-        assert!(connection.is_quiet() && connection.closing.is_none(), "a connection is detached with nothing in flight");
+        assert!(
+            connection.is_quiet() && connection.closing.is_none(),
+            "a connection is detached with nothing in flight"
+        );
         Some(self.connections.remove(conn)?.socket)
     }
 

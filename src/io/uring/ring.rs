@@ -168,7 +168,9 @@ impl Ring {
             if key == SILENT {
                 continue;
             }
-            let Some(flight) = self.flights.get(key) else { unreachable!("an operation stays until its last completion") };
+            let Some(flight) = self.flights.get(key) else {
+                unreachable!("an operation stays until its last completion")
+            };
             let accepted = (matches!(flight, Flight::Accept { .. }) && result >= 0).then(|| {
                 // SAFETY: the kernel has just installed this descriptor for us, and reports it once.
                 #[expect(unsafe_code, reason = "takes ownership of a new descriptor")]
