@@ -1,0 +1,98 @@
+//! After warm-up, an append allocates nothing on the servers. Counted by an allocator that looks at the shards' threads only.
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use support::Cluster;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// None until this thread's name has been looked at.
+    static IS_SHARD: Cell<Option<bool>> = const { Cell::new(None) };
+}
+
+/// Whether this thread is a shard's, by its name, without allocating.
+fn is_shard() -> bool {
+    IS_SHARD.try_with(|cached| {
+        if let Some(known) = cached.get() {
+            return known;
+        }
+        let mut name = [0u8; 16];
+        // SAFETY: PR_GET_NAME writes at most 16 bytes.
+        #[expect(unsafe_code, reason = "the standard library's thread name may allocate")]
+        unsafe {
+            libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr());
+        }
+        // A thread allocates before it is named; only a name of ours is final.
+        let known = name.starts_with(b"naxos-shard");
+        if known {
+            cached.set(Some(true));
+        }
+        known
+    })
+    .unwrap_or(false)
+}
+
+fn count() {
+    if is_shard() {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: every call goes to the system's allocator unchanged.
+#[expect(unsafe_code, reason = "a counting allocator is one")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's obligations are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller's obligations are passed on.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's obligations are passed on.
+        unsafe { System.realloc(memory, layout, bytes) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn appends_allocate_nothing_on_the_servers_after_warm_up() {
+    const APPENDS: u64 = 2_000;
+    let cluster = Cluster::start(3, 1);
+    let log = cluster.log();
+    let append_one_by_one = |count: u64| {
+        for _ in 0..count {
+            log.append(&[1; 100]).wait().unwrap();
+        }
+    };
+    let append_pipelined = |count: u64| {
+        let appends: Vec<_> = (0..count).map(|_| log.append(&[1; 100])).collect();
+        appends.into_iter().for_each(|append| drop(append.wait().unwrap()));
+    };
+    append_one_by_one(1_000);
+    append_pipelined(20_000);
+
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    assert!(before > 0, "the counter works");
+    append_one_by_one(APPENDS);
+    append_pipelined(APPENDS);
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    // What is left is amortised growth: index points, one for 64 KiB of journal, and segments rolling over.
+    let per_append = allocations as f64 / (3 * 2 * APPENDS) as f64;
+    println!("{allocations} allocations on three servers for {} appends", 2 * APPENDS);
+    assert!(per_append < 0.01, "{allocations} allocations for {} appends on three servers", 2 * APPENDS);
+}
