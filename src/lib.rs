@@ -4,7 +4,7 @@
 //! `docs/ARCHITECTURE.md` follows one append through them.
 
 pub mod base;
-// pub mod client;
+pub mod client;
 pub mod io;
 pub mod net;
 pub mod proto;

@@ -39,10 +39,9 @@ pub trait Driver {
     /// Ends a [`Driver::wait`] from another thread.
     fn waker(&self) -> Waker;
 
-    /// Takes a connection out of this driver to hand it to another one on the same machine; nothing may be in flight on it
-    /// (a receive has ended with [`super::op::Outcome::Done`] after [`Op::StopReceive`], or by itself). `None` where the driver has no transferable connections.
-    fn detach(&mut self, conn: ConnId) -> Option<std::os::fd::OwnedFd>;
-
-    /// Takes in a connection that another driver detached.
+    /// Takes in a connection that another driver has detached ([`Op::Detach`]).
+    ///
+    /// # Panics
+    /// Where connections cannot be handed over.
     fn attach(&mut self, socket: std::os::fd::OwnedFd) -> ConnId;
 }

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use crate::base::Buf;
@@ -113,8 +114,7 @@ pub enum Op {
         conn: ConnId,
     },
     /// Pauses receiving, so that the peer feels back-pressure. Chunks already taken from the kernel still come. It has no
-    /// completion of its own: the receive ends with [`Outcome::Done`] under its own token, after its last chunk; from then
-    /// on nothing of it is in flight. Armed again before that, it goes on under the new token, without a `Done`.
+    /// completion of its own.
     StopReceive {
         /// The connection.
         conn: ConnId,
@@ -125,6 +125,13 @@ pub enum Op {
         conn: ConnId,
         /// What; comes back, for reuse.
         data: Vec<u8>,
+    },
+    /// Takes a connection out of this driver, to hand it to another one on the same machine with [`super::Driver::attach`].
+    /// Stops receiving; chunks already taken from the kernel still come, and a send in flight completes, before
+    /// [`Outcome::Detached`]. Fails where connections cannot be handed over.
+    Detach {
+        /// The connection.
+        conn: ConnId,
     },
     /// Closes a connection. Operations in flight on it complete first, with failures. Completes as [`Outcome::Done`],
     /// after which nothing comes from this connection.
@@ -171,6 +178,13 @@ pub enum Outcome {
     Connected {
         /// The connection.
         conn: ConnId,
+    },
+    /// A connection has left the driver, with nothing in flight; what it has received was all reported before.
+    Detached {
+        /// The connection; the driver does not know it any more.
+        conn: ConnId,
+        /// Its socket.
+        socket: OwnedFd,
     },
     /// Bytes have come in; an empty chunk is the end of the stream. Give it back with [`super::Driver::release`].
     Received {

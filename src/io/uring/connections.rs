@@ -17,8 +17,15 @@ pub(super) struct Connection {
     pub(super) receive: Receive,
     /// The send in flight.
     pub(super) send: Option<u64>,
-    /// The close that waits for the operations in flight.
-    pub(super) closing: Option<Token>,
+    /// What happens when nothing is in flight any more; until then nothing new is taken.
+    pub(super) leaving: Option<Leaving>,
+}
+
+/// How a connection leaves the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    Close(Token),
+    Detach(Token),
 }
 
 /// The state of receiving on a connection.
@@ -36,11 +43,15 @@ pub(super) enum Receive {
 
 impl Connection {
     pub(super) fn new(socket: OwnedFd) -> Self {
-        Self { socket, receive: Receive::Idle, send: None, closing: None }
+        Self { socket, receive: Receive::Idle, send: None, leaving: None }
     }
 
     pub(super) fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.leaving, Some(Leaving::Close(_)))
     }
 
     /// Whether nothing is in flight.

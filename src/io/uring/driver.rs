@@ -154,6 +154,7 @@ impl Driver for UringDriver {
             Op::Receive { conn } => self.receive(token, conn),
             Op::StopReceive { conn } => self.stop_receive(conn),
             Op::Send { conn, data } => self.send(token, conn, data),
+            Op::Detach { conn } => self.detach(token, conn),
             Op::CloseConn { conn } => self.close_connection(token, conn),
         }
     }
@@ -197,10 +198,6 @@ impl Driver for UringDriver {
 
     fn waker(&self) -> Waker {
         Waker::from(Arc::clone(&self.wake))
-    }
-
-    fn detach(&mut self, conn: ConnId) -> Option<OwnedFd> {
-        self.detach_connection(conn)
     }
 
     fn attach(&mut self, socket: OwnedFd) -> ConnId {

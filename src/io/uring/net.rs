@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use io_uring::cqueue;
 use rustix::net::SocketAddrAny;
 
-use super::connections::{self, Connection, Receive};
+use super::connections::{self, Connection, Leaving, Receive};
 use super::driver::UringDriver;
 use super::flight::Flight;
 use super::receive::END;
@@ -63,10 +63,7 @@ impl UringDriver {
                 connection.receive = Receive::Stopping { token, key, again: None };
                 self.ring.cancel(key);
             }
-            Receive::Starved { token } => {
-                connection.receive = Receive::Idle;
-                self.complete(token, Outcome::Done);
-            }
+            Receive::Starved { .. } => connection.receive = Receive::Idle,
             Receive::Stopping { token, key, again } => {
                 connection.receive = Receive::Stopping { token: again.unwrap_or(token), key, again: None };
             }
@@ -89,7 +86,7 @@ impl UringDriver {
 
     pub(super) fn close_connection(&mut self, token: Token, ConnId(conn): ConnId) {
         let Some(connection) = self.open_connection(conn) else { return self.complete(token, Outcome::Done) };
-        connection.closing = Some(token);
+        connection.leaving = Some(Leaving::Close(token));
         let send = connection.send;
         // A peer that never reads cannot keep a send in flight: the cancellation ends one that waits, and this one that is
         // just being carried on. It fails only when the peer has closed already.
@@ -105,7 +102,7 @@ impl UringDriver {
         if let Some(key) = send {
             self.ring.cancel(key);
         }
-        self.finish_close(conn);
+        self.finish_leaving(conn);
     }
 
     pub(super) fn accepted(&mut self, event: Event) {
@@ -141,7 +138,7 @@ impl UringDriver {
         let Flight::Send { token, conn, socket, data, mut sent } = flight else { unreachable!("dispatched by kind") };
         let connection = self.connection(conn);
         connection.send = None;
-        let closing = connection.closing.is_some();
+        let closing = connection.is_closing();
         let result = match usize::try_from(result) {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
             Ok(bytes) => {
@@ -163,7 +160,7 @@ impl UringDriver {
         } else {
             self.complete(token, Outcome::Sent { conn: ConnId(conn), data, result });
         }
-        self.finish_close(conn);
+        self.finish_leaving(conn);
     }
 
     pub(super) fn received(&mut self, conn: u64, event: Event) {
@@ -172,9 +169,7 @@ impl UringDriver {
         let token = match state {
             Receive::Armed { token, .. } => token,
             Receive::Stopping { token, again, .. } => again.unwrap_or(token),
-            Receive::Idle | Receive::Starved { .. } => {
-                unreachable!("nothing comes for a receive that is not in flight")
-            }
+            Receive::Idle | Receive::Starved { .. } => unreachable!("nothing comes for a receive that is not in flight"),
         };
         let bytes = u32::try_from(event.result).unwrap_or(0);
         if let Some(buffer) = cqueue::buffer_select(event.flags) {
@@ -194,7 +189,7 @@ impl UringDriver {
     /// The receive on `conn` is not in flight any more, with `result` as its last one.
     fn receive_ended(&mut self, conn: u64, token: Token, result: i32) {
         let connection = self.connection(conn);
-        let closing = connection.closing.is_some();
+        let closing = connection.is_closing();
         let before = std::mem::replace(&mut connection.receive, Receive::Idle);
         let stopped = matches!(before, Receive::Stopping { again: None, .. });
         match -result {
@@ -204,7 +199,7 @@ impl UringDriver {
             error if error < 0 || error == libc::ECANCELED || error == libc::ENOBUFS => {
                 self.ring.counters.enobufs += u64::from(error == libc::ENOBUFS);
                 if stopped {
-                    self.complete(token, Outcome::Done);
+                    // Whoever has stopped it does not wait for an end.
                 } else if error == libc::ENOBUFS {
                     self.connection(conn).receive = Receive::Starved { token };
                     self.starved.push(conn);
@@ -214,7 +209,7 @@ impl UringDriver {
             }
             error => self.complete(token, Outcome::Failed(io::Error::from_raw_os_error(error))),
         }
-        self.finish_close(conn);
+        self.finish_leaving(conn);
     }
 
     fn arm(&mut self, conn: u64, token: Token) {
@@ -235,13 +230,15 @@ impl UringDriver {
         self.starved = starved;
     }
 
-    pub(super) fn detach_connection(&mut self, ConnId(conn): ConnId) -> Option<OwnedFd> {
-        let connection = self.connections.get(conn)?;
-        assert!(
-            connection.is_quiet() && connection.closing.is_none(),
-            "a connection is detached with nothing in flight"
-        );
-        Some(self.connections.remove(conn)?.socket)
+    pub(super) fn detach(&mut self, token: Token, conn: ConnId) {
+        self.stop_receive(conn);
+        match self.open_connection(conn.0) {
+            Some(connection) => {
+                connection.leaving = Some(Leaving::Detach(token));
+                self.finish_leaving(conn.0);
+            }
+            None => self.complete(token, Outcome::Failed(io::ErrorKind::NotConnected.into())),
+        }
     }
 
     pub(super) fn attach_connection(&mut self, socket: OwnedFd) -> ConnId {
@@ -251,13 +248,13 @@ impl UringDriver {
         ConnId(self.connections.insert(Connection::new(socket)))
     }
 
-    fn finish_close(&mut self, conn: u64) {
+    fn finish_leaving(&mut self, conn: u64) {
         let connection = self.connection(conn);
-        if let Some(token) = connection.closing
-            && connection.is_quiet()
-        {
-            self.connections.remove(conn);
-            self.complete(token, Outcome::Done);
+        let Some(leaving) = connection.leaving.filter(|_| connection.is_quiet()) else { return };
+        let socket = self.connections.remove(conn).expect("just seen").socket;
+        match leaving {
+            Leaving::Close(token) => self.complete(token, Outcome::Done),
+            Leaving::Detach(token) => self.complete(token, Outcome::Detached { conn: ConnId(conn), socket }),
         }
     }
 
@@ -267,7 +264,7 @@ impl UringDriver {
     }
 
     fn open_connection(&mut self, conn: u64) -> Option<&mut Connection> {
-        self.connections.get_mut(conn).filter(|connection| connection.closing.is_none())
+        self.connections.get_mut(conn).filter(|connection| connection.leaving.is_none())
     }
 }
 
