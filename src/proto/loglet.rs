@@ -70,7 +70,7 @@ pub enum LogletOp {
 }
 
 /// The end of an operation.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogletResult {
     /// On stable storage on a majority, at `first..`.
     Appended {
@@ -130,6 +130,8 @@ pub enum LogletResult {
         /// How many were reached.
         servers: usize,
     },
+    /// Created and activated, or deleted.
+    Done,
     /// The loglet has been deleted: ask the MetaStore (P5).
     Gone,
     /// No majority answered in time. `reason` names what is missing.
