@@ -19,24 +19,25 @@ thread_local! {
 
 /// Whether this thread is a shard's, by its name, without allocating.
 fn is_shard() -> bool {
-    IS_SHARD.try_with(|cached| {
-        if let Some(known) = cached.get() {
-            return known;
-        }
-        let mut name = [0u8; 16];
-        // SAFETY: PR_GET_NAME writes at most 16 bytes.
-        #[expect(unsafe_code, reason = "the standard library's thread name may allocate")]
-        unsafe {
-            libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr());
-        }
-        // A thread allocates before it is named; only a name of ours is final.
-        let known = name.starts_with(b"naxos-shard");
-        if known {
-            cached.set(Some(true));
-        }
-        known
-    })
-    .unwrap_or(false)
+    IS_SHARD
+        .try_with(|cached| {
+            if let Some(known) = cached.get() {
+                return known;
+            }
+            let mut name = [0u8; 16];
+            // SAFETY: PR_GET_NAME writes at most 16 bytes.
+            #[expect(unsafe_code, reason = "the standard library's thread name may allocate")]
+            unsafe {
+                libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr());
+            }
+            // A thread allocates before it is named; only a name of ours is final.
+            let known = name.starts_with(b"naxos-shard");
+            if known {
+                cached.set(Some(true));
+            }
+            known
+        })
+        .unwrap_or(false)
 }
 
 fn count() {

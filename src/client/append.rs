@@ -21,9 +21,15 @@ pub struct Append {
 #[derive(Debug)]
 enum State {
     /// Part of a batch.
-    Placed { outcome: Arc<BatchOutcome>, index: u32 },
+    Placed {
+        outcome: Arc<BatchOutcome>,
+        index: u32,
+    },
     /// Waits for room in the client's window.
-    Held { record: Vec<u8>, log: Arc<LogInner> },
+    Held {
+        record: Vec<u8>,
+        log: Arc<LogInner>,
+    },
     Refused(AppendError),
 }
 

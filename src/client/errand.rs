@@ -2,8 +2,8 @@ use std::net::SocketAddr;
 use std::sync::mpsc::SyncSender;
 
 use super::{NodeInfo, OpError};
-use crate::base::{ClusterId, Instant, Limits, LogletId, NodeId};
 use crate::base::Incarnation;
+use crate::base::{ClusterId, Instant, Limits, LogletId, NodeId};
 use crate::io::op::{Op, Outcome};
 use crate::net::{Closed, Link, LinkEvent};
 use crate::wire::{Hello, Message, Role};

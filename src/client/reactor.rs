@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use super::Log;
 use super::client::Handle;
 use super::errand::Errand;
 use super::inbox::{Command, Inbox, LogKey};
 use super::session::Session;
-use super::Log;
 use crate::base::{ClusterId, Incarnation, Instant, Limits};
 use crate::io::Driver;
 use crate::io::op::{Completion, Outcome, Token};

@@ -73,11 +73,6 @@ impl Submission {
         self.state.lock().expect("no panic while locked")
     }
 
-    /// The bound on unsettled bytes.
-    pub(super) fn window_bytes(&self) -> u32 {
-        self.limits.client_window_bytes
-    }
-
     /// Puts a record into the open batch, if it is small enough and the window has room.
     pub(super) fn place(&self, record: &[u8], context: Option<&mut Context<'_>>) -> Result<Placed, Refused> {
         if record.len() > self.limits.record_bytes_max as usize {

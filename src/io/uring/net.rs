@@ -169,7 +169,9 @@ impl UringDriver {
         let token = match state {
             Receive::Armed { token, .. } => token,
             Receive::Stopping { token, again, .. } => again.unwrap_or(token),
-            Receive::Idle | Receive::Starved { .. } => unreachable!("nothing comes for a receive that is not in flight"),
+            Receive::Idle | Receive::Starved { .. } => {
+                unreachable!("nothing comes for a receive that is not in flight")
+            }
         };
         let bytes = u32::try_from(event.result).unwrap_or(0);
         if let Some(buffer) = cqueue::buffer_select(event.flags) {
