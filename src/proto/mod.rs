@@ -1,9 +1,12 @@
 //! Protocols as plain state machines: no sockets, no files, no clock, no threads.
 
+pub mod log_server;
 pub mod loglet;
 pub mod native;
-mod peer;
+pub mod peer;
 pub mod sequencer;
 pub mod sequencers;
+#[cfg(test)]
+pub mod testing;
 
 pub use peer::PeerId;

@@ -1,0 +1,165 @@
+use super::loglet::{Fate, Loglet};
+use super::shared::{Shared, What};
+use super::{Disk, Refused};
+use crate::base::Offset;
+use crate::proto::peer::PeerId;
+use crate::wire::{Batch, Message};
+
+/// Runs of stored records of one loglet. Each gap makes one more; a server with so many takes no further one before some are filled.
+const RUNS_MAX: usize = 4096;
+
+impl Loglet {
+    /// Records from the configured sequencer, which the caller has checked.
+    pub(super) fn store(
+        &mut self,
+        peer: PeerId,
+        first: Offset,
+        known_tail: Offset,
+        batch: Batch<'_>,
+        shared: &mut Shared,
+        disk: &mut impl Disk,
+    ) {
+        self.sequencer = Some(peer);
+        self.known_tail = self.known_tail.max(known_tail);
+        if self.fate != Fate::Open || self.deleting {
+            self.owes.sealed = true;
+        } else if !self.cell.written {
+            // No record may become durable before the loglet is.
+            self.owes.behind = true;
+        } else {
+            self.take(peer, first, batch, shared, disk);
+            self.drain_early(shared, disk);
+        }
+        self.settle(shared, disk);
+    }
+
+    fn take(&mut self, peer: PeerId, first: Offset, batch: Batch<'_>, shared: &mut Shared, disk: &mut impl Disk) {
+        assert!(self.is_open(), "records are taken only while open");
+        let end = first + u64::from(batch.count());
+        self.skip_known(first, shared, disk);
+        if first > self.next {
+            if !self.early.insert(first, batch, shared) {
+                self.owes.behind = true;
+            }
+            return;
+        }
+        let present = self.next.min(end);
+        if first < present && !self.compare(peer, first, present, batch, shared, disk) {
+            return;
+        }
+        if end > self.next {
+            if self.journal.len() >= RUNS_MAX && self.journal.end() != self.next {
+                shared.unavailable(peer, 0, self.id, "too many gaps wait to be filled");
+                return;
+            }
+            match self.append(first, batch, shared, disk) {
+                Ok(()) => {}
+                Err(Refused::Busy) => self.owes.behind = true,
+                Err(Refused::Space) => shared.unavailable(peer, 0, self.id, "no space is left in the journal"),
+                Err(Refused::Failed) => shared.failed = true,
+            }
+        }
+        // Below the local tail everything is a success, with or without a copy (P14); above it the answer comes with durability.
+        self.owes.stored |= first < self.local_tail();
+    }
+
+    /// A store begins beyond the next offset: what is known to be committed on others need not be waited for, and becomes a gap. Only
+    /// as far as the stream has skipped it: a record below the known tail that is still on its way is worth having.
+    fn skip_known(&mut self, first: Offset, shared: &mut Shared, disk: &mut impl Disk) {
+        let to = first.min(self.known_tail);
+        self.skip_to(to, shared, disk);
+    }
+
+    /// Moves the next offset up to `to`, which is committed, taking early arrivals on the way.
+    pub(super) fn skip_to(&mut self, to: Offset, shared: &mut Shared, disk: &mut impl Disk) {
+        assert!(to <= self.known_tail, "only what is committed may be skipped");
+        loop {
+            self.drain_early(shared, disk);
+            let step = self.early.first().map_or(to, |first| first.min(to));
+            if step <= self.next {
+                break;
+            }
+            self.next = step;
+        }
+    }
+
+    /// Puts what `batch` has at and beyond the next offset into the journal.
+    pub(super) fn append(
+        &mut self,
+        first: Offset,
+        batch: Batch<'_>,
+        shared: &mut Shared,
+        disk: &mut impl Disk,
+    ) -> Result<(), Refused> {
+        let end = first + u64::from(batch.count());
+        assert!(first <= self.next && self.next < end, "records are taken in offset order (P14)");
+        assert!(self.cell.written, "the loglet is durable before its records");
+        let at = self.next;
+        if at == first {
+            self.write(at, batch, shared, disk)?;
+        } else {
+            let mut rest = shared.buffer();
+            let skip = u32::try_from(at.since(first)).expect("within the batch");
+            let count = batch.copy_range(skip, batch.count() - skip, usize::MAX, &mut rest);
+            let written = self.write(at, Batch::new(count, &rest).expect("a range of a batch"), shared, disk);
+            shared.recycle(rest);
+            written?;
+        }
+        self.next = end;
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        first: Offset,
+        batch: Batch<'_>,
+        shared: &mut Shared,
+        disk: &mut impl Disk,
+    ) -> Result<(), Refused> {
+        let end = first + u64::from(batch.count());
+        let write = disk.write_records(self.id, first, batch)?;
+        shared.taken(write, self.id, What::Records { first, end });
+        self.journal.insert(first, end);
+        self.recent.push(first, batch);
+        Ok(())
+    }
+
+    /// The records `first..end` are durable, and everything that was taken before them.
+    pub(super) fn records_durable(&mut self, first: Offset, end: Offset, shared: &mut Shared, disk: &mut impl Disk) {
+        assert!(first < end, "an entry has records");
+        let tail = self.local_tail();
+        self.stored.insert(first.max(self.trim_point), end);
+        self.durable_end = self.durable_end.max(end);
+        assert!(self.durable_end <= self.next, "only what was taken becomes durable");
+        self.fill_durable(first, end);
+        // A record may have been a success before, for being below the known tail: then nothing is owed anew.
+        self.owes.stored |= self.local_tail() > tail && self.is_open();
+        self.settle(shared, disk);
+    }
+
+    /// A bare known tail (L3). A sequencer that was not heard on this connection before learns where this server stands.
+    pub(super) fn known_tail_told(
+        &mut self,
+        peer: PeerId,
+        sequencer: bool,
+        known_tail: Offset,
+        shared: &mut Shared,
+        disk: &mut impl Disk,
+    ) {
+        let tail = self.local_tail();
+        self.known_tail = self.known_tail.max(known_tail);
+        if sequencer {
+            let new = self.sequencer != Some(peer);
+            self.sequencer = Some(peer);
+            if new || self.local_tail() > tail {
+                if self.is_open() { self.owes.stored = true } else { self.owes.sealed = true }
+            }
+        }
+        self.settle(shared, disk);
+    }
+
+    /// A record of another value is stored at `at`.
+    pub(super) fn conflict(&self, peer: PeerId, at: Offset, shared: &mut Shared) {
+        shared.send(peer, Message::Conflict { request: 0, loglet: self.id, at });
+    }
+}
