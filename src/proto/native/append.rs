@@ -143,3 +143,155 @@ impl NativeLoglet {
         self.shared.results.make_contiguous()[from..].reverse();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Target;
+    use super::super::testing::*;
+    use super::*;
+    use crate::base::{Limits, Offset};
+    use crate::proto::loglet::LogletOp;
+
+    fn rig() -> Rig {
+        let mut rig = Rig::new(vec![Server::default(); 3]);
+        rig.core.handle_connected(Target::Sequencer, rig.now);
+        rig
+    }
+
+    fn append(rig: &mut Rig, id: u64, count: u64) {
+        rig.start(id, LogletOp::Append { records: honest(0..count) });
+    }
+
+    fn appended(request: u64, first: u64, count: u32) -> Message<'static> {
+        let (first, known_tail) = (Offset(first), Offset(first + u64::from(count)));
+        Message::Appended { request, loglet: LOGLET, first, count, known_tail }
+    }
+
+    fn ids(rig: &mut Rig) -> Vec<(u64, LogletResult)> {
+        std::iter::from_fn(|| rig.core.poll_result()).map(|(id, result)| (id.0, result)).collect()
+    }
+
+    #[test]
+    fn appends_are_pipelined_and_matched_by_number() {
+        let mut rig = rig();
+        (1..=3).for_each(|id| append(&mut rig, id, id));
+        rig.run();
+        let requests: Vec<u64> = rig.appends.iter().map(|(request, _)| *request).collect();
+        assert_eq!(rig.appends.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [1, 2, 3]);
+        rig.sequencer(appended(requests[1], 1, 2));
+        rig.sequencer(appended(requests[0], 0, 1));
+        rig.sequencer(appended(requests[0], 0, 1));
+        rig.sequencer(appended(requests[2], 3, 3));
+        let expected = [(2, 1, 2), (1, 0, 1), (3, 3, 3)]
+            .map(|(id, first, count)| (id, LogletResult::Appended { first: Offset(first), records: honest(0..count) }));
+        assert_eq!(ids(&mut rig), expected);
+        assert_eq!(rig.core.known_tail(), Offset(6));
+        assert_eq!(rig.core.appends.oldest(), None);
+    }
+
+    /// P16: what was sent has an unknown outcome, what was not surely is not stored; nothing is sent a second time.
+    #[test]
+    fn a_lost_connection_tells_sent_from_unsent_and_retries_nothing() {
+        let mut rig = rig();
+        append(&mut rig, 1, 1);
+        rig.run();
+        append(&mut rig, 2, 2);
+        rig.core.handle_disconnected(Target::Sequencer, rig.now);
+        let lost = |maybe_stored, count| LogletResult::SequencerLost { maybe_stored, records: honest(0..count) };
+        assert_eq!(ids(&mut rig), [(1, lost(true, 1)), (2, lost(false, 2))]);
+        rig.core.handle_connected(Target::Sequencer, rig.now);
+        rig.run();
+        assert_eq!(rig.appends.len(), 1);
+        append(&mut rig, 3, 1);
+        rig.run();
+        let request = rig.appends[1].0;
+        assert_ne!(request, rig.appends[0].0);
+        rig.sequencer(appended(rig.appends[0].0, 0, 1));
+        assert_eq!(ids(&mut rig), [], "an answer of the former connection is nobody's");
+        rig.sequencer(appended(request, 1, 1));
+        assert_eq!(ids(&mut rig).len(), 1);
+    }
+
+    /// P16: offsets come with the seal; without offsets the records surely are not in the log. L1: the seal is completed.
+    #[test]
+    fn sealed_carries_the_offsets_and_completes_the_seal() {
+        let mut rig = rig();
+        append(&mut rig, 1, 2);
+        append(&mut rig, 2, 1);
+        rig.run();
+        let sealed =
+            |request, first, count| Message::AppendSealed { request, loglet: LOGLET, first: Offset(first), count };
+        rig.sequencer(sealed(rig.appends[0].0, 7, 2));
+        rig.sequencer(sealed(rig.appends[1].0, 9, 0));
+        let result = |first, count| LogletResult::AppendSealed { first, records: honest(0..count) };
+        assert_eq!(ids(&mut rig), [(1, result(Some(Offset(7)), 2)), (2, result(None, 1))]);
+        rig.run();
+        assert!(rig.servers.iter().all(|server| server.sealed));
+        assert_eq!(rig.core.known_tail(), Offset::ZERO);
+    }
+
+    #[test]
+    fn a_lost_sequencer_leaves_the_outcome_open_and_a_refusal_does_not() {
+        let mut rig = rig();
+        (1..=2).for_each(|id| append(&mut rig, id, 1));
+        rig.run();
+        rig.sequencer(Message::SequencerLost { request: rig.appends[0].0, loglet: LOGLET });
+        let (request, loglet) = (rig.appends[1].0, LOGLET);
+        rig.sequencer(Message::Unavailable { request, loglet, reason: "no space is left" });
+        let lost = |maybe_stored| LogletResult::SequencerLost { maybe_stored, records: honest(0..1) };
+        assert_eq!(ids(&mut rig), [(1, lost(true)), (2, lost(false))]);
+    }
+
+    /// An answer that does not fit is not an acknowledgement.
+    #[test]
+    fn an_answer_for_another_number_of_records_acknowledges_nothing() {
+        let mut rig = rig();
+        append(&mut rig, 1, 2);
+        rig.run();
+        rig.sequencer(appended(rig.appends[0].0, 0, 1));
+        assert!(matches!(rig.results()[..], [LogletResult::SequencerLost { maybe_stored: true, .. }]));
+    }
+
+    #[test]
+    fn an_append_that_takes_too_long_gives_its_records_back() {
+        let mut rig = rig();
+        append(&mut rig, 1, 1);
+        rig.run();
+        rig.pass_time(Limits::default().operation_timeout / 2);
+        append(&mut rig, 2, 1);
+        rig.pass_time(Limits::default().operation_timeout / 2);
+        assert!(matches!(ids(&mut rig)[..], [(1, LogletResult::SequencerLost { maybe_stored: true, .. })]));
+        assert!(rig.core.appends.oldest().is_some());
+    }
+
+    #[test]
+    fn a_closed_loglet_takes_no_append_and_does_not_ask_the_sequencer() {
+        let mut rig = Rig::new(vec![Server::default(); 3]);
+        (1..=2).for_each(|id| append(&mut rig, id, id));
+        rig.start(9, LogletOp::Seal);
+        rig.run();
+        append(&mut rig, 3, 3);
+        let sealed = |count| LogletResult::AppendSealed { first: None, records: honest(0..count) };
+        let results: Vec<_> = ids(&mut rig).into_iter().filter(|(id, _)| *id != 9).collect();
+        assert_eq!(results, [(1, sealed(1)), (2, sealed(2)), (3, sealed(3))]);
+        assert!(!rig.core.wants(Target::Sequencer));
+    }
+
+    /// The queue of appends keeps its memory: a long run at a steady depth does not grow it.
+    #[test]
+    fn a_steady_pipeline_does_not_grow() {
+        let mut rig = rig();
+        let mut capacity = 0;
+        for id in 1..=1000 {
+            append(&mut rig, id, 1);
+            rig.run();
+            let request = rig.appends.pop().unwrap().0;
+            rig.sequencer(appended(request, id - 1, 1));
+            assert_eq!(ids(&mut rig).len(), 1);
+            if id == 10 {
+                capacity = rig.core.appends.pending.capacity();
+            }
+        }
+        assert_eq!(rig.core.appends.pending.capacity(), capacity);
+    }
+}

@@ -149,3 +149,173 @@ impl Step for CheckTail {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::base::Limits;
+    use crate::proto::loglet::{LogletOp, OpId};
+
+    fn tail(tail: u64, sealed: bool) -> LogletResult {
+        LogletResult::Tail { tail: Offset(tail), sealed }
+    }
+
+    #[test]
+    fn row_1_all_sealed_with_equal_tails() {
+        let mut rig = Rig::new(vec![Server::with(0..3).sealed(); 3]);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), [tail(3, true)]);
+        assert!((0..3).all(|server| rig.count(server, "Repair") == 0));
+    }
+
+    #[test]
+    fn row_2_all_sealed_with_different_tails_are_repaired() {
+        let servers = [9, 2, 0].map(|end| Server::with(0..end).sealed());
+        let mut rig = Rig::new(servers.to_vec());
+        rig.disconnect(2);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), [tail(9, true)]);
+        assert_eq!(rig.servers[1].stored, rig.servers[0].stored);
+    }
+
+    #[test]
+    fn row_3_mixed_completes_the_seal() {
+        let mut rig = Rig::new(vec![Server::with(0..2).sealed(), Server::with(0..2), Server::with(0..1)]);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), [tail(2, true)]);
+        assert!(rig.servers.iter().all(|server| server.sealed), "all of them, not only a majority (L1)");
+    }
+
+    /// L2: the answers to the seal are the answers; nobody is asked for a tail twice.
+    #[test]
+    fn row_3_asks_for_no_tail_a_second_time() {
+        let mut rig = Rig::new(vec![Server::with(0..2).sealed(), Server::with(0..2), Server::with(0..2)]);
+        rig.run_op(LogletOp::CheckTail);
+        assert!((0..3).all(|server| rig.count(server, "CheckTail") == 1));
+    }
+
+    #[test]
+    fn row_4_none_sealed_and_a_majority_at_the_maximum() {
+        let mut rig = Rig::new(vec![Server::with(0..5), Server::with(0..5), Server::with(0..1)]);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), [tail(5, false)]);
+        assert_eq!(rig.core.known_tail(), Offset(5), "an open tail is a known one (P1 b)");
+    }
+
+    #[test]
+    fn row_4_waits_until_a_majority_has_the_maximum() {
+        let mut rig = Rig::new(vec![Server::with(0..5), Server::with(0..4), Server::with(0..4)]);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), []);
+        rig.servers[2] = Server { stored: Server::with(0..5).stored, ..rig.servers[2].clone() };
+        rig.run();
+        assert_eq!(rig.results(), [tail(5, false)]);
+    }
+
+    /// A seal that is met while waiting turns the wait into the mixed row.
+    #[test]
+    fn row_4_a_seal_seen_while_waiting_goes_on_as_sealed() {
+        let mut rig = Rig::new(vec![Server::with(0..5), Server::with(0..4), Server::with(0..4)]);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), []);
+        rig.servers[1].sealed = true;
+        rig.run();
+        // The maximum of the majority that has answered the seal: record 4 was on one server only.
+        assert_eq!(rig.results(), [tail(4, true)]);
+    }
+
+    /// L4: nobody waits for a dead sequencer.
+    #[test]
+    fn row_4_a_wait_of_the_limit_seals() {
+        let mut rig = Rig::new(vec![Server::with(0..5), Server::with(0..4), Server::with(0..4)]);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), []);
+        rig.pass_time(Limits::default().stall - std::time::Duration::from_nanos(1));
+        assert_eq!(rig.results(), []);
+        rig.pass_time(std::time::Duration::from_nanos(1));
+        assert_eq!(rig.results(), [tail(5, true)]);
+        assert!(rig.servers.iter().all(|server| server.sealed));
+    }
+    /// The erratum: two servers were open when they told their tails, the maximum was told by one of them only, and the seal
+    /// came between. A tail of which a majority has not been heard *with* an open answer must not be open.
+    #[test]
+    fn an_open_answer_below_the_maximum_proves_nothing_about_the_seal() {
+        let mut rig = Rig::new(vec![Server::with(0..1), Server::with(0..0), Server::with(0..0)]);
+        rig.disconnect(2);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), []);
+        rig.servers[1].stored = Server::with(0..1).stored;
+        rig.servers[1].sealed = true;
+        rig.run();
+        assert_eq!(rig.results(), [tail(1, true)]);
+    }
+
+    /// P1: neither a sealed tail nor a repair raises the known tail, in any frame that follows.
+    #[test]
+    fn a_sealed_tail_is_never_a_known_tail() {
+        let mut rig =
+            Rig::new(vec![Server::with(0..7).sealed(), Server::with(0..2).sealed(), Server::with(0..2).sealed()]);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), [tail(7, true)]);
+        assert_eq!(rig.core.known_tail(), Offset::ZERO);
+        rig.run_op(LogletOp::CheckTail);
+        assert!(rig.servers.iter().all(|server| server.known == 0));
+    }
+
+    /// A known tail that somebody tells obeys P1 and is merged, also from a sealed answer.
+    #[test]
+    fn a_known_tail_heard_is_merged() {
+        let server = Server { known: 2, ..Server::with(0..7) }.sealed();
+        let mut rig = Rig::new(vec![server; 3]);
+        rig.run_op(LogletOp::CheckTail);
+        assert_eq!(rig.core.known_tail(), Offset(2));
+    }
+
+    /// L3: the question carries the client's known tail, by which a server with a gap catches up.
+    #[test]
+    fn the_question_tells_the_known_tail() {
+        let mut rig = Rig::new(vec![Server::with(0..10), Server::with(0..10), Server::with(0..3)]);
+        rig.run_op(LogletOp::CheckTail);
+        rig.disconnect(1);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), [tail(10, false)]);
+        assert_eq!(rig.servers[2].known, 10);
+    }
+
+    /// P5: a deleted loglet has no tail.
+    #[test]
+    fn gone_is_never_an_empty_open_loglet() {
+        let mut rig = Rig::new(vec![Server { gone: true, ..Server::default() }, Server::default(), Server::default()]);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), [LogletResult::Gone]);
+        assert!(!rig.core.wants(super::super::Target::LogServer(1)));
+    }
+
+    #[test]
+    fn without_a_majority_the_reason_names_who_is_missing() {
+        let mut rig = Rig::new(vec![Server::default(); 3]);
+        rig.disconnect(1);
+        rig.servers[2].full = true;
+        assert_eq!(rig.run_op(LogletOp::CheckTail), []);
+        rig.pass_time(Limits::default().operation_timeout);
+        let results = rig.results();
+        let [LogletResult::Unavailable { reason }] = &results[..] else { panic!("{results:?}") };
+        assert!(reason.contains("LogServer 1 at 127.0.0.1:4100 is not connected"), "{reason}");
+        assert!(reason.contains("refused: no space is left"), "{reason}");
+    }
+
+    #[test]
+    fn a_server_that_comes_back_is_asked_again() {
+        let mut rig = Rig::new(vec![Server::with(0..2); 3]);
+        rig.disconnect(0);
+        rig.disconnect(1);
+        rig.core.handle_op(OpId(1), LogletOp::CheckTail, rig.now);
+        rig.run();
+        assert_eq!(rig.results(), []);
+        rig.connect(1);
+        rig.run();
+        assert_eq!(rig.results(), [tail(2, false)]);
+    }
+
+    #[test]
+    fn an_old_open_answer_does_not_undo_a_sealed_one() {
+        let mut rig = Rig::new(vec![Server::with(0..2); 3]);
+        rig.start(1, LogletOp::CheckTail);
+        let open = rig.fetch(0).unwrap();
+        rig.start(2, LogletOp::Seal);
+        rig.step(0);
+        rig.deliver(0, &open[0]);
+        rig.run();
+        assert_eq!(rig.results(), [tail(2, true), LogletResult::Sealed]);
+    }
+}

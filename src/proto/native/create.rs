@@ -87,3 +87,82 @@ impl Step for Create {
         format!("the sequencer at {address} {}", why_silent(shared, shared.sequencer()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::super::{NativeLoglet, Target};
+    use super::*;
+    use crate::base::Limits;
+    use crate::proto::loglet::OpId;
+
+    fn create(rig: &mut Rig) {
+        rig.core.create(OpId(1), rig.now);
+        rig.run();
+    }
+
+    fn activation(rig: &mut Rig) -> u64 {
+        rig.core.handle_connected(Target::Sequencer, rig.now);
+        rig.run();
+        rig.activations.pop().expect("the sequencer was asked")
+    }
+
+    #[test]
+    fn the_sequencer_starts_after_a_majority_has_the_loglet() {
+        let mut rig = Rig::new(vec![Server::default(); 3]);
+        rig.disconnect(1);
+        rig.disconnect(2);
+        rig.core.handle_connected(Target::Sequencer, rig.now);
+        create(&mut rig);
+        assert!(rig.activations.is_empty());
+        rig.connect(2);
+        rig.run();
+        let request = rig.activations[0];
+        assert_eq!(rig.results(), []);
+        rig.sequencer(Message::Done { request, loglet: LOGLET });
+        assert_eq!(rig.results(), [LogletResult::Done]);
+    }
+
+    /// P4: a process that may not sequence it says so, and nothing is installed.
+    #[test]
+    fn a_refused_activation_is_a_lost_sequencer() {
+        let mut rig = Rig::new(vec![Server::default(); 3]);
+        create(&mut rig);
+        let request = activation(&mut rig);
+        rig.sequencer(Message::SequencerLost { request, loglet: LOGLET });
+        assert!(matches!(rig.results()[..], [LogletResult::SequencerLost { maybe_stored: false, .. }]));
+    }
+
+    #[test]
+    fn a_loglet_sealed_or_deleted_before_birth_is_not_created() {
+        let mut rig = Rig::new(vec![Server::default(), Server::default().sealed(), Server::default()]);
+        create(&mut rig);
+        assert_eq!(rig.results(), [LogletResult::Sealed]);
+        let mut rig = Rig::new(vec![Server { gone: true, ..Server::default() }, Server::default(), Server::default()]);
+        create(&mut rig);
+        assert_eq!(rig.results(), [LogletResult::Gone]);
+    }
+
+    #[test]
+    fn a_lost_sequencer_is_asked_again_and_named_when_missing() {
+        let mut rig = Rig::new(vec![Server::default(); 3]);
+        create(&mut rig);
+        activation(&mut rig);
+        rig.core.handle_disconnected(Target::Sequencer, rig.now);
+        activation(&mut rig);
+        rig.core.handle_disconnected(Target::Sequencer, rig.now);
+        rig.pass_time(Limits::default().operation_timeout);
+        let results = rig.results();
+        let [LogletResult::Unavailable { reason }] = &results[..] else { panic!("{results:?}") };
+        assert_eq!(reason, "the sequencer at 127.0.0.1:4100 is not connected");
+    }
+
+    #[test]
+    fn nothing_is_wanted_before_there_is_something_to_do() {
+        let mut core = NativeLoglet::new(config(3), &Limits::default());
+        let all = [Target::Sequencer, Target::LogServer(0), Target::LogServer(2)];
+        assert!(all.iter().all(|target| !core.wants(*target)));
+        core.create(OpId(1), crate::base::Instant::ORIGIN);
+        assert!(all.iter().all(|target| core.wants(*target)));
+    }
+}

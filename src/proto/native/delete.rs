@@ -49,3 +49,23 @@ impl Step for Delete {
         format!("not deleted on a majority: {}", self.broadcast.round.missing(shared))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use crate::proto::loglet::{LogletResult, OpId};
+
+    #[test]
+    fn every_reachable_server_deletes_and_a_majority_is_needed() {
+        let mut rig = Rig::new(vec![Server::default(); 3]);
+        rig.disconnect(0);
+        rig.disconnect(1);
+        rig.core.delete(OpId(1), 7, rig.now);
+        rig.run();
+        assert_eq!(rig.results(), []);
+        rig.connect(1);
+        rig.run();
+        assert_eq!(rig.results(), [LogletResult::Done]);
+        assert!(rig.servers[1].gone && rig.servers[2].gone);
+    }
+}

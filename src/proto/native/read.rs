@@ -128,3 +128,119 @@ impl Step for Read {
         format!("nobody has {}: {}", self.min, who.join("; "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::base::Limits;
+    use crate::proto::loglet::LogletOp;
+
+    fn read(min: u64, max: u64, limit: u64) -> LogletOp {
+        LogletOp::ReadNext { min: Offset(min), max: Offset(max), limit: Offset(limit), bytes_max: 4096 }
+    }
+
+    fn read_records(range: std::ops::Range<u64>) -> LogletResult {
+        LogletResult::Records { first: Offset(range.start), records: honest(range) }
+    }
+
+    #[test]
+    fn the_preferred_server_is_asked_and_no_other() {
+        let mut rig = Rig::new(vec![Server::with(0..3); 3]);
+        rig.core.set_preferred(2);
+        assert_eq!(rig.run_op(read(1, 9, 3)), [read_records(1..3)]);
+        assert_eq!([0, 1, 2].map(|server| rig.count(server, "Read")), [0, 0, 1]);
+    }
+
+    #[test]
+    fn without_a_preference_they_take_turns() {
+        let mut rig = Rig::new(vec![Server::with(0..3); 3]);
+        (0..6).for_each(|id| rig.start(id, read(0, 9, 3)));
+        rig.run();
+        assert_eq!([0, 1, 2].map(|server| rig.count(server, "Read")), [2, 2, 2]);
+    }
+
+    /// P17: a server without the record at `min` is never a reason to return a later one.
+    #[test]
+    fn a_gap_and_a_server_behind_are_passed_over() {
+        let mut holed = Server::with(0..9);
+        holed.stored.remove(&4);
+        let mut rig = Rig::new(vec![holed, Server::with(0..2), Server::with(0..9)]);
+        rig.core.set_preferred(0);
+        assert_eq!(rig.run_op(read(4, 9, 9)), [read_records(4..8)]);
+        assert_eq!([0, 1, 2].map(|server| rig.count(server, "Read")), [1, 1, 1]);
+    }
+
+    #[test]
+    fn a_record_beyond_the_one_asked_for_is_not_taken() {
+        let batch_records = honest(5..8);
+        let batch = Batch::new(3, &batch_records.bytes).unwrap();
+        assert_eq!(usable(Offset(5), batch, Offset(4), Offset(9)), None);
+        assert_eq!(usable(Offset(5), batch, Offset(6), Offset(7)), Some(honest(6..7)));
+        assert_eq!(usable(Offset(5), batch, Offset(8), Offset(9)), None);
+        assert_eq!(usable(Offset(5), batch, Offset(5), Offset(5)), None);
+    }
+
+    #[test]
+    fn a_bad_checksum_sends_the_read_elsewhere() {
+        let rotten = Server { rotten: true, ..Server::with(0..3) };
+        let mut rig = Rig::new(vec![rotten, Server::with(0..3)]);
+        rig.core.set_preferred(0);
+        assert_eq!(rig.run_op(read(0, 9, 3)), [read_records(0..3)]);
+    }
+
+    /// P1 9a: nothing at or beyond the segment's stop, nor beyond what is known to be committed, whatever a server sends.
+    #[test]
+    fn nothing_beyond_the_stop_or_the_limit_is_returned() {
+        for (max, limit) in [(3, 9), (9, 3)] {
+            let mut rig = Rig::new(vec![Server::with(0..9)]);
+            rig.start(1, read(1, max, limit));
+            let answers = rig.fetch(0).unwrap();
+            let Answer::Records { request, .. } = answers[0] else { panic!() };
+            rig.deliver(0, &Answer::Records { request, first: 0, known: 0, records: honest(0..9) });
+            assert_eq!(rig.results(), [read_records(1..3)]);
+        }
+    }
+
+    #[test]
+    fn at_the_tail_there_is_nothing_yet() {
+        let mut rig = Rig::new(vec![Server::with(0..3); 3]);
+        assert_eq!(rig.run_op(read(3, 9, 3)), [LogletResult::NothingYet]);
+    }
+
+    #[test]
+    fn the_trim_point_is_told() {
+        let mut rig = Rig::new(vec![Server { trim: 5, ..Server::with(0..9) }]);
+        assert_eq!(rig.run_op(read(3, 9, 9)), [LogletResult::Trimmed { trim_point: Offset(5) }]);
+    }
+
+    #[test]
+    fn disconnects_refusals_and_silence_send_the_read_elsewhere() {
+        let mut rig = Rig::new(vec![Server::with(0..3); 4]);
+        rig.core.set_preferred(0);
+        rig.servers[1].full = true;
+        rig.start(1, read(0, 9, 3));
+        rig.fetch(0);
+        rig.disconnect(0);
+        rig.step(1);
+        rig.fetch(2);
+        rig.pass_time(Limits::default().stall);
+        assert_eq!(rig.results(), [read_records(0..3)]);
+        assert_eq!(rig.count(3, "Read") + rig.count(1, "Read"), 2);
+    }
+
+    #[test]
+    fn a_committed_record_that_nobody_at_hand_has_is_tried_for_until_the_timeout() {
+        let mut rig = Rig::new(vec![Server::with(0..2); 3]);
+        assert_eq!(rig.run_op(read(2, 9, 5)), []);
+        rig.pass_time(Limits::default().stall);
+        rig.servers[1] = Server::with(0..5);
+        rig.pass_time(Limits::default().stall);
+        assert_eq!(rig.results(), [read_records(2..5)]);
+        rig.start(2, read(7, 9, 9));
+        rig.pass_time(Limits::default().operation_timeout);
+        assert!(
+            matches!(&rig.results()[..], [LogletResult::Unavailable { reason }] if reason.starts_with("nobody has 7"))
+        );
+    }
+}

@@ -13,13 +13,15 @@ enum Stage {
         source: usize,
         request: u64,
     },
-    /// They are being stored there.
+    /// They are being stored there, on top of `from`.
     Storing {
         request: u64,
+        from: Offset,
     },
     /// The records in between are trimmed elsewhere, so they are being trimmed there (P3).
     Trimming {
         request: u64,
+        from: Offset,
     },
 }
 
@@ -94,7 +96,7 @@ impl Repair {
                     task.tried[source] |= task.stage == Stage::Idle;
                     return;
                 }
-                Stage::Storing { request: asked } | Stage::Trimming { request: asked }
+                Stage::Storing { request: asked, from } | Stage::Trimming { request: asked, from }
                     if lower == link && asked == request =>
                 {
                     task.stage = Stage::Idle;
@@ -107,7 +109,7 @@ impl Repair {
                         _ => {}
                     }
                     task.tried.fill(false);
-                    if tails[lower] <= before {
+                    if tails[lower] <= Some(from) {
                         context.shared.pause(lower, context.now);
                     }
                     return;
@@ -164,7 +166,7 @@ impl Task {
                 let mut bytes = Vec::new();
                 let count = batch.copy_range(0, records_max.min(batch.count()), bytes_max as usize, &mut bytes);
                 let request = shared.ask_repair(lower, context.key, first, count, bytes);
-                Stage::Storing { request }
+                Stage::Storing { request, from: tail }
             }
             Message::Trimmed { trim_point, .. } if trim_point > tail => {
                 let loglet = shared.loglet();
@@ -175,9 +177,120 @@ impl Task {
                     point: trim_point,
                     committed: trim_point,
                 });
-                Stage::Trimming { request }
+                Stage::Trimming { request, from: tail }
             }
             _ => Stage::Idle,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::proto::loglet::{LogletOp, LogletResult};
+
+    fn sealed_at(tail: u64) -> LogletResult {
+        LogletResult::Tail { tail: Offset(tail), sealed: true }
+    }
+
+    fn rig(mut servers: Vec<Server>) -> Rig {
+        servers.iter_mut().for_each(|server| server.sealed = true);
+        Rig::new(servers)
+    }
+
+    #[test]
+    fn records_are_copied_in_order_and_in_chunks_of_a_batch() {
+        let mut rig = rig(vec![Server { chunk: 100, ..Server::with(0..30) }, Server::with(0..1)]);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), [sealed_at(30)]);
+        assert_eq!(rig.servers[1].stored, rig.servers[0].stored);
+        // 64 bytes hold three or four records of about 9 bytes with 8 bytes of table each.
+        assert!(rig.count(1, "Repair") >= 9, "{}", rig.count(1, "Repair"));
+    }
+
+    /// Each record from whichever responder has it: the first source has a gap.
+    #[test]
+    fn a_gap_is_filled_from_another_source() {
+        let mut holed = Server::with(0..8);
+        (3..6).for_each(|offset| drop(holed.stored.remove(&offset)));
+        let mut rig = rig(vec![holed, Server::with(0..6), Server::with(0..1)]);
+        rig.start(1, LogletOp::CheckTail);
+        rig.run();
+        assert_eq!(rig.results(), [sealed_at(8)]);
+        assert!(rig.servers.iter().filter(|server| server.tail() == 8).count() >= 2);
+    }
+
+    /// P3: the higher server has trimmed what the lower one lacks.
+    #[test]
+    fn trimmed_on_the_way_trims_the_lower_server_and_goes_on() {
+        let mut high = Server::with(0..9);
+        high.trim = 6;
+        high.stored.retain(|offset, _| *offset >= 6);
+        let mut rig = rig(vec![high, Server::with(0..2)]);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), [sealed_at(9)]);
+        assert_eq!((rig.servers[1].trim, rig.servers[1].tail()), (6, 9));
+        assert_eq!(rig.servers[1].stored.keys().copied().collect::<Vec<_>>(), [6, 7, 8]);
+    }
+
+    #[test]
+    fn a_source_with_a_bad_checksum_is_not_believed() {
+        let rotten = Server { rotten: true, ..Server::with(0..4) };
+        let mut rig = rig(vec![rotten, Server::with(0..4), Server::with(0..1)]);
+        rig.disconnect(1);
+        rig.start(1, LogletOp::CheckTail);
+        rig.run();
+        assert_eq!(rig.results(), []);
+        assert_eq!(rig.servers[2].tail(), 1, "nothing bad was copied");
+        rig.connect(1);
+        rig.run();
+        assert_eq!(rig.results(), [sealed_at(4)]);
+    }
+
+    /// Two reconfigurers repair at once; the other one's work is taken over, and both find a tail.
+    #[test]
+    fn racing_repairs_meet() {
+        let servers: Vec<Server> = [9, 0].map(|end| Server::with(0..end).sealed()).to_vec();
+        let (mut first, mut second) = (Rig::new(servers.clone()), Rig::new(servers.clone()));
+        let mut shared = servers;
+        for rig in [&mut first, &mut second] {
+            rig.start(1, LogletOp::CheckTail);
+        }
+        for turn in 0..400 {
+            let rig = if turn % 3 == 0 { &mut first } else { &mut second };
+            rig.servers = shared;
+            rig.step(turn / 2 % 2);
+            shared = std::mem::take(&mut rig.servers);
+        }
+        assert_eq!(first.results(), [sealed_at(9)]);
+        assert_eq!(second.results(), [sealed_at(9)]);
+        assert_eq!(shared[0].stored, shared[1].stored);
+    }
+
+    /// The maximum of the first majority stands, however far a sealed tail grows meanwhile.
+    #[test]
+    fn a_growing_sealed_tail_does_not_move_the_target() {
+        let mut rig = rig(vec![Server::with(0..4), Server::with(0..1)]);
+        rig.start(1, LogletOp::CheckTail);
+        rig.step(0);
+        rig.step(1);
+        rig.servers[0].stored = Server::with(0..40).stored;
+        rig.run();
+        assert_eq!(rig.results(), [sealed_at(4)]);
+        assert!(rig.servers[1].tail() == 4);
+    }
+
+    #[test]
+    fn a_lost_connection_on_either_side_is_survived() {
+        let mut rig = rig(vec![Server::with(0..20), Server::with(0..1)]);
+        rig.start(1, LogletOp::CheckTail);
+        for turn in 0..10 {
+            rig.step(0);
+            rig.step(1);
+            rig.disconnect(turn % 2);
+            rig.connect(turn % 2);
+        }
+        rig.run();
+        rig.pass_time(crate::base::Limits::default().stall);
+        assert_eq!(rig.results(), [sealed_at(20)]);
     }
 }

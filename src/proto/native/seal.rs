@@ -77,3 +77,59 @@ impl Step for Seal {
         format!("no majority is sealed: {}", shared.sealer.round.missing(shared))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use crate::base::{Limits, Offset};
+    use crate::proto::loglet::{LogletOp, LogletResult};
+
+    #[test]
+    fn a_majority_seals() {
+        let mut rig = Rig::new(vec![Server::default(); 3]);
+        rig.disconnect(1);
+        assert_eq!(rig.run_op(LogletOp::Seal), [LogletResult::Sealed]);
+    }
+
+    #[test]
+    fn a_minority_does_not() {
+        let mut rig = Rig::new(vec![Server::default(); 3]);
+        rig.disconnect(1);
+        rig.disconnect(2);
+        assert_eq!(rig.run_op(LogletOp::Seal), []);
+        rig.pass_time(Limits::default().operation_timeout);
+        assert!(matches!(rig.results()[..], [LogletResult::Unavailable { .. }]));
+    }
+
+    /// L1: sealing goes on after the operation, until the last LogServer has answered.
+    #[test]
+    fn the_rest_is_sealed_whenever_it_comes_back() {
+        let mut rig = Rig::new(vec![Server::default(); 3]);
+        rig.disconnect(2);
+        rig.run_op(LogletOp::Seal);
+        rig.servers[2].full = true;
+        rig.connect(2);
+        rig.run();
+        rig.servers[2].full = false;
+        rig.pass_time(Limits::default().operation_timeout * 2);
+        assert!(rig.servers[2].sealed);
+        let asked = rig.count(2, "Seal");
+        rig.disconnect(2);
+        rig.connect(2);
+        rig.run();
+        assert_eq!(rig.count(2, "Seal"), asked, "an answered one is not asked again");
+    }
+
+    /// L1: a client that meets a seal, in whatever it does, completes it.
+    #[test]
+    fn whoever_sees_sealed_completes_the_seal() {
+        let mut rig = Rig::new(vec![Server::with(0..1).sealed(), Server::with(0..1), Server::with(0..1)]);
+        rig.start(0, LogletOp::Subscribe { from: Offset(0), limit: Offset(1), credit: 100 });
+        rig.run();
+        assert!(matches!(
+            rig.results()[..],
+            [LogletResult::Records { .. }, LogletResult::SubscriptionEnded { sealed: true }]
+        ));
+        assert!(rig.servers.iter().all(|server| server.sealed));
+    }
+}

@@ -163,3 +163,175 @@ impl Step for Subscribe {
         format!("nothing at {} yet", self.next)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::base::Limits;
+    use crate::proto::loglet::{LogletOp, Records};
+
+    fn subscribe(from: u64, limit: u64) -> LogletOp {
+        LogletOp::Subscribe { from: Offset(from), limit: Offset(limit), credit: 10_000 }
+    }
+
+    /// Checks that the deliveries are exactly the records from `from` on; returns the end.
+    fn delivered(rig: &mut Rig, from: u64) -> u64 {
+        let mut next = from;
+        for result in rig.results() {
+            let LogletResult::Records { first, records } = result else { panic!("{result:?}") };
+            assert_eq!(first, Offset(next));
+            assert_eq!(records, honest(next..next + u64::from(records.count)));
+            next += u64::from(records.count);
+        }
+        next
+    }
+
+    #[test]
+    fn records_come_as_the_known_tail_moves() {
+        let mut rig = Rig::new(vec![Server::with(0..20); 3]);
+        rig.start(0, subscribe(2, 6));
+        rig.run();
+        assert_eq!(delivered(&mut rig, 2), 6);
+        rig.servers[0].known = 11;
+        rig.run();
+        assert_eq!(delivered(&mut rig, 6), 11);
+        rig.start(0, LogletOp::Credit { limit: Offset(15), bytes: 100 });
+        rig.run();
+        assert_eq!(delivered(&mut rig, 11), 15);
+    }
+
+    #[test]
+    fn each_offset_comes_once_across_fail_over() {
+        let mut rig = Rig::new(vec![Server::with(0..60); 3]);
+        rig.servers[1].stored.remove(&33);
+        rig.servers[2].rotten = true;
+        rig.start(0, subscribe(0, 60));
+        for turn in 0..60 {
+            let server = turn % 3;
+            rig.step(server);
+            if turn % 7 == 0 {
+                rig.disconnect(server);
+                rig.connect(server);
+            }
+        }
+        rig.pass_time(Limits::default().stall);
+        assert_eq!(delivered(&mut rig, 0), 60);
+    }
+
+    #[test]
+    fn duplicates_are_suppressed_and_their_credit_given_back() {
+        let mut rig = Rig::new(vec![Server::with(0..9)]);
+        rig.start(0, subscribe(0, 9));
+        rig.fetch(0);
+        let (request, ..) = rig.servers[0].streams[0];
+        for range in [0..4, 0..4, 2..6] {
+            rig.deliver(0, &Answer::Records { request, first: range.start, known: 0, records: honest(range) });
+        }
+        assert_eq!(delivered(&mut rig, 0), 6);
+        while rig.fetch(0).is_some() {}
+        let size = |range| honest(range).bytes.len();
+        let given_back: Vec<bool> = [size(0..4), size(2..6) - size(4..6)]
+            .iter()
+            .map(|bytes| rig.log.iter().any(|(_, text)| text.contains(&format!("bytes: {bytes} "))))
+            .collect();
+        assert_eq!(given_back, [true, true], "{:?}", rig.log);
+    }
+
+    #[test]
+    fn a_record_after_a_hole_is_never_delivered() {
+        let mut rig = Rig::new(vec![Server::with(0..9), Server::with(0..9)]);
+        rig.core.set_preferred(0);
+        rig.start(0, subscribe(0, 9));
+        rig.fetch(0);
+        let (request, ..) = rig.servers[0].streams[0];
+        rig.deliver(0, &Answer::Records { request, first: 1, known: 0, records: honest(1..3) });
+        rig.run();
+        assert_eq!(delivered(&mut rig, 0), 9);
+    }
+
+    /// L5: it ends with the seal, once everything that is known to be committed has come.
+    #[test]
+    fn it_ends_sealed_after_the_last_record() {
+        let mut rig = Rig::new(vec![Server::with(0..3).sealed(), Server::with(0..7).sealed()]);
+        rig.core.set_preferred(0);
+        rig.start(0, subscribe(0, 7));
+        rig.run();
+        let results = rig.results();
+        assert_eq!(*results.last().unwrap(), LogletResult::SubscriptionEnded { sealed: true });
+        let count: u32 =
+            results.iter().map(|r| if let LogletResult::Records { records, .. } = r { records.count } else { 0 }).sum();
+        assert_eq!(count, 7, "the sealed server that lacks the rest did not end it");
+    }
+
+    #[test]
+    fn trimmed_and_gone_are_said_before_the_end() {
+        let mut rig = Rig::new(vec![Server { trim: 5, ..Server::with(0..9) }]);
+        let ended = LogletResult::SubscriptionEnded { sealed: false };
+        assert_eq!(rig.run_op(subscribe(0, 9)), [LogletResult::Trimmed { trim_point: Offset(5) }, ended]);
+        let mut rig = Rig::new(vec![Server::with(0..9)]);
+        rig.start(0, subscribe(9, 9));
+        rig.run();
+        rig.servers[0].gone = true;
+        rig.start(1, LogletOp::CheckTail);
+        rig.run();
+        assert_eq!(rig.results().iter().filter(|result| **result == LogletResult::Gone).count(), 2);
+    }
+
+    /// L5: a server cut off from the sequencer says nothing although more is known to be readable.
+    #[test]
+    fn a_silent_server_is_left_when_more_is_known_to_be_readable() {
+        let mut rig = Rig::new(vec![Server::with(0..3), Server::with(0..9)]);
+        rig.core.set_preferred(0);
+        rig.start(0, subscribe(0, 3));
+        rig.run();
+        assert_eq!(delivered(&mut rig, 0), 3);
+        rig.pass_time(10 * Limits::default().stall);
+        assert_eq!(rig.count(1, "Subscribe"), 0, "with nothing more to read silence is right");
+        rig.servers[0].chunk = 0;
+        rig.start(0, LogletOp::Credit { limit: Offset(9), bytes: 1 });
+        rig.run();
+        rig.pass_time(Limits::default().stall);
+        assert_eq!(delivered(&mut rig, 3), 9);
+        assert!(rig.servers[0].streams.is_empty(), "the old stream is ended");
+    }
+
+    #[test]
+    fn without_credit_no_server_is_asked() {
+        let mut rig = Rig::new(vec![Server::with(0..9); 2]);
+        let size = honest(0..4).bytes.len() as u32;
+        rig.start(0, LogletOp::Subscribe { from: Offset(0), limit: Offset(4), credit: size });
+        rig.run();
+        assert_eq!(delivered(&mut rig, 0), 4);
+        rig.disconnect(0);
+        rig.pass_time(Limits::default().stall);
+        assert_eq!(rig.count(1, "Subscribe"), 0);
+        rig.start(0, LogletOp::Credit { limit: Offset(9), bytes: 500 });
+        rig.run();
+        assert_eq!(delivered(&mut rig, 4), 9);
+    }
+
+    #[test]
+    fn the_caller_may_end_it() {
+        let mut rig = Rig::new(vec![Server::with(0..9)]);
+        rig.start(0, subscribe(9, 9));
+        rig.run();
+        assert_eq!(rig.servers[0].streams.len(), 1);
+        rig.start(0, LogletOp::Unsubscribe);
+        rig.run();
+        assert_eq!(rig.results(), [LogletResult::SubscriptionEnded { sealed: false }]);
+        assert!(rig.servers[0].streams.is_empty());
+        rig.start(0, LogletOp::Unsubscribe);
+        assert_eq!(rig.results(), []);
+    }
+
+    #[test]
+    fn empty_payloads_are_records_too() {
+        let mut rig = Rig::new(vec![Server::with(0..2)]);
+        rig.servers[0].stored.insert(0, Vec::new());
+        rig.start(0, subscribe(0, 2));
+        rig.run();
+        let expected: Records = records(&[b"", &payload(1)]);
+        assert_eq!(rig.results(), [LogletResult::Records { first: Offset(0), records: expected }]);
+    }
+}

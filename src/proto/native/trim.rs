@@ -61,3 +61,44 @@ impl Step for Trim {
         format!("no majority is trimmed: {}", self.broadcast.round.missing(shared))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::base::Limits;
+    use crate::proto::loglet::LogletOp;
+
+    fn trim(point: u64, committed: u64) -> LogletOp {
+        LogletOp::Trim { point: Offset(point), committed: Offset(committed) }
+    }
+
+    #[test]
+    fn every_reachable_server_is_trimmed_and_the_smallest_point_told() {
+        let mut rig = Rig::new(vec![Server::with(0..9); 3]);
+        rig.servers[1].trim = 6;
+        assert_eq!(rig.run_op(trim(4, 9)), [LogletResult::TrimDone { trim_point: Offset(4), servers: 3 }]);
+    }
+
+    /// P3: a point beyond what is committed would trim appends at their birth.
+    #[test]
+    fn a_point_beyond_what_is_committed_is_clipped() {
+        let mut rig = Rig::new(vec![Server::with(0..9); 3]);
+        assert_eq!(rig.run_op(trim(50, 7)), [LogletResult::TrimDone { trim_point: Offset(7), servers: 3 }]);
+    }
+
+    #[test]
+    fn a_majority_is_needed_and_a_silent_server_is_not_waited_for_long() {
+        let mut rig = Rig::new(vec![Server::with(0..9); 3]);
+        rig.disconnect(0);
+        rig.start(1, trim(4, 9));
+        rig.step(1);
+        assert_eq!(rig.results(), []);
+        rig.connect(0);
+        rig.step(0);
+        assert_eq!(rig.results(), [], "the third is connected");
+        let _silent = rig.fetch(2);
+        rig.pass_time(Limits::default().stall);
+        assert_eq!(rig.results(), [LogletResult::TrimDone { trim_point: Offset(4), servers: 2 }]);
+    }
+}
