@@ -82,7 +82,9 @@ fn appends_allocate_nothing_on_the_servers_after_warm_up() {
     };
     let append_pipelined = |count: u64| {
         let appends: Vec<_> = (0..count).map(|_| log.append(&[1; 100])).collect();
-        appends.into_iter().for_each(|append| drop(append.wait().unwrap()));
+        for append in appends {
+            append.wait().unwrap();
+        }
     };
     append_one_by_one(1_000);
     append_pipelined(20_000);

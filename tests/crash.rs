@@ -72,11 +72,7 @@ fn loglet(nodes: &[Node], sequencer: usize, nonce: u64) -> LogletConfig {
     let sequencer = &nodes[sequencer];
     LogletConfig {
         id: LogletId { log: 1, version: 1, nonce },
-        sequencer: Sequencer {
-            node: sequencer.node,
-            incarnation: sequencer.incarnation,
-            address: sequencer.listen,
-        },
+        sequencer: Sequencer { node: sequencer.node, incarnation: sequencer.incarnation, address: sequencer.listen },
         log_servers: nodes.iter().map(|node| Member { node: node.node, address: node.listen }).collect(),
     }
 }

@@ -132,9 +132,15 @@ impl Drop for Running {
 /// What a shard's thread tells while it starts.
 enum Started {
     /// The driver runs; shard 0 listens on this address.
-    Up { shard: usize, inbox: Arc<Inbox>, address: Option<SocketAddr> },
+    Up {
+        shard: usize,
+        inbox: Arc<Inbox>,
+        address: Option<SocketAddr>,
+    },
     /// The journal is recovered.
-    Ready { shard: usize },
+    Ready {
+        shard: usize,
+    },
     Failed(ServeError),
 }
 
@@ -145,8 +151,7 @@ enum Started {
 pub fn serve(config: NodeConfig) -> Result<Running, ServeError> {
     config.limits.check()?;
     let directory = DataDir::open(&config.directory, config.cluster, config.shards, config.allow_volatile)?;
-    let identity =
-        NodeIdentity { cluster: config.cluster, node: directory.node(), incarnation: Incarnation::random() };
+    let identity = NodeIdentity { cluster: config.cluster, node: directory.node(), incarnation: Incarnation::random() };
     let shards = directory.shards();
     let (started, events) = channel();
     let mut node = Running {
@@ -254,8 +259,7 @@ impl ShardThread {
         let mut listener = None;
         let mut address = None;
         if let Some(listen) = self.listen {
-            let (id, bound) =
-                driver.listen(listen).map_err(|error| ServeError::Listen { address: listen, error })?;
+            let (id, bound) = driver.listen(listen).map_err(|error| ServeError::Listen { address: listen, error })?;
             (listener, address) = (Some(id), Some(bound));
         }
         let shards = self.config.shards;

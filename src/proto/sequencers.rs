@@ -69,6 +69,11 @@ impl Sequencers {
         self.running.get_mut(&loglet)
     }
 
+    /// As [`Sequencers::get_mut`], to look only.
+    pub fn get(&self, loglet: LogletId) -> Option<&Sequencer> {
+        self.running.get(&loglet)
+    }
+
     /// All of them, in the order of their ids.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Sequencer> {
         self.running.values_mut()

@@ -30,14 +30,10 @@ struct MemberLink {
 }
 
 impl Members {
-    pub(super) fn send(
-        &mut self,
-        to: Member,
-        loglet: LogletId,
-        message: Message<'static>,
-        identity: &NodeIdentity,
-        limits: &Limits,
-    ) {
+    pub(super) fn send(&mut self, to: Member, message: Message<'static>, identity: &NodeIdentity, limits: &Limits) {
+        let (Message::Read { loglet, .. } | Message::CheckTail { loglet, .. }) = message else {
+            unreachable!("a LogServer asks others for tails and records only")
+        };
         let next = self.links.len();
         let index = *self.by_key.entry((to.node, loglet)).or_insert(next);
         if index == next {

@@ -5,8 +5,8 @@ use super::{ShardConfig, home_shard};
 use crate::base::Instant;
 use crate::io::op::ConnId;
 use crate::net::Flow;
-use crate::proto::log_server::LogServer;
 use crate::proto::PeerId;
+use crate::proto::log_server::LogServer;
 use crate::storage::Journal;
 use crate::wire::{FrameHeader, Hello, Message, RejectCode, Role};
 
@@ -105,4 +105,3 @@ impl<'a> Requests<'a> {
         self.answers.reject = Some((code, detail.to_owned()));
     }
 }
-

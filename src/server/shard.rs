@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::inbound::{Inbound, InboundTable, peer_of};
 use super::inbox::{Command, Inbox};
@@ -18,8 +18,8 @@ use crate::base::{Instant, Limits, Write};
 use crate::io::Driver;
 use crate::io::op::{Chunk, Completion, ConnId, ListenerId, Op, Outcome, Token};
 use crate::net::Closed;
-use crate::proto::log_server::{LogServer, Output, ReadId, ReadOutcome, RecoveredLoglet};
 use crate::proto::PeerId;
+use crate::proto::log_server::{LogServer, Output, ReadId, ReadOutcome, RecoveredLoglet};
 use crate::proto::sequencers::Sequencers;
 use crate::storage::{self, Journal, JournalConfig};
 use crate::wire::{Batch, Message, RejectCode, Role};
@@ -90,6 +90,8 @@ pub struct Shard<D: Driver> {
     completions: Vec<Completion>,
     touched: Vec<ConnId>,
     deadline: Option<Instant>,
+    /// When the present turn began.
+    now: Instant,
 }
 
 /// A status request that waits for the reports of other shards.
@@ -132,6 +134,7 @@ impl<D: Driver> Shard<D> {
             completions: Vec::new(),
             touched: Vec::new(),
             deadline: None,
+            now: Instant::ORIGIN,
             driver,
             config,
         }
@@ -172,6 +175,7 @@ impl<D: Driver> Shard<D> {
         let mut completions = std::mem::take(&mut self.completions);
         self.driver.wait(deadline, &mut completions)?;
         let now = self.driver.now();
+        self.now = now;
         for completion in completions.drain(..) {
             self.complete(completion, now);
         }
@@ -182,11 +186,15 @@ impl<D: Driver> Shard<D> {
         self.recover();
         self.settle(now);
         self.submit(now);
-        self.deadline =
-            [self.accept_at, self.log_server.poll_timeout().map(|(at, _)| at), self.sequencing.poll_timeout(), self.members.poll_timeout()]
-                .into_iter()
-                .flatten()
-                .min();
+        self.deadline = [
+            self.accept_at,
+            self.log_server.poll_timeout().map(|(at, _)| at),
+            self.sequencing.poll_timeout(),
+            self.members.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         Ok(!self.has_stopped())
     }
 
@@ -303,7 +311,9 @@ impl<D: Driver> Shard<D> {
 
     /// Gives a connection, which says nothing before its hello is answered, to the shard that its loglet lives on.
     fn hand_over(&self, inbound: &Inbound, socket: OwnedFd) {
-        let (Some(home), Some(hello)) = (inbound.handoff, inbound.hello) else { unreachable!("it has said where to go") };
+        let (Some(home), Some(hello)) = (inbound.handoff, inbound.hello) else {
+            unreachable!("it has said where to go")
+        };
         self.peers[home].push(Command::Adopt { socket, hello });
     }
 
@@ -339,9 +349,9 @@ impl<D: Driver> Shard<D> {
         for damage in &recovered.damage {
             tracing::warn!(shard = self.config.shard, ?damage, "the journal is damaged");
         }
-        let table_lost = 
-            recovered.damage.iter().any(|damage| !damage.table_survived || !damage.cells_lost.is_empty());
-        let loglets = recovered.loglets.iter().map(|&id| RecoveredLoglet { id, stored: self.journal.stored(id).collect() });
+        let table_lost = recovered.damage.iter().any(|damage| !damage.table_survived || !damage.cells_lost.is_empty());
+        let loglets =
+            recovered.loglets.iter().map(|&id| RecoveredLoglet { id, stored: self.journal.stored(id).collect() });
         let loglets: Vec<_> = loglets.collect();
         for loglet in &loglets {
             let home = home_shard(loglet.id, self.config.shards);
@@ -431,8 +441,8 @@ impl<D: Driver> Shard<D> {
                     Recipient::Connection(peer) => self.inbound.send(peer, &message),
                     Recipient::LocalSequencer(slot) => self.sequencing.handle_local(slot, message, now),
                 },
-                Output::ToMember { to, loglet, message } => {
-                    self.members.send(to, loglet, message, &self.config.identity, &self.config.limits);
+                Output::ToMember { to, message } => {
+                    self.members.send(to, message, &self.config.identity, &self.config.limits);
                 }
             }
         }
@@ -474,7 +484,8 @@ impl<D: Driver> Shard<D> {
                 let conn = self.driver.attach(socket);
                 self.inbound.insert(conn, None, Some(hello), &self.config.limits);
                 self.log_server.handle_connected(peer_of(conn), &hello);
-                self.inbound.send(peer_of(conn), &Message::Hello(self.config.identity.hello(Role::LogServer, hello.route)));
+                self.inbound
+                    .send(peer_of(conn), &Message::Hello(self.config.identity.hello(Role::LogServer, hello.route)));
             }
             Command::Report(reply) => drop(reply.try_send(self.report())),
             Command::ReportTo { shard, question } => {
@@ -496,7 +507,7 @@ impl<D: Driver> Shard<D> {
     }
 
     fn report(&self) -> Value {
-        let sequencers = self.sequencing.iter().map(|sequencer| json!(sequencer.status())).collect();
+        let sequencers = self.sequencing.iter().map(|sequencer| status::sequencer(sequencer, self.now)).collect();
         status::report(self.config.shard, &self.journal, &self.log_server, sequencers, self.inbound.len())
     }
 

@@ -1,7 +1,9 @@
 use serde_json::{Value, json};
 
 use super::NodeIdentity;
+use crate::base::Instant;
 use crate::proto::log_server::LogServer;
+use crate::proto::sequencer::Sequencer;
 use crate::storage::Journal;
 
 /// What a shard says of itself, as a JSON object.
@@ -23,6 +25,28 @@ pub(super) fn report(
         },
         "loglets": log_server.loglets().map(|loglet| json!(loglet)).collect::<Vec<_>>(),
         "sequencers": sequencers,
+    })
+}
+
+/// What a sequencer says of itself.
+pub(super) fn sequencer(sequencer: &Sequencer, now: Instant) -> Value {
+    let status = sequencer.status();
+    let servers = status.servers().map(|server| {
+        json!({
+            "connected": server.connected,
+            "acked": server.acked,
+            "queued_bytes": server.queued_bytes,
+            "sealed": server.sealed,
+        })
+    });
+    json!({
+        "loglet": sequencer.loglet(),
+        "state": format!("{:?}", status.state()),
+        "tail": status.tail(),
+        "known_tail": status.known_tail(),
+        "outstanding_appends": status.outstanding(),
+        "blocked_ms": status.blocked_since().map(|since| now.since(since).as_millis() as u64),
+        "log_servers": servers.collect::<Vec<_>>(),
     })
 }
 

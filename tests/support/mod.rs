@@ -1,5 +1,5 @@
 //! What the integration tests share: clusters inside the test's process, on a real disk.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

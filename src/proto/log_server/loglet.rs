@@ -220,7 +220,7 @@ impl Loglet {
 }
 
 /// What an operator may want to know of one loglet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct LogletStatus<'a> {
     /// The loglet.
     pub id: LogletId,
