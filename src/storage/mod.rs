@@ -1,1 +1,31 @@
-//! The journal.
+//! The journal of one shard: a sans-IO machine that emits [`crate::io::op::Op`]s and takes their completions.
+//!
+//! `docs/DATA_FILE.md` gives the format byte by byte; rule numbers (P9, P10, ..) are those of the protocol rules.
+//!
+//! - `format`, `unit`: bytes on disk, how a unit is built and how it is read back.
+//! - `journal`: the public face; state and dispatch.
+//! - `writer`, `head`, `segments`: units in flight, heads of segments, preparing and reclaiming files.
+//! - `index`, `cache`, `reader`: from a loglet's offset to its records.
+//! - `recovery`: what a start makes of the files it finds.
+
+mod cache;
+mod cells;
+mod format;
+mod head;
+mod index;
+mod journal;
+mod reader;
+mod recovery;
+mod segments;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod types;
+mod unit;
+mod writer;
+
+pub use journal::Journal;
+pub use types::{
+    Counters, Damage, DamageCause, Failure, Full, FullReason, JournalConfig, ReadOutcome, ReadRequest, Recovered, State,
+};

@@ -1,0 +1,15 @@
+//! What a start makes of the files it finds (P9).
+//!
+//! - `fetch`: many reads in flight, into memory.
+//! - `facts`: what the bytes say, before anything is believed.
+//! - `judge`: torn, discarded or damaged.
+//! - `replay`: from accepted units to state.
+//! - `machine`: the order of it all.
+
+mod facts;
+mod fetch;
+mod judge;
+mod machine;
+mod replay;
+
+pub(super) use machine::{Recovery, Restored};

@@ -1,0 +1,178 @@
+//! The files of the journal: which hold live segments, which are free, and the making of new ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::format::{End, SegmentIdentity, SegmentNumber};
+use super::journal::{Journal, Tag};
+use crate::base::Limits;
+use crate::io::op::{FileId, Op, Token};
+
+/// Free files that only the next life, and cells, may take (P9).
+pub(super) const RESERVE: usize = 2;
+
+/// A file of the journal.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) path: PathBuf,
+    pub(super) file: FileId,
+    pub(super) bytes: u64,
+}
+
+/// How far a segment is on its way out.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Stage {
+    /// Taking units.
+    Current,
+    /// A later segment has begun; `end` is final.
+    Closed,
+    /// Its index block is being written.
+    Indexing,
+    /// Its index block is durable, or it will never have one.
+    Settled,
+    /// An entry that drops it waits to be submitted.
+    Dropping,
+    /// That entry has been submitted: later heads do not name the segment.
+    Dropped,
+}
+
+/// A file in use.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) identity: SegmentIdentity,
+    pub(super) slot: usize,
+    /// Last unit submitted to it.
+    pub(super) end: End,
+    pub(super) stage: Stage,
+}
+
+/// All files. Slots are in order of file name, so that "lowest" is the same choice before and after a start.
+pub(super) struct Segments {
+    pub(super) slots: Vec<Slot>,
+    pub(super) free: BTreeSet<usize>,
+    pub(super) live: BTreeMap<SegmentNumber, Segment>,
+    directory: PathBuf,
+    /// Files are named by life and count, so that a preparation that outlives its process can never meet a later one's.
+    next_file: u64,
+    preparing: Option<PathBuf>,
+    target: usize,
+    segment_bytes: u64,
+    slots_max: usize,
+    /// Refusals to wait for, and refusals seen, before a failed preparation is tried again.
+    backoff: Option<(u32, u32)>,
+    /// Refusals to wait for after the next failure.
+    backoff_next: u32,
+}
+
+impl Segments {
+    pub(super) fn new(directory: PathBuf, limits: &Limits) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: BTreeSet::new(),
+            live: BTreeMap::new(),
+            directory,
+            next_file: 1 << 32,
+            preparing: None,
+            target: limits.segments_prepared.max(RESERVE as u32 + 1) as usize,
+            segment_bytes: limits.segment_bytes,
+            slots_max: limits.segments_max as usize,
+            backoff: None,
+            backoff_next: 1,
+        }
+    }
+
+    /// Names of files of `life` begin here.
+    pub(super) fn begin_life(&mut self, life: u64) {
+        self.next_file = life << 32;
+    }
+
+    pub(super) fn set_target(&mut self, segments: u32) {
+        self.target = (segments as usize).max(RESERVE + 1);
+        self.backoff = None;
+    }
+
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.free.iter().map(|slot| self.slots[*slot].bytes).sum()
+    }
+
+    /// Whether no preparation is running and none would start.
+    pub(super) fn is_settled(&self) -> bool {
+        self.preparing.is_none() && !self.wants_file()
+    }
+
+    pub(super) fn is_preparing(&self) -> bool {
+        self.preparing.is_some()
+    }
+
+    /// Whether the last attempt to make a file failed, or the limit does not allow another one.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.preparing.is_none() && !self.wants_file()
+    }
+
+    fn wants_file(&self) -> bool {
+        self.free.len() < self.target && self.live.len() + self.free.len() < self.slots_max && self.backoff.is_none()
+    }
+
+    /// Whether records may be written: the reserve is whole.
+    pub(super) fn reserve_is_whole(&self) -> bool {
+        self.free.len() >= RESERVE
+    }
+
+    /// A write was refused for want of a segment; a failed preparation is tried again after ever more of these.
+    pub(super) fn note_refusal(&mut self) {
+        if let Some((wait, seen)) = &mut self.backoff {
+            *seen += 1;
+            if seen >= wait {
+                self.backoff_next = (*wait * 2).min(1024);
+                self.backoff = None;
+            }
+        }
+    }
+
+    pub(super) fn poll_prepare(&mut self) -> Option<Op> {
+        if self.preparing.is_some() || !self.wants_file() {
+            return None;
+        }
+        let path = self.directory.join(format!("{:016x}.seg", self.next_file));
+        self.next_file += 1;
+        self.preparing = Some(path.clone());
+        Some(Op::Prepare { path, bytes: self.segment_bytes })
+    }
+
+    pub(super) fn prepared(&mut self, file: FileId, bytes: u64) {
+        let path = self.preparing.take().expect("one preparation at a time");
+        self.slots.push(Slot { path, file, bytes });
+        self.free.insert(self.slots.len() - 1);
+        self.backoff_next = 1;
+    }
+
+    pub(super) fn prepare_failed(&mut self) {
+        self.preparing.take().expect("one preparation at a time");
+        self.backoff = Some((self.backoff_next, 0));
+    }
+
+    /// Takes a free file: the lowest, so that what the next life takes first, the highest, is none that this life could
+    /// still be writing to.
+    pub(super) fn take_lowest(&mut self) -> Option<usize> {
+        self.free.pop_first()
+    }
+
+    pub(super) fn take_highest(&mut self) -> Option<usize> {
+        self.free.pop_last()
+    }
+
+    /// Frees the file of a segment whose drop is durable. Returns whether there was one: a later start may drop it again.
+    pub(super) fn release(&mut self, number: SegmentNumber) -> bool {
+        let Some(segment) = self.live.remove(&number) else { return false };
+        assert_eq!(segment.stage, Stage::Dropped, "only a dropped segment is freed");
+        assert!(self.free.insert(segment.slot), "a live segment's file is not free");
+        true
+    }
+}
+
+impl Journal {
+    pub(super) fn poll_segments(&mut self) -> Option<(Token, Op)> {
+        let op = self.segments.poll_prepare()?;
+        Some((self.token(Tag::Prepare, 0), op))
+    }
+}
