@@ -6,7 +6,7 @@ use super::testing::{LOGLET, config, payload, records};
 use super::{NativeLoglet, Target};
 use crate::base::{Instant, Limits, Offset, Rng};
 use crate::proto::PeerId;
-use crate::proto::loglet::{LogletOp, LogletResult, OpId};
+use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
 use crate::proto::sequencer::Sequencer;
 use crate::wire::{Batch, FrameHeader, HEADER_BYTES, Message};
 
@@ -164,6 +164,8 @@ struct World {
     acknowledged: Vec<u64>,
     /// By operation: the acknowledgements there were when it began.
     checks: BTreeMap<u64, u64>,
+    /// Appends that met the seal, with the offsets they were given.
+    settled: Vec<(Option<u64>, Records)>,
     open: Vec<u64>,
     sealed: Vec<u64>,
     delivered: u64,
@@ -189,6 +191,7 @@ impl World {
             appended: 0,
             acknowledged: vec![],
             checks: BTreeMap::new(),
+            settled: vec![],
             open: vec![],
             sealed: vec![],
             delivered: 0,
@@ -331,6 +334,9 @@ impl World {
                     );
                 }
             }
+            LogletResult::AppendSealed { first, records } => {
+                self.settled.push((first.map(|first| first.0), records));
+            }
             _ => {}
         }
         let known = self.clients.iter().map(NativeLoglet::known_tail).chain([self.sequencer.known_tail()]);
@@ -340,6 +346,24 @@ impl World {
             "a known tail {known} is beyond a stop {:?}",
             self.sealed
         );
+    }
+
+    /// P16: below the stop an append has succeeded where it was put, and one without offsets is nowhere.
+    fn check_settlements(&self) {
+        for (first, records) in &self.settled {
+            let batch = Batch::new(records.count, &records.bytes).unwrap();
+            for (n, (bytes, _)) in batch.records().enumerate() {
+                for server in &self.servers {
+                    match first {
+                        Some(first) => {
+                            let stored = server.stored.get(&(first + n as u64));
+                            assert!(stored.is_none_or(|stored| *stored == bytes), "another record at {first} + {n}");
+                        }
+                        None => assert!(server.stored.values().all(|stored| *stored != bytes), "stored without offset"),
+                    }
+                }
+            }
+        }
     }
 
     fn deliver(&mut self, party: usize, server: usize, to_server: bool) {
@@ -429,6 +453,7 @@ fn run(seed: u64) -> (usize, usize, usize, u64) {
     }
     let stuck: Vec<_> = world.clients.iter().map(|client| client.poll_timeout()).collect();
     assert!(world.checks.is_empty(), "checkTails {:?} never end: {stuck:?}", world.checks);
+    world.check_settlements();
     (world.acknowledged.len(), world.open.len(), world.sealed.len(), world.delivered)
 }
 
