@@ -212,6 +212,25 @@ mod tests {
         assert_eq!(ids(&mut rig).len(), 1);
     }
 
+    #[test]
+    fn a_replaced_connection_was_a_lost_one() {
+        let mut rig = rig();
+        append(&mut rig, 1, 1);
+        rig.run();
+        rig.core.handle_connected(Target::Sequencer, rig.now);
+        assert!(matches!(rig.results()[..], [LogletResult::SequencerLost { maybe_stored: true, .. }]));
+    }
+
+    #[test]
+    fn an_append_waits_for_the_first_connection() {
+        let mut rig = Rig::new(vec![Server::default(); 3]);
+        append(&mut rig, 1, 1);
+        assert!(rig.core.wants(Target::Sequencer));
+        rig.core.handle_connected(Target::Sequencer, rig.now);
+        rig.run();
+        assert_eq!(rig.appends.len(), 1);
+    }
+
     /// P16: offsets come with the seal; without offsets the records surely are not in the log. L1: the seal is completed.
     #[test]
     fn sealed_carries_the_offsets_and_completes_the_seal() {

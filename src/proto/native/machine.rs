@@ -239,8 +239,10 @@ impl NativeLoglet {
 
     fn reset_link(&mut self, target: Target, connection: Connection, now: Instant) {
         let link = self.link(target);
+        let replaced = self.shared.links[link].connection == Connection::Up;
         let waiting = self.shared.links[link].reset(connection);
-        if target == Target::Sequencer && connection == Connection::Down {
+        // What waits for the first connection goes on waiting; a replaced connection has been lost.
+        if target == Target::Sequencer && (connection == Connection::Down || replaced) {
             self.lose_appends();
         }
         self.lose_requests(link, &waiting);

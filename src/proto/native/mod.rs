@@ -5,6 +5,8 @@ mod check_tail;
 mod choice;
 mod create;
 mod delete;
+#[cfg(test)]
+mod joint;
 mod link;
 mod machine;
 mod read;

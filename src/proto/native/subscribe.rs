@@ -1,5 +1,5 @@
 use super::choice::Choice;
-use super::link::Shared;
+use super::link::{Connection, Shared};
 use super::read::usable;
 use super::step::{Context, Step};
 use crate::base::{Instant, Offset};
@@ -19,6 +19,9 @@ pub(super) struct Subscribe {
     active: Option<(usize, u64)>,
     /// When something was last heard or asked.
     progress: Instant,
+    /// When, after a silence, the server was first found to owe something. What it owes may be new: another operation has heard
+    /// of a larger known tail.
+    owed_since: Option<Instant>,
     /// How it ends: a last word, perhaps, and whether the loglet is sealed.
     end: Option<(Option<LogletResult>, bool)>,
 }
@@ -26,14 +29,23 @@ pub(super) struct Subscribe {
 impl Subscribe {
     pub(super) fn new(shared: &Shared, id: OpId, from: Offset, limit: Offset, credit: u32, now: Instant) -> Self {
         let choice = Choice::new(shared, id, now);
-        Self { next: from, limit, credit: i64::from(credit), choice, active: None, progress: now, end: None }
+        Self {
+            next: from,
+            limit,
+            credit: i64::from(credit),
+            choice,
+            active: None,
+            progress: now,
+            owed_since: None,
+            end: None,
+        }
     }
 
     /// More bytes, and perhaps a larger limit.
     pub(super) fn grant(&mut self, context: &mut Context<'_>, limit: Offset, bytes: u32) {
         // What is readable changes: silence counts from here.
         if self.limit < limit {
-            self.progress = context.now;
+            self.heard(context.now);
         }
         self.limit = self.limit.max(limit);
         self.credit += i64::from(bytes);
@@ -57,7 +69,7 @@ impl Subscribe {
         let Some((server, request)) = self.active.take() else { return };
         self.choice.fail(server);
         context.shared.links[server].pending.remove(&request);
-        if context.shared.links[server].ready() {
+        if context.shared.links[server].connection == Connection::Up {
             let (loglet, from, limit) = (context.shared.loglet(), self.next, self.limit);
             context.shared.tell(server, Message::Subscribe { request, loglet, from, limit, credit: 0 });
         }
@@ -76,13 +88,18 @@ impl Subscribe {
             }
             context.shared.results.push_back((context.id, result));
             self.choice.forgive();
-            self.progress = context.now;
+            self.heard(context.now);
         }
         self.credit -= delivered as i64;
         // The caller grants again what it is given; what it is not given, being known already, is granted here.
         if let Ok(surplus @ 1..) = u32::try_from(received.saturating_sub(delivered)) {
             self.pass_on(context, surplus);
         }
+    }
+
+    fn heard(&mut self, now: Instant) {
+        self.progress = now;
+        self.owed_since = None;
     }
 
     /// Whether the present server owes something that is known to be readable.
@@ -102,7 +119,10 @@ impl Step for Subscribe {
             return Some(LogletResult::SubscriptionEnded { sealed });
         }
         if self.owed(context.shared) && context.now.since(self.progress) >= context.shared.limits.stall {
-            self.leave(context);
+            let since = *self.owed_since.get_or_insert(context.now);
+            if context.now.since(since) >= context.shared.limits.stall {
+                self.leave(context);
+            }
         }
         // Without credit there is nothing to ask for, and a subscription with none means its end.
         if self.active.is_none() && self.credit > 0 {
@@ -117,7 +137,7 @@ impl Step for Subscribe {
                 credit,
             });
             self.active = Some((server, request));
-            self.progress = context.now;
+            self.heard(context.now);
         }
         None
     }
@@ -152,7 +172,7 @@ impl Step for Subscribe {
 
     fn timeout(&self, shared: &Shared) -> Option<(Instant, &'static str)> {
         let at = match self.active {
-            Some(_) if self.owed(shared) => self.progress + shared.limits.stall,
+            Some(_) if self.owed(shared) => self.owed_since.unwrap_or(self.progress) + shared.limits.stall,
             None if self.credit > 0 => self.choice.timeout(shared)?,
             _ => return None,
         };
@@ -291,9 +311,24 @@ mod tests {
         rig.servers[0].chunk = 0;
         rig.start(0, LogletOp::Credit { limit: Offset(9), bytes: 1 });
         rig.run();
-        rig.pass_time(Limits::default().stall);
+        rig.pass_time(2 * Limits::default().stall);
         assert_eq!(delivered(&mut rig, 3), 9);
         assert!(rig.servers[0].streams.is_empty(), "the old stream is ended");
+    }
+
+    /// A known tail that another operation has just heard of is no reason to leave at once.
+    #[test]
+    fn what_has_only_just_become_readable_is_waited_for() {
+        let mut rig = Rig::new(vec![Server::with(0..9), Server::with(0..9)]);
+        rig.core.set_preferred(0);
+        rig.start(0, subscribe(9, 9));
+        rig.run();
+        rig.pass_time(10 * Limits::default().stall);
+        rig.core.shared.learn(Offset(10));
+        rig.pass_time(Limits::default().stall / 2);
+        assert_eq!(rig.count(1, "Subscribe"), 0);
+        rig.pass_time(Limits::default().stall);
+        assert_eq!(rig.count(1, "Subscribe"), 1);
     }
 
     #[test]

@@ -251,8 +251,10 @@ impl Rig {
 
     /// Lets time pass in the steps that the core asks for.
     pub(super) fn pass_time(&mut self, duration: Duration) {
-        let end = self.now + duration;
+        let (end, mut wakes) = (self.now + duration, 0);
         while let Some((at, _)) = self.core.poll_timeout().filter(|(at, _)| *at <= end) {
+            wakes += 1;
+            assert!(wakes < 10_000, "a deadline that nothing moves: {:?}", self.core.poll_timeout());
             self.now = self.now.max(at);
             self.core.handle_timeout(self.now);
             self.run();

@@ -276,6 +276,21 @@ mod tests {
         assert_eq!(firsts(rig.drain(0)), [1, 2], "and again later, in case those came too early as well");
     }
 
+    /// The connection was full while the time for the second resend passed.
+    #[test]
+    fn behind_said_again_after_a_slow_resend_is_heard() {
+        let mut rig = Rig::new(1);
+        rig.append(1, 1);
+        rig.drain(0);
+        let behind = Message::Behind { request: 0, loglet: LOGLET, tail: Offset(0), known_tail: Offset(0) };
+        rig.handle(0, behind.clone());
+        rig.pass_time(rig.core.retry);
+        assert_eq!(rig.drain(0).len(), 1);
+        rig.handle(0, behind);
+        rig.pass_time(rig.core.retry);
+        assert_eq!(rig.drain(0).len(), 1);
+    }
+
     /// Resending is idempotent: what comes back twice counts once, and an old answer takes nothing back.
     #[test]
     fn repeated_and_old_answers_change_nothing() {
