@@ -133,7 +133,8 @@ impl<D: Driver> Shard<D> {
             stopping: false,
             completions: Vec::new(),
             touched: Vec::new(),
-            deadline: None,
+            // The first turn waits for nothing: it begins the recovery.
+            deadline: Some(Instant::ORIGIN),
             now: Instant::ORIGIN,
             driver,
             config,

@@ -217,7 +217,7 @@ pub enum ReadOutcome {
 }
 
 /// Plain counts since the start; gauges say so.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counters {
     /// Durable units with entries of the caller.
     pub units: u64,
