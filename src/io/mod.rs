@@ -1,5 +1,7 @@
 //! Input and output: one vocabulary of operations, one trait, one folder for each implementation.
 
+#[cfg(test)]
+mod conformance;
 mod driver;
 mod files;
 pub mod op;

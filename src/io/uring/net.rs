@@ -169,7 +169,9 @@ impl UringDriver {
         let token = match state {
             Receive::Armed { token, .. } => token,
             Receive::Stopping { token, again, .. } => again.unwrap_or(token),
-            Receive::Idle | Receive::Starved { .. } => unreachable!("nothing comes for a receive that is not in flight"),
+            Receive::Idle | Receive::Starved { .. } => {
+                unreachable!("nothing comes for a receive that is not in flight")
+            }
         };
         let bytes = u32::try_from(event.result).unwrap_or(0);
         if let Some(buffer) = cqueue::buffer_select(event.flags) {
@@ -200,10 +202,11 @@ impl UringDriver {
                 self.ring.counters.enobufs += u64::from(error == libc::ENOBUFS);
                 if stopped {
                     // Whoever has stopped it does not wait for an end.
-                } else if error == libc::ENOBUFS {
+                } else if error == libc::ENOBUFS && self.ring.receive.are_all_held() {
                     self.connection(conn).receive = Receive::Starved { token };
                     self.starved.push(conn);
                 } else {
+                    // The buffer that was missing may have been released before this was seen.
                     self.arm(conn, token);
                 }
             }
