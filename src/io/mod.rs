@@ -4,6 +4,7 @@
 mod conformance;
 mod driver;
 mod files;
+pub mod mem;
 pub mod op;
 mod slab;
 pub mod uring;
