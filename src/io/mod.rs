@@ -1,7 +1,10 @@
 //! Input and output: one vocabulary of operations, one trait, one folder for each implementation.
 
+#[cfg(test)]
+mod conformance;
 mod driver;
 mod files;
+pub mod mem;
 pub mod op;
 mod slab;
 pub mod uring;

@@ -42,7 +42,6 @@ pub struct UringDriver {
     wake: Arc<WakeUp>,
     /// What has completed and was not yet reported.
     ready: Vec<Completion>,
-    events: Vec<Event>,
     held: Vec<OwnedFd>,
     _one_thread: PhantomData<*const ()>,
 }
@@ -76,7 +75,6 @@ impl UringDriver {
             worker: Worker::new(Waker::from(Arc::clone(&wake))),
             wake,
             ready: Vec::new(),
-            events: Vec::new(),
             held: Vec::new(),
             _one_thread: PhantomData,
         })
@@ -114,9 +112,7 @@ impl UringDriver {
     }
 
     fn dispatch(&mut self) {
-        let mut events = std::mem::take(&mut self.events);
-        self.ring.reap(&mut events);
-        for mut event in events.drain(..) {
+        while let Some(mut event) = self.ring.next_event() {
             match event.ended.take() {
                 Some(Flight::Wake { event, count }) => {
                     self.ring.start(Flight::Wake { event, count });
@@ -135,7 +131,6 @@ impl UringDriver {
                 },
             }
         }
-        self.events = events;
     }
 }
 

@@ -202,10 +202,11 @@ impl UringDriver {
                 self.ring.counters.enobufs += u64::from(error == libc::ENOBUFS);
                 if stopped {
                     // Whoever has stopped it does not wait for an end.
-                } else if error == libc::ENOBUFS {
+                } else if error == libc::ENOBUFS && self.ring.receive.are_all_held() {
                     self.connection(conn).receive = Receive::Starved { token };
                     self.starved.push(conn);
                 } else {
+                    // The buffer that was missing may have been released before this was seen.
                     self.arm(conn, token);
                 }
             }

@@ -83,6 +83,11 @@ impl ReceiveBuffers {
         }
     }
 
+    /// Whether the caller holds every buffer, so that only a release can give the kernel another one.
+    pub(super) fn are_all_held(&self) -> bool {
+        self.held.iter().all(Option::is_some)
+    }
+
     /// Lends a buffer to the kernel again.
     pub(super) fn release(&mut self, chunk: Chunk) {
         if chunk == END {

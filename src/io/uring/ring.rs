@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::mem::{self, ManuallyDrop};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ pub(super) struct Ring {
     /// Entries for which the submission queue had no place.
     backlog: VecDeque<squeue::Entry>,
     /// Completions taken off the queue; kept for its memory.
-    taken: Vec<(u64, i32, u32)>,
+    taken: VecDeque<(u64, i32, u32)>,
     name: RingName,
     pub(super) setup: &'static str,
     pub(super) counters: Counters,
@@ -69,7 +69,7 @@ impl Ring {
             flights: ManuallyDrop::new(Slab::new()),
             in_flight: 0,
             backlog: VecDeque::new(),
-            taken: Vec::new(),
+            taken: VecDeque::new(),
             name,
             setup,
             counters: Counters::default(),
@@ -159,30 +159,33 @@ impl Ring {
         }
     }
 
-    /// Takes what has completed.
-    pub(super) fn reap(&mut self, events: &mut Vec<Event>) {
-        let mut taken = mem::take(&mut self.taken);
-        taken.extend(self.ring.completion().map(|entry| (entry.user_data(), entry.result(), entry.flags())));
-        for (key, result, flags) in taken.drain(..) {
-            self.counters.completions += 1;
-            if key == SILENT {
-                continue;
-            }
-            let Some(flight) = self.flights.get(key) else {
-                unreachable!("an operation stays until its last completion")
-            };
-            let accepted = (matches!(flight, Flight::Accept { .. }) && result >= 0).then(|| {
-                // SAFETY: the kernel has just installed this descriptor for us, and reports it once.
-                #[expect(unsafe_code, reason = "takes ownership of a new descriptor")]
-                unsafe {
-                    OwnedFd::from_raw_fd(result)
-                }
-            });
-            let ended = if cqueue::more(flags) { None } else { self.flights.remove(key) };
-            self.in_flight -= usize::from(ended.is_some());
-            events.push(Event { key, result, flags, ended, accepted });
+    /// The next completion. One at a time, because a later one of the same operation may end it.
+    pub(super) fn next_event(&mut self) -> Option<Event> {
+        if self.taken.is_empty() {
+            let queue = self.ring.completion();
+            self.taken.extend(queue.map(|entry| (entry.user_data(), entry.result(), entry.flags())));
         }
-        self.taken = taken;
+        loop {
+            let (key, result, flags) = self.taken.pop_front()?;
+            self.counters.completions += 1;
+            if key != SILENT {
+                return Some(self.event(key, result, flags));
+            }
+        }
+    }
+
+    fn event(&mut self, key: u64, result: i32, flags: u32) -> Event {
+        let flight = self.flights.get(key).expect("an operation stays until its last completion");
+        let accepted = (matches!(flight, Flight::Accept { .. }) && result >= 0).then(|| {
+            // SAFETY: the kernel has just installed this descriptor for us, and reports it once.
+            #[expect(unsafe_code, reason = "takes ownership of a new descriptor")]
+            unsafe {
+                OwnedFd::from_raw_fd(result)
+            }
+        });
+        let ended = if cqueue::more(flags) { None } else { self.flights.remove(key) };
+        self.in_flight -= usize::from(ended.is_some());
+        Event { key, result, flags, ended, accepted }
     }
 
     /// Ends all operations. False when the kernel may still use their memory.
@@ -191,14 +194,12 @@ impl Ring {
             self.cancel(key);
         }
         let deadline = Instant::now() + DRAIN;
-        let mut events = Vec::new();
         while self.in_flight > 0 {
             let rest = deadline.saturating_duration_since(Instant::now());
             if rest.is_zero() || self.enter(1, Some(rest)).is_err() {
                 return false;
             }
-            self.reap(&mut events);
-            events.clear();
+            while self.next_event().is_some() {}
         }
         true
     }

@@ -1,0 +1,183 @@
+//! What every driver does, stated once as tests that run on each of them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use super::Driver;
+use super::op::{Chunk, Completion, ConnId, FileId, ListenerId, Op, Outcome, Token};
+use crate::base::{Buf, Instant};
+
+pub(super) mod files;
+pub(super) mod sockets;
+
+/// A driver under test and its surroundings.
+pub(super) trait Rig {
+    type Driver: Driver;
+
+    fn driver(&mut self) -> &mut Self::Driver;
+
+    /// Waits for completions, and lets simulated time go on where it is simulated.
+    fn wait(&mut self, completions: &mut Vec<Completion>);
+
+    /// Lets simulated time go on, up to `deadline` at most.
+    fn advance_to(&mut self, _deadline: Instant) {}
+
+    /// An empty directory for this test alone.
+    fn directory(&self) -> &Path;
+}
+
+/// Submits operations and finds their completions.
+pub(super) struct Harness<R> {
+    pub(super) rig: R,
+    arrived: VecDeque<Completion>,
+    next: u64,
+    /// What has been received and not yet looked at. Chunks are given back on arrival, so that a completion that waits for
+    /// its turn does not keep another connection from receiving.
+    received: BTreeMap<u32, Vec<u8>>,
+}
+
+impl<R: Rig> Harness<R> {
+    pub(super) fn new(rig: R) -> Self {
+        Self { rig, arrived: VecDeque::new(), next: 0, received: BTreeMap::new() }
+    }
+
+    pub(super) fn submit(&mut self, op: Op) -> Token {
+        self.next += 1;
+        let token = Token::new(1, self.next);
+        self.rig.driver().submit(token, op);
+        token
+    }
+
+    /// The next completion of `token`; those of others wait for their turn.
+    pub(super) fn outcome(&mut self, token: Token) -> Outcome {
+        self.next_where(|completion| completion.token == token).outcome
+    }
+
+    pub(super) fn next_where(&mut self, wanted: impl Fn(&Completion) -> bool) -> Completion {
+        loop {
+            if let Some(index) = self.arrived.iter().position(&wanted) {
+                return self.arrived.remove(index).expect("just found");
+            }
+            let mut completions = Vec::new();
+            self.rig.wait(&mut completions);
+            for completion in &mut completions {
+                if let Outcome::Received { chunk, .. } = &mut completion.outcome {
+                    self.next += 1;
+                    let copy = Chunk { buffer: self.next as u32, len: chunk.len };
+                    let chunk = std::mem::replace(chunk, copy);
+                    self.received.insert(self.next as u32, self.rig.driver().chunk(&chunk).to_vec());
+                    self.rig.driver().release(chunk);
+                }
+            }
+            self.arrived.extend(completions);
+        }
+    }
+
+    /// The bytes of a chunk, which is the harness's own.
+    pub(super) fn bytes(&mut self, chunk: &Chunk) -> Vec<u8> {
+        self.received.remove(&chunk.buffer).expect("each chunk is looked at once")
+    }
+
+    pub(super) fn run(&mut self, op: Op) -> Outcome {
+        let token = self.submit(op);
+        self.outcome(token)
+    }
+
+    /// Whether completions of `token` have arrived and were not yet looked at.
+    pub(super) fn has_arrived(&self, token: Token) -> bool {
+        self.arrived.iter().any(|completion| completion.token == token)
+    }
+
+    pub(super) fn listen(&mut self) -> (ListenerId, SocketAddr, Token) {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (listener, address) = self.rig.driver().listen(any).unwrap();
+        let accept = self.submit(Op::Accept { listener });
+        (listener, address, accept)
+    }
+
+    /// Two ends of a new connection: the one that connected, the one that accepted.
+    pub(super) fn pair(&mut self) -> (ConnId, ConnId) {
+        let (_, address, accept) = self.listen();
+        let Outcome::Connected { conn: near } = self.run(Op::Connect { address }) else { panic!("not connected") };
+        let Outcome::Accepted { conn: far, peer } = self.outcome(accept) else { panic!("not accepted") };
+        assert!(peer.ip().is_loopback());
+        (near, far)
+    }
+
+    /// Receives until `bytes` bytes have come; leaves the receive armed.
+    pub(super) fn receive_bytes(&mut self, receive: Token, bytes: usize) -> Vec<u8> {
+        let mut received = Vec::new();
+        while received.len() < bytes {
+            match self.outcome(receive) {
+                Outcome::Received { chunk, .. } => {
+                    assert!(!chunk.is_end(), "the stream has ended after {} bytes", received.len());
+                    received.extend(self.bytes(&chunk));
+                }
+                outcome => panic!("unexpected {outcome:?}"),
+            }
+        }
+        received
+    }
+
+    pub(super) fn prepared(&mut self, name: &str, bytes: u64) -> FileId {
+        let path = self.rig.directory().join(name);
+        match self.run(Op::Prepare { path, bytes }) {
+            Outcome::Opened { file, bytes: size } if size == bytes => file,
+            outcome => panic!("unexpected {outcome:?}"),
+        }
+    }
+
+    pub(super) fn names(&mut self) -> Vec<(String, u64)> {
+        let directory = self.rig.directory().to_owned();
+        match self.run(Op::List { directory }) {
+            Outcome::Listed(files) => files,
+            outcome => panic!("unexpected {outcome:?}"),
+        }
+    }
+}
+
+/// A buffer of `bytes` bytes that no other `seed` gives.
+pub(super) fn pattern(seed: u8, bytes: usize) -> Buf {
+    let mut buf = Buf::zeroed(bytes);
+    buf.set_len(bytes);
+    for (index, byte) in buf.iter_mut().enumerate() {
+        *byte = seed.wrapping_mul(31).wrapping_add((index / 7) as u8);
+    }
+    buf
+}
+
+/// Declares a test for every statement of the suite, each with a fresh rig from `$rig`.
+macro_rules! conformance_tests {
+    ($rig:expr) => {
+        $crate::io::conformance::conformance_tests! { $rig;
+            files: written_bytes_are_read_back,
+            files: many_writes_in_flight_all_land,
+            files: a_read_across_the_end_is_short,
+            files: files_are_listed_opened_and_removed,
+            files: an_existing_name_is_not_prepared_again,
+            files: a_leftover_of_an_interrupted_preparation_is_replaced,
+            files: a_closed_file_takes_nothing_more,
+            files: closing_waits_for_the_operations_in_flight,
+            files: what_is_missing_is_not_opened_or_removed,
+            sockets: large_data_is_echoed_both_ways,
+            sockets: a_reader_that_stops_holds_up_the_sender,
+            sockets: a_receive_stopped_and_armed_again_loses_nothing,
+            sockets: a_peer_that_closes_ends_the_stream,
+            sockets: nobody_listening_refuses_the_connection,
+            sockets: a_send_to_a_closed_peer_fails_and_returns_its_memory,
+            sockets: closing_ends_what_is_in_flight_with_failures,
+            sockets: a_closed_connection_takes_nothing_more,
+            sockets: a_listener_accepts_many_connections,
+            sockets: a_driver_may_go_with_operations_in_flight,
+            sockets: a_deadline_ends_a_wait,
+        }
+    };
+    ($rig:expr; $($area:ident: $name:ident,)*) => {
+        $(#[test]
+        fn $name() {
+            $crate::io::conformance::$area::$name($crate::io::conformance::Harness::new($rig));
+        })*
+    };
+}
+pub(super) use conformance_tests;

@@ -1,0 +1,130 @@
+//! One shard's view of a world.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use super::net::END;
+use super::state::{DriverId, Mail, State};
+use crate::base::Instant;
+use crate::io::Driver;
+use crate::io::op::{Chunk, Completion, ConnId, ListenerId, Op, Outcome, Token};
+use crate::ring::WakeFlag;
+
+/// When a shard whose deadline has passed runs again.
+const POLL_INTERVAL: Duration = Duration::from_micros(1);
+
+/// [`Driver`] in a [`super::World`]; the world's contract says when things happen.
+pub struct MemDriver {
+    world: Rc<RefCell<State>>,
+    id: DriverId,
+    /// Received bytes that the caller holds.
+    chunks: BTreeMap<u32, Vec<u8>>,
+    chunks_made: u32,
+}
+
+impl MemDriver {
+    pub(super) fn new(world: Rc<RefCell<State>>, id: DriverId) -> Self {
+        Self { world, id, chunks: BTreeMap::new(), chunks_made: 0 }
+    }
+
+    /// The name under which [`super::World::step`] speaks of this driver.
+    pub fn id(&self) -> DriverId {
+        self.id
+    }
+
+    fn hold(&mut self, bytes: Vec<u8>) -> Chunk {
+        if bytes.is_empty() {
+            return END;
+        }
+        let chunk = Chunk { buffer: self.chunks_made, len: bytes.len() as u32 };
+        self.chunks_made = (self.chunks_made + 1) % END.buffer;
+        self.chunks.insert(chunk.buffer, bytes);
+        chunk
+    }
+}
+
+impl Driver for MemDriver {
+    fn submit(&mut self, token: Token, op: Op) {
+        let mut state = self.world.borrow_mut();
+        if state.driver(self.id).alive {
+            state.submit(self.id, token, op);
+        }
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>, completions: &mut Vec<Completion>) -> io::Result<()> {
+        let mail = {
+            let mut state = self.world.borrow_mut();
+            let now = state.now;
+            let driver = state.driver(self.id);
+            if !driver.alive {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
+            driver.deadline = deadline.map(|deadline| if deadline > now { deadline } else { now + POLL_INTERVAL });
+            std::mem::take(&mut driver.mailbox)
+        };
+        for mail in mail {
+            completions.push(match mail {
+                Mail::Outcome(token, outcome) => Completion { token, outcome },
+                Mail::Received(token, conn, bytes) => {
+                    let chunk = self.hold(bytes);
+                    Completion { token, outcome: Outcome::Received { conn, chunk } }
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Instant {
+        self.world.borrow().now
+    }
+
+    fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
+        self.world.borrow_mut().listen(self.id, address)
+    }
+
+    fn chunk(&self, chunk: &Chunk) -> &[u8] {
+        if *chunk == END { &[] } else { &self.chunks[&chunk.buffer] }
+    }
+
+    fn release(&mut self, chunk: Chunk) {
+        if chunk != END {
+            self.chunks.remove(&chunk.buffer).expect("a chunk of this driver, not yet released");
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        let flag = Arc::clone(&self.world.borrow_mut().driver(self.id).wake);
+        Waker::from(Arc::new(Notify(flag)))
+    }
+
+    fn attach(&mut self, _socket: OwnedFd) -> ConnId {
+        panic!("simulated connections are not handed over")
+    }
+}
+
+impl Drop for MemDriver {
+    fn drop(&mut self) {
+        // When the world itself is unwinding there is nothing to keep in order.
+        if let Ok(mut state) = self.world.try_borrow_mut()
+            && state.driver(self.id).alive
+        {
+            state.end_driver(self.id, false);
+        }
+    }
+}
+
+struct Notify(Arc<WakeFlag>);
+
+impl Wake for Notify {
+    fn wake(self: Arc<Self>) {
+        // The next step of the world looks; there is nobody to wake by a system call.
+        let _ = self.0.notify();
+    }
+}

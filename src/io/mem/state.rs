@@ -1,0 +1,241 @@
+//! Everything in a world, and the one queue of what will happen.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::disk::{Disk, DiskEvent, OpenFile};
+use super::net::{Endpoint, Listener, NetEvent};
+use super::trace::{Record, Trace};
+use super::world::Config;
+use crate::base::{Instant, Rng};
+use crate::io::op::{ConnId, FileId, Op, Outcome, Token};
+use crate::ring::WakeFlag;
+
+/// One driver of a world. Ids are not used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DriverId(pub u32);
+
+/// A completion on its way to its driver; received bytes become a chunk only there.
+pub(super) enum Mail {
+    Outcome(Token, Outcome),
+    Received(Token, ConnId, Vec<u8>),
+}
+
+pub(super) enum Event {
+    Mail(DriverId, Mail),
+    Disk(DriverId, Token, DiskEvent),
+    Net(NetEvent),
+}
+
+#[derive(Default)]
+pub(super) struct Node {
+    pub(super) crashed: bool,
+    pub(super) disk: Disk,
+    pub(super) listeners: BTreeMap<u16, Listener>,
+    pub(super) ports_taken: u16,
+}
+
+pub(super) struct DriverState {
+    pub(super) node: IpAddr,
+    pub(super) alive: bool,
+    pub(super) mailbox: VecDeque<Mail>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) wake: Arc<WakeFlag>,
+    pub(super) files: BTreeMap<FileId, OpenFile>,
+    pub(super) files_opened: u32,
+    /// Ports, by listener id.
+    pub(super) listeners: Vec<u16>,
+}
+
+pub(super) struct State {
+    pub(super) now: Instant,
+    pub(super) config: Config,
+    pub(super) rng: Rng,
+    sequence: u64,
+    pub(super) queue: BTreeMap<(Instant, u64), Event>,
+    pub(super) nodes: BTreeMap<IpAddr, Node>,
+    pub(super) drivers: Vec<DriverState>,
+    pub(super) endpoints: BTreeMap<u64, Endpoint>,
+    pub(super) endpoints_made: u64,
+    pub(super) cuts: BTreeSet<(IpAddr, IpAddr)>,
+    /// What a cut holds up, in order.
+    pub(super) parked: Vec<NetEvent>,
+    pub(super) trace: Trace,
+}
+
+impl State {
+    pub(super) fn new(seed: u64, config: Config) -> Self {
+        Self {
+            now: Instant::ORIGIN,
+            config,
+            rng: Rng::with_seed(seed),
+            sequence: 0,
+            queue: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            drivers: Vec::new(),
+            endpoints: BTreeMap::new(),
+            endpoints_made: 0,
+            cuts: BTreeSet::new(),
+            parked: Vec::new(),
+            trace: Trace::default(),
+        }
+    }
+
+    pub(super) fn add_driver(&mut self, node: IpAddr) -> DriverId {
+        self.drivers.push(DriverState {
+            node,
+            alive: true,
+            mailbox: VecDeque::new(),
+            deadline: None,
+            wake: Arc::new(WakeFlag::new()),
+            files: BTreeMap::new(),
+            files_opened: 0,
+            listeners: Vec::new(),
+        });
+        DriverId(self.drivers.len() as u32 - 1)
+    }
+
+    pub(super) fn driver(&mut self, id: DriverId) -> &mut DriverState {
+        &mut self.drivers[id.0 as usize]
+    }
+
+    pub(super) fn schedule(&mut self, at: Instant, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((at, self.sequence), event);
+    }
+
+    /// Completes an operation without anything to wait for.
+    pub(super) fn reply(&mut self, driver: DriverId, token: Token, outcome: Outcome) {
+        self.schedule(self.now, Event::Mail(driver, Mail::Outcome(token, outcome)));
+    }
+
+    pub(super) fn draw(&mut self, (least, greatest): (Duration, Duration)) -> Duration {
+        Duration::from_nanos(self.rng.u64(least.as_nanos() as u64..=greatest.as_nanos() as u64))
+    }
+
+    pub(super) fn submit(&mut self, driver: DriverId, token: Token, op: Op) {
+        match op {
+            Op::Accept { listener } => self.accept(driver, token, listener),
+            Op::Connect { address } => self.connect(driver, token, address),
+            Op::Receive { conn } => self.receive(driver, token, conn),
+            Op::StopReceive { conn } => self.stop_receive(driver, conn),
+            Op::Send { conn, data } => self.send(driver, token, conn, data),
+            Op::Detach { .. } => self.reply(driver, token, Outcome::Failed(std::io::ErrorKind::Unsupported.into())),
+            Op::CloseConn { conn } => self.close_connection(driver, token, conn),
+            op => self.start_disk(driver, token, op),
+        }
+    }
+
+    pub(super) fn step(&mut self, limit: Option<Instant>) -> Option<DriverId> {
+        loop {
+            for index in 0..self.drivers.len() {
+                if self.drivers[index].alive && self.drivers[index].wake.awake() {
+                    return Some(DriverId(index as u32));
+                }
+            }
+            let event = self.queue.first_key_value().map(|(&(at, _), _)| at);
+            let waits = self.drivers.iter().enumerate().filter(|(_, driver)| driver.alive);
+            let deadline = waits.filter_map(|(index, driver)| Some((driver.deadline?, index))).min();
+            let next = event.into_iter().chain(deadline.map(|(at, _)| at)).min();
+            if let Some(limit) = limit
+                && next.is_none_or(|at| at > limit)
+            {
+                self.now = self.now.max(limit);
+                return None;
+            }
+            self.now = self.now.max(next?);
+            match deadline {
+                Some((at, index)) if event.is_none_or(|event| at < event) => {
+                    self.drivers[index].deadline = None;
+                    return Some(DriverId(index as u32));
+                }
+                _ => {}
+            }
+            let (_, event) = self.queue.pop_first().expect("an event is next");
+            if let Some(driver) = self.carry_out(event) {
+                return Some(driver);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, event: Event) -> Option<DriverId> {
+        match event {
+            Event::Mail(driver, mail) => self.deliver(driver, mail),
+            Event::Disk(driver, token, event) => {
+                let outcome = self.finish_disk(driver, event);
+                self.deliver(driver, Mail::Outcome(token, outcome))
+            }
+            Event::Net(event) => self.carry_out_net(event),
+        }
+    }
+
+    /// Puts a completion into its driver's mailbox. `None` when the driver has gone.
+    pub(super) fn deliver(&mut self, driver: DriverId, mail: Mail) -> Option<DriverId> {
+        let (token, kind, size, contents): (_, _, u64, &[u8]) = match &mail {
+            Mail::Received(token, _, bytes) => (*token, 1, bytes.len() as u64, bytes),
+            Mail::Outcome(token, outcome) => match outcome {
+                Outcome::Read { buf, result } => (*token, 2, result.as_ref().map_or(u64::MAX, |&n| n as u64), buf),
+                Outcome::Written { buf, result } => (*token, 3, result.as_ref().map_or(u64::MAX, |&n| n as u64), buf),
+                Outcome::Sent { data, result, .. } => (*token, 4, u64::from(result.is_ok()), data),
+                Outcome::Listed(files) => (*token, 5, files.len() as u64, &[]),
+                Outcome::Opened { bytes, .. } => (*token, 6, *bytes, &[]),
+                Outcome::Accepted { conn, .. } => (*token, 7, conn.0, &[]),
+                Outcome::Connected { conn } => (*token, 8, conn.0, &[]),
+                Outcome::Done => (*token, 9, 0, &[]),
+                Outcome::Failed(error) => (*token, 10, error.kind() as u64, &[]),
+                Outcome::Received { .. } | Outcome::Detached { .. } => unreachable!("made only at a driver"),
+            },
+        };
+        let record = Record { at: self.now, place: driver.0.into(), kind, token: token_bits(token), size, contents };
+        self.trace.add(&record);
+        let state = &mut self.drivers[driver.0 as usize];
+        if !state.alive {
+            return None;
+        }
+        state.mailbox.push_back(mail);
+        Some(driver)
+    }
+
+    pub(super) fn crash(&mut self, address: IpAddr) {
+        let at = self.now;
+        self.trace.add(&Record {
+            at,
+            place: u64::MAX,
+            kind: 0,
+            token: 0,
+            size: 0,
+            contents: address.to_string().as_bytes(),
+        });
+        let node = self.nodes.entry(address).or_default();
+        assert!(!node.crashed, "{address} has crashed already");
+        node.crashed = true;
+        self.crash_disk(address);
+        for index in 0..self.drivers.len() {
+            if self.drivers[index].alive && self.drivers[index].node == address {
+                self.end_driver(DriverId(index as u32), true);
+            }
+        }
+    }
+
+    /// Takes a driver out of the world: its connections end, and nothing comes to it any more.
+    pub(super) fn end_driver(&mut self, id: DriverId, crashed: bool) {
+        let driver = self.driver(id);
+        driver.alive = false;
+        driver.mailbox.clear();
+        let ports = std::mem::take(&mut driver.listeners);
+        let address = driver.node;
+        let node = self.nodes.get_mut(&address).expect("a driver is on a node");
+        ports.iter().for_each(|port| drop(node.listeners.remove(port)));
+        let theirs: Vec<u64> = self.endpoints.iter().filter(|(_, end)| end.driver == id).map(|(&key, _)| key).collect();
+        for key in theirs {
+            let reset = crashed && self.rng.bool();
+            self.remove_endpoint(key, reset);
+        }
+    }
+}
+
+fn token_bits(token: Token) -> u64 {
+    u64::from(token.owner()) << 56 | token.value()
+}

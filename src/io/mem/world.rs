@@ -1,0 +1,164 @@
+//! The world as its simulator sees it.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::disk::{Disk, DiskFault};
+use super::driver::MemDriver;
+use super::state::{DriverId, State};
+use super::trace::Trace;
+use crate::base::Instant;
+
+/// The bounds within which a world draws its times and sizes. Each pair is the least and the greatest value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// One way through the network.
+    pub network_latency: (Duration, Duration),
+    /// One operation of a disk.
+    pub disk_latency: (Duration, Duration),
+    /// Most bytes that are received at once.
+    pub chunk_bytes_max: usize,
+    /// Bytes of one direction of a connection that were sent and not yet received; beyond it a send waits.
+    pub window_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            network_latency: (Duration::from_micros(20), Duration::from_micros(400)),
+            disk_latency: (Duration::from_micros(30), Duration::from_micros(900)),
+            chunk_bytes_max: 16 << 10,
+            window_bytes: 256 << 10,
+        }
+    }
+}
+
+/// Nodes with disks, the network between them, and time.
+///
+/// A node is named by its address and has one disk and any number of drivers, one for each of its shards. The contract:
+///
+///  - Nothing happens but in [`World::step`]: operations that are submitted only make events for later. Each step carries
+///    out the earliest event, in the order of submission among equals, and names the driver that has something to do:
+///    completions, a wake-up, or the deadline of its last `wait`. Let exactly that shard run, until its next `wait`.
+///  - `wait` never blocks. A deadline that has passed makes the shard run again a microsecond later, so that a shard that
+///    polls does not stop time.
+///  - A completed write is durable. One in flight at a crash leaves any subset of its 512-byte sectors. A preparation in
+///    flight leaves nothing, a `.tmp` file or the file; a removal in flight happens or not.
+///  - Bytes of one direction of a connection arrive in order, in pieces of drawn sizes. A cut delays what comes on a path
+///    until it is healed, as retransmission does; it does not end connections.
+///  - A driver that is dropped closes its connections, and its writes end. The driver of a crashed node does nothing, and
+///    its `wait` fails.
+///
+/// Clones refer to the same world.
+#[derive(Clone)]
+pub struct World {
+    state: Rc<RefCell<State>>,
+}
+
+impl World {
+    /// An empty world at time zero. Everything it draws comes from `seed`.
+    pub fn new(seed: u64, config: Config) -> Self {
+        Self { state: Rc::new(RefCell::new(State::new(seed, config))) }
+    }
+
+    /// A further driver on the node at `address`, which comes into being with an empty disk if it is new.
+    ///
+    /// # Panics
+    /// When the node has crashed: [`World::restart`] it.
+    pub fn node(&self, address: IpAddr) -> MemDriver {
+        let id = {
+            let mut state = self.state.borrow_mut();
+            let node = state.nodes.entry(address).or_default();
+            assert!(!node.crashed, "{address} has crashed");
+            state.add_driver(address)
+        };
+        MemDriver::new(Rc::clone(&self.state), id)
+    }
+
+    /// Goes on to the next event that gives a driver something to do, and says which. `None` when nothing will ever happen
+    /// without a further call.
+    pub fn step(&self) -> Option<DriverId> {
+        self.state.borrow_mut().step(None)
+    }
+
+    /// Like [`World::step`], but not beyond `limit`: with nothing left to do before it, time is then `limit`.
+    pub fn step_until(&self, limit: Instant) -> Option<DriverId> {
+        self.state.borrow_mut().step(Some(limit))
+    }
+
+    /// The time.
+    pub fn now(&self) -> Instant {
+        self.state.borrow().now
+    }
+
+    /// What has happened so far.
+    pub fn trace(&self) -> Trace {
+        self.state.borrow().trace
+    }
+
+    /// Ends a node between two of its steps, with all its drivers. Each peer sees the end of its connection, or a reset.
+    pub fn crash(&self, address: IpAddr) {
+        self.state.borrow_mut().crash(address);
+    }
+
+    /// Starts a crashed node again, with its disk and nothing else.
+    ///
+    /// # Panics
+    /// When the node has not crashed.
+    pub fn restart(&self, address: IpAddr) -> MemDriver {
+        {
+            let mut state = self.state.borrow_mut();
+            let node = state.nodes.get_mut(&address).filter(|node| node.crashed);
+            node.unwrap_or_else(|| panic!("{address} has not crashed")).crashed = false;
+        }
+        self.node(address)
+    }
+
+    /// Takes everything off a node's disk. Of use only while the node is down.
+    pub fn wipe(&self, address: IpAddr) {
+        self.with_disk(address, |disk| *disk = Disk::default());
+    }
+
+    /// Cuts the path from one node to another; the opposite path stays.
+    pub fn cut(&self, from: IpAddr, to: IpAddr) {
+        self.state.borrow_mut().cuts.insert((from, to));
+    }
+
+    /// Cuts both paths between two nodes.
+    pub fn partition(&self, a: IpAddr, b: IpAddr) {
+        self.cut(a, b);
+        self.cut(b, a);
+    }
+
+    /// Opens both paths between two nodes; what was held up arrives now, in order.
+    pub fn heal(&self, a: IpAddr, b: IpAddr) {
+        self.state.borrow_mut().heal(a, b);
+    }
+
+    /// Resets every connection between two nodes, as seen from both ends.
+    pub fn reset_connections(&self, a: IpAddr, b: IpAddr) {
+        self.state.borrow_mut().reset_connections(a, b);
+    }
+
+    /// Makes the next operation of its kind on a node's disk go wrong.
+    pub fn inject(&self, address: IpAddr, fault: DiskFault) {
+        self.with_disk(address, |disk| disk.faults.push(fault));
+    }
+
+    /// Bounds what can still be prepared on a node's disk; `None` is no bound.
+    pub fn set_free_bytes(&self, address: IpAddr, bytes: Option<u64>) {
+        self.with_disk(address, |disk| disk.free_bytes = bytes);
+    }
+
+    /// Turns one bit of a file over. False when there is no such file.
+    pub fn flip_bit(&self, address: IpAddr, path: &Path, offset: u64, bit: u8) -> bool {
+        self.with_disk(address, |disk| disk.flip_bit(path, offset, bit))
+    }
+
+    fn with_disk<T>(&self, address: IpAddr, change: impl FnOnce(&mut Disk) -> T) -> T {
+        change(&mut self.state.borrow_mut().nodes.entry(address).or_default().disk)
+    }
+}
