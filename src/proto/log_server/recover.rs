@@ -30,11 +30,7 @@ impl LogServer {
                     // Deletions are forgotten, so anything may have been here.
                     Err(_) => self.shared.table_lost = true,
                 },
-                LOGLET_CELL => {
-                    if !self.recover_cell(key.loglet, &value) {
-                        affected.push(key.loglet);
-                    }
-                }
+                LOGLET_CELL if !self.recover_cell(key.loglet, &value) => affected.push(key.loglet),
                 TABLE_LOST_CELL => {
                     self.shared.table_lost = true;
                     marked = true;

@@ -170,6 +170,11 @@ impl LogServer {
             return None;
         }
         let loglet = self.loglets.get_mut(&id)?;
+        if loglet.deleting && request == 0 {
+            // A store, whose answer has no number: once for the connection.
+            loglet.sequencer = Some(from);
+            return None;
+        }
         if loglet.deleting {
             loglet.answer_when(from, request, Until::Deleted, &mut self.shared);
             return None;

@@ -1,6 +1,11 @@
 //! The rules that concern a LogServer, execution by execution. One file for each group.
 
+mod copying;
+mod life;
+mod reading;
+mod seal;
 mod store;
+mod tail;
 
 use crate::base::{Incarnation, Limits, LogletId, NodeId, Offset};
 use crate::proto::peer::PeerId;
