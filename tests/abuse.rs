@@ -147,8 +147,8 @@ fn a_peer_that_asks_and_never_reads_is_not_read_from() {
         limit: Offset(20),
         bytes_max: 512 << 10,
     };
-    // Thirty thousand such answers would be 15 GB: the node must stop reading long before.
-    let requests = framed(&read).repeat(30_000);
+    // Three hundred thousand such answers would be 150 GB: the node must stop reading long before.
+    let requests = framed(&read).repeat(300_000);
     let error = stream.write_all(&requests).expect_err("the node stops reading");
     assert!(matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut), "{error}");
     still_serves(&cluster);

@@ -42,6 +42,9 @@ pub struct Limits {
     pub read_bytes_max: u32,
     /// Bytes of unacknowledged appends that one client handle holds before `append` waits.
     pub client_window_bytes: u32,
+    /// Reads of one connection under way at once; further requests on it wait unread. With `read_bytes_max` it bounds what a
+    /// peer that asks and never reads can make a node hold.
+    pub reads_per_connection_max: u32,
     /// How long a watermark, or an open checkTail, may stand still before it is given up (L4).
     pub stall: Duration,
     /// Pause before a lost connection is tried again; doubles up to 16 times this.
@@ -71,6 +74,7 @@ impl Default for Limits {
             outbound_bytes_max: 4 << 20,
             connections_max: 16 << 10,
             read_bytes_max: 512 << 10,
+            reads_per_connection_max: 4,
             client_window_bytes: 4 << 20,
             stall: Duration::from_secs(2),
             reconnect_delay: Duration::from_millis(20),

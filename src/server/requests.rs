@@ -73,6 +73,12 @@ impl<'a> Requests<'a> {
                     false => Message::SequencerLost { request, loglet },
                 });
             }
+            Message::Read { .. }
+                if self.log_server.reads_of(self.peer) >= self.config.limits.reads_per_connection_max as usize =>
+            {
+                self.answers.hold = true;
+                return Flow::Hold;
+            }
             Message::Status { request } => self.answers.status.push(request),
             message => self.log_server.handle(self.peer, message, self.now, &mut JournalDisk(self.journal)),
         }

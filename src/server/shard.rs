@@ -323,6 +323,12 @@ impl<D: Driver> Shard<D> {
         let mut held = std::mem::take(&mut self.inbound.held);
         for conn in held.drain(..) {
             let Some(mut inbound) = self.inbound.take(conn) else { continue };
+            if !inbound.connection.has_room() {
+                // Not before its peer has taken the answers to what it asked before.
+                self.inbound.held.push(conn);
+                self.inbound.put_back(inbound);
+                continue;
+            }
             let mut requests = Requests::of(
                 &mut self.log_server,
                 &mut self.sequencing,

@@ -304,6 +304,12 @@ impl LogServer {
         answer.filter(|(peer, _)| self.shared.peers.contains_key(peer))
     }
 
+    /// Single reads of this peer under way.
+    pub fn reads_of(&self, peer: PeerId) -> usize {
+        let of_peer = |purpose: &Purpose| matches!(purpose, Purpose::Read { peer: reader, .. } if *reader == peer);
+        self.shared.reads.values().filter(|(_, purpose)| of_peer(purpose)).count()
+    }
+
     /// The next message to send, until there is none.
     pub fn poll_output(&mut self) -> Option<Output> {
         if let Some(output) = self.shared.out.pop_front() {
