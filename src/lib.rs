@@ -5,6 +5,7 @@
 
 pub mod base;
 pub mod io;
+pub mod loadgen;
 pub mod proto;
 pub mod ring;
 pub mod storage;
