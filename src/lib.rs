@@ -4,6 +4,7 @@
 //! `docs/ARCHITECTURE.md` follows one append through them.
 
 pub mod base;
+pub mod cli;
 pub mod io;
 pub mod loadgen;
 pub mod proto;
