@@ -4,8 +4,10 @@
 //! `docs/ARCHITECTURE.md` follows one append through them.
 
 pub mod base;
+pub mod cli;
 pub mod client;
 pub mod io;
+pub mod loadgen;
 pub mod net;
 pub mod node;
 pub mod proto;

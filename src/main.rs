@@ -1,3 +1,5 @@
 //! The `naxos` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    naxos::cli::main()
+}

@@ -1,0 +1,160 @@
+//! `naxos append`: records in, offsets out.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::thread;
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::args::{Append as Options, Global};
+use super::cluster_file::Session;
+use super::{exit, output};
+use crate::base::{Limits, Offset};
+use crate::client;
+
+/// Appends whose offsets have not been printed; the client bounds the bytes, this bounds the handles.
+const IN_FLIGHT: usize = 16 << 10;
+
+pub(super) fn run(global: &Global, options: &Options) -> anyhow::Result<()> {
+    let session = Session::open(global)?;
+    let log = session.log();
+    let (sender, receiver) = sync_channel(IN_FLIGHT);
+    let lines = !global.json;
+    let (fed, printed) = thread::scope(|scope| {
+        let printer = scope.spawn(move || print_offsets(&receiver, lines));
+        // The printer leaves when an append fails, which closes the channel: then its error is the one that counts.
+        let fed = for_each_record(options, |record| Ok(sender.send(log.append(record)).is_ok()));
+        drop(sender);
+        (fed, printer.join().expect("the printer does not panic"))
+    });
+    let summary = printed.with_context(|| format!("append to `{}`", session.log_name))?;
+    fed?;
+    if global.json {
+        let (first, last) = summary.range.unzip();
+        return output::json(
+            &json!({ "log": session.log_name, "appended": summary.appended, "first": first, "last": last }),
+        );
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Summary {
+    appended: u64,
+    range: Option<(Offset, Offset)>,
+}
+
+/// Waits for appends in order of issue, and prints each offset on a line. The output is flushed whenever there is nothing to
+/// wait for, so that somebody who types sees every answer.
+fn print_offsets(appends: &Receiver<client::Append>, lines: bool) -> anyhow::Result<Summary> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut summary = Summary::default();
+    loop {
+        let append = match appends.try_recv() {
+            Ok(append) => append,
+            Err(TryRecvError::Empty) => {
+                out.flush()?;
+                let Ok(append) = appends.recv() else { break };
+                append
+            }
+            Err(TryRecvError::Disconnected) => break,
+        };
+        let waited = append.wait();
+        let offset = match waited {
+            Ok(offset) => offset,
+            Err(error) => {
+                out.flush()?;
+                return Err(error).with_context(|| format!("after {} acknowledged records", summary.appended));
+            }
+        };
+        if lines {
+            writeln!(out, "{offset}")?;
+        }
+        summary.appended += 1;
+        summary.range = Some((summary.range.map_or(offset, |(first, _)| first), offset));
+    }
+    out.flush()?;
+    Ok(summary)
+}
+
+/// Hands over the records of the arguments, the file or standard input, until there are no more or `take` says false.
+fn for_each_record(options: &Options, mut take: impl FnMut(&[u8]) -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    if !options.records.is_empty() {
+        for record in options.records.iter().map(OsString::as_os_str).map(OsStrExt::as_bytes) {
+            if !take(record)? {
+                break;
+            }
+        }
+        return Ok(());
+    }
+    match options.from.as_deref().filter(|path| *path != Path::new("-")) {
+        Some(path) => {
+            let file = File::open(path)
+                .map_err(|error| exit::coded(exit::USAGE, format!("cannot read {}: {error}", path.display())))?;
+            for_each_line(BufReader::new(file), take).with_context(|| format!("{}", path.display()))
+        }
+        None => for_each_line(io::stdin().lock(), take).context("standard input"),
+    }
+}
+
+/// A record is a line without its newline; every other byte belongs to it. The last line needs no newline.
+fn for_each_line(mut input: impl BufRead, mut take: impl FnMut(&[u8]) -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let limit = u64::from(Limits::default().record_bytes_max);
+    let (mut line, mut number) = (Vec::new(), 0u64);
+    loop {
+        line.clear();
+        number += 1;
+        // One byte for the newline, so that a longer line is noticed before it takes memory.
+        if (&mut input).take(limit + 1).read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        } else if line.len() as u64 > limit {
+            return Err(exit::coded(
+                exit::FAILURE,
+                format!(
+                    "line {number} is longer than a record may be, {limit} bytes; the lines before it were appended"
+                ),
+            ));
+        }
+        if !take(&line)? {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(input: &[u8]) -> Vec<Vec<u8>> {
+        let mut records = Vec::new();
+        for_each_line(input, |record| {
+            records.push(record.to_vec());
+            Ok(true)
+        })
+        .unwrap();
+        records
+    }
+
+    #[test]
+    fn lines_are_records_without_their_newline() {
+        assert_eq!(records(b"a\n\n b\r\n\xff"), [&b"a"[..], b"", b" b\r", b"\xff"]);
+        assert!(records(b"").is_empty());
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_refused_with_its_number() {
+        let limit = Limits::default().record_bytes_max as usize;
+        let input = [b"a\n".as_slice(), &vec![b'x'; limit + 1]].concat();
+        let error = for_each_line(&input[..], |_| Ok(true)).unwrap_err();
+        assert!(error.to_string().contains("line 2"), "{error}");
+        assert_eq!(records(&vec![b'x'; limit])[0].len(), limit);
+    }
+}

@@ -1,0 +1,260 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::base::ClusterId;
+
+/// A replicated, durable, totally ordered log.
+#[derive(Debug, Parser)]
+#[command(name = "naxos", version, after_help = super::exit::HELP, max_term_width = 110)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Global {
+    /// The cluster file, as written by `naxos dev`, or the directory that holds it [default: $NAXOS_CLUSTER, else
+    /// ./naxos-dev/cluster.json]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) cluster: Option<PathBuf>,
+    /// The log, by its name in the cluster file [default: the file's default log]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) log: Option<String>,
+    /// Print results as JSON, one object on one line; errors too, on standard error
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// How long one operation may take before it fails
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(super) timeout: f64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a whole cluster on this machine, in the foreground, with one log
+    Dev(Dev),
+    /// Run one node
+    Serve(Serve),
+    /// Append records: from the arguments, from a file, or from standard input, one a line
+    Append(Append),
+    /// Write records to standard output exactly as they were appended, each followed by a newline
+    Read(Read),
+    /// Show where the log ends and whether it is sealed
+    Tail,
+    /// Change a log as a whole
+    Log {
+        #[command(subcommand)]
+        command: LogCommand,
+    },
+    /// Give up the beginning of the log
+    Trim(Trim),
+    /// Show the state of every node
+    Status,
+    /// Measure: a cluster of its own in a temporary directory, appends, reads back, compares with the hardware
+    Bench(Bench),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LogCommand {
+    /// End the log for ever: afterwards no append is acknowledged
+    Seal,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Dev {
+    /// Where the nodes keep their data, and where the cluster file is written
+    #[arg(long, value_name = "DIR", default_value = "naxos-dev")]
+    pub(super) dir: PathBuf,
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=15))]
+    pub(super) nodes: u16,
+    /// Shards of each node
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) shards: u16,
+    /// Allow a directory in memory, where acknowledged records are lost with the power
+    #[arg(long)]
+    pub(super) allow_volatile: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Where the node keeps its data
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// The cluster that the node belongs to: 32 hexadecimal digits, the same for all its nodes
+    #[arg(long, value_name = "ID")]
+    pub(super) cluster_id: ClusterId,
+    /// Address to listen on; port 0 takes a free one. There is no TLS yet: keep it on a network that you trust
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4100")]
+    pub(super) listen: SocketAddr,
+    /// Shards [default: one for each core]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) shards: Option<u16>,
+    /// Do not pin shards to cores; for several nodes on one machine
+    #[arg(long)]
+    pub(super) no_pin: bool,
+    /// Allow a directory in memory, where acknowledged records are lost with the power
+    #[arg(long)]
+    pub(super) allow_volatile: bool,
+    /// Journal bytes to prepare at the start, instead of the usual reserve
+    #[arg(long, value_name = "BYTES")]
+    pub(super) prepare_bytes: Option<u64>,
+    /// Stop when standard input ends or the parent process dies
+    #[arg(long, hide = true)]
+    pub(super) exit_with_parent: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Append {
+    /// Records; without any, and without --from, they are read from standard input
+    #[arg(value_name = "RECORD")]
+    pub(super) records: Vec<OsString>,
+    /// A file of records, one a line; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "records")]
+    pub(super) from: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Read {
+    /// First offset [default: the oldest record kept]
+    #[arg(long, value_name = "OFFSET")]
+    pub(super) from: Option<u64>,
+    /// Stop after this many records
+    #[arg(long, value_name = "RECORDS")]
+    pub(super) count: Option<u64>,
+    /// Wait for more records at the end of the log, until it is sealed
+    #[arg(long)]
+    pub(super) follow: bool,
+    /// Write the bytes of the records and nothing between them
+    #[arg(long, conflicts_with = "json")]
+    pub(super) raw: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Trim {
+    /// First offset to keep
+    #[arg(value_name = "OFFSET")]
+    pub(super) point: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Bench {
+    #[command(subcommand)]
+    pub(super) command: Option<BenchCommand>,
+    #[command(flatten)]
+    pub(super) load: Load,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BenchCommand {
+    /// Append under load, and read everything back
+    Append(Load),
+    /// Only measure what the disk and the loopback can do
+    Floor(FloorOptions),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Load {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=15))]
+    pub(super) nodes: u16,
+    /// Measured time
+    #[arg(long, value_name = "SECONDS", default_value = "4", value_parser = seconds)]
+    pub(super) seconds: f64,
+    /// Load before the measured time
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub(super) warm_up: f64,
+    /// Size of every record; at least 24, which tell where it comes from
+    #[arg(long, value_name = "BYTES", default_value_t = 100)]
+    pub(super) record_bytes: usize,
+    /// Connections
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    pub(super) clients: u32,
+    /// Closed loop: appends in flight on each connection
+    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) inflight: u32,
+    /// Open loop: appends a second over all connections, whatever the cluster does
+    #[arg(long, value_name = "APPENDS_PER_S", conflicts_with = "inflight", value_parser = rate)]
+    pub(super) rate: Option<f64>,
+    /// Shards of each node
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) shards: u16,
+    /// Journal bytes of each node to prepare before the load [default: estimated from the floor]
+    #[arg(long, value_name = "BYTES")]
+    pub(super) prepare_bytes: Option<u64>,
+    /// Seed of the payloads [default: a random one, which the result names]
+    #[arg(long)]
+    pub(super) seed: Option<u64>,
+    /// Run the nodes in this process instead of child processes
+    #[arg(long)]
+    pub(super) in_process: bool,
+    /// Also append the result, as JSON, to this file; `no` for none
+    #[arg(long, value_name = "FILE|no", default_value = "no")]
+    pub(super) history: PathBuf,
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct FloorOptions {
+    /// How many nodes, and so copies
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=15))]
+    pub(super) nodes: u16,
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Place {
+    /// Directory to make the temporary directory in [default: $TMPDIR or /tmp if it is on a disk, else the current one]
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+    /// Keep the temporary directory
+    #[arg(long)]
+    pub(super) keep: bool,
+    /// Allow a directory in memory; the result says that it is not durable
+    #[arg(long)]
+    pub(super) allow_volatile: bool,
+}
+
+fn positive(text: &str, most: f64) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value <= most => Ok(value),
+        Ok(_) => Err(format!("it must be above 0 and at most {most}")),
+        Err(_) => Err("it is not a number".to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    positive(text, 86_400.0)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    positive(text, 1e8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn json_may_stand_first_or_last() {
+        for line in ["naxos --json bench append", "naxos bench append --json", "naxos bench --json"] {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            assert!(arguments.global.json, "{line}");
+        }
+    }
+}

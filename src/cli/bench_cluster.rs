@@ -1,0 +1,116 @@
+//! The cluster of a benchmark: child processes, or nodes in this one.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+
+use anyhow::{Context, anyhow};
+
+use super::args::Load;
+use super::directory::Scratch;
+use super::interrupt::Interrupt;
+use super::serve::Ready;
+use super::supervisor::{NodeOptions, Supervisor};
+use crate::base::{ClusterId, Limits};
+use crate::node::{NodeConfig, Running, serve};
+
+/// Running nodes, whichever way.
+pub(super) struct BenchCluster {
+    id: ClusterId,
+    ready: Vec<Ready>,
+    nodes: Nodes,
+}
+
+enum Nodes {
+    Children(RefCell<Supervisor>),
+    Here(Vec<Running>),
+}
+
+impl BenchCluster {
+    pub(super) fn start(
+        options: &Load,
+        scratch: &Scratch,
+        prepare_bytes: u64,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Self> {
+        let id = ClusterId::random();
+        if options.in_process {
+            return Self::start_here(id, options, scratch, prepare_bytes);
+        }
+        let supervisor = Supervisor::start(
+            &NodeOptions {
+                directory: scratch.path(),
+                cluster: id,
+                nodes: options.nodes,
+                shards: options.shards,
+                allow_volatile: scratch.volatile,
+                prepare_bytes: Some(prepare_bytes),
+            },
+            interrupt,
+        )?;
+        Ok(Self { id, ready: supervisor.ready().cloned().collect(), nodes: Nodes::Children(RefCell::new(supervisor)) })
+    }
+
+    fn start_here(id: ClusterId, options: &Load, scratch: &Scratch, prepare_bytes: u64) -> anyhow::Result<Self> {
+        let start = |index: u16| {
+            serve(NodeConfig {
+                directory: scratch.path().join(format!("node-{index}")),
+                listen: ([127, 0, 0, 1], 0).into(),
+                cluster: id,
+                shards: Some(options.shards.into()),
+                pin: false,
+                limits: Limits::default(),
+                allow_volatile: scratch.volatile,
+                prepare_bytes: Some(prepare_bytes),
+            })
+            .with_context(|| format!("cannot start node {index}"))
+        };
+        let running = (1..=options.nodes).map(start).collect::<anyhow::Result<Vec<_>>>()?;
+        let ready = |node: &Running| Ready {
+            address: node.address(),
+            cluster: id,
+            node: node.node(),
+            incarnation: node.incarnation(),
+            pid: std::process::id(),
+        };
+        Ok(Self { id, ready: running.iter().map(ready).collect(), nodes: Nodes::Here(running) })
+    }
+
+    pub(super) fn id(&self) -> ClusterId {
+        self.id
+    }
+
+    pub(super) fn ready(&self) -> &[Ready] {
+        &self.ready
+    }
+
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.ready.iter().map(|ready| ready.address).collect()
+    }
+
+    /// Processes of their own; none when the nodes run in this one.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        match &self.nodes {
+            Nodes::Children(supervisor) => supervisor.borrow().pids(),
+            Nodes::Here(_) => Vec::new(),
+        }
+    }
+
+    /// Puts the end of a node's log before an error that it probably caused.
+    pub(super) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let Nodes::Children(supervisor) = &self.nodes else { return error };
+        match supervisor.borrow_mut().failures() {
+            Ok(failures) if !failures.is_empty() => error.context(anyhow!(failures.join("\n"))),
+            _ => error,
+        }
+    }
+
+    pub(super) fn stop(self) -> anyhow::Result<()> {
+        match self.nodes {
+            Nodes::Children(supervisor) => supervisor.into_inner().stop(),
+            Nodes::Here(running) => {
+                running.into_iter().for_each(Running::stop);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! From arguments to a load, and how much journal it will fill.
+
+use std::time::Duration;
+
+use super::args::Load;
+use super::exit;
+use crate::base::Limits;
+use crate::loadgen::floor::Floor;
+use crate::loadgen::generator::{Pace, Plan};
+use crate::loadgen::payload::NUMBERS_BYTES;
+
+/// Appends a second that no two cores exceed, from a prototype without an index and futures: 7.5 million for four times less
+/// work. Only an upper bound for the space to prepare.
+const APPENDS_PER_S_PER_CORE_MAX: f64 = 1_250_000.0;
+/// Journal bytes beside the payload of one record: its table entry, and its share of entry and unit headers.
+const RECORD_OVERHEAD_BYTES: f64 = 16.0;
+/// The smallest durable write.
+const BLOCK_BYTES: f64 = 4096.0;
+/// Estimates are rounded up by this, because running out spoils a run and a surplus only takes a moment.
+const MARGIN: f64 = 1.25;
+
+/// The plan that the arguments describe.
+pub(super) fn plan(options: &Load) -> anyhow::Result<Plan> {
+    let largest = Limits::default().record_bytes_max as usize;
+    if !(NUMBERS_BYTES..=largest).contains(&options.record_bytes) {
+        return Err(exit::coded(
+            exit::USAGE,
+            format!(
+                "--record-bytes {} cannot be measured: every record is verified, which takes {NUMBERS_BYTES} bytes to tell \
+                 where it comes from, and none may be larger than {largest}",
+                options.record_bytes
+            ),
+        ));
+    }
+    let pace = match options.rate {
+        Some(appends_per_s) => Pace::Open { appends_per_s },
+        None => Pace::Closed { inflight: options.inflight as usize },
+    };
+    Ok(Plan {
+        pace,
+        record_bytes: options.record_bytes,
+        seed: options.seed.unwrap_or_else(|| fastrand::u64(..)),
+        warm_up: Duration::from_secs_f64(options.warm_up),
+        measured: Duration::from_secs_f64(options.seconds),
+        drain: Limits::default().operation_timeout,
+    })
+}
+
+/// Journal bytes that each node will write for this plan, as far as can be said beforehand.
+///
+/// A closed loop turns once in a floor at best, and each turn writes what is in flight; an open loop writes its rate.
+/// Neither can write faster than the disk, nor handle more records than the cores.
+pub(super) fn journal_bytes(plan: &Plan, clients: u32, floor: &Floor, cores: usize) -> u64 {
+    let record = plan.record_bytes as f64 + RECORD_OVERHEAD_BYTES;
+    let turns_per_s = 1e6 / floor.append_p50;
+    let cores_limit = cores as f64 * APPENDS_PER_S_PER_CORE_MAX * record;
+    let bytes_per_s = match plan.pace {
+        Pace::Closed { inflight } => {
+            let turn = clients as f64 * inflight as f64 * record;
+            (turn * turns_per_s).min(cores_limit).max(BLOCK_BYTES * turns_per_s)
+        }
+        Pace::Open { appends_per_s } => {
+            (appends_per_s * record).max(BLOCK_BYTES * appends_per_s.min(4.0 * turns_per_s))
+        }
+    };
+    let seconds = (plan.warm_up + plan.measured).as_secs_f64();
+    (bytes_per_s.min(floor.disk_copy_bytes_per_s) * seconds * MARGIN) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLOOR: Floor = Floor {
+        dsync_p50: 68.0,
+        dsync_p99: 200.0,
+        rtt_p50: 16.0,
+        rtt_p99: 40.0,
+        append_p50: 100.0,
+        append_p99: 280.0,
+        disk_copy_bytes_per_s: 800e6,
+    };
+
+    fn plan(pace: Pace, record_bytes: usize) -> Plan {
+        let second = Duration::from_secs(1);
+        Plan { pace, record_bytes, seed: 1, warm_up: second, measured: 4 * second, drain: second }
+    }
+
+    #[test]
+    fn one_at_a_time_fills_a_block_each_turn() {
+        let bytes = journal_bytes(&plan(Pace::Closed { inflight: 1 }, 100), 1, &FLOOR, 2);
+        assert_eq!(bytes, (10_000.0 * 4096.0 * 5.0 * 1.25) as u64);
+    }
+
+    #[test]
+    fn a_large_load_is_bounded_by_the_cores_or_the_disk() {
+        let small = journal_bytes(&plan(Pace::Closed { inflight: 4096 }, 100), 4, &FLOOR, 2);
+        assert_eq!(small, (2_500_000.0 * 116.0 * 5.0 * 1.25) as u64);
+        let large = journal_bytes(&plan(Pace::Closed { inflight: 4096 }, 4096), 4, &FLOOR, 2);
+        assert_eq!(large, (800e6 * 5.0 * 1.25) as u64);
+    }
+
+    #[test]
+    fn an_open_loop_fills_what_it_offers() {
+        let bytes = journal_bytes(&plan(Pace::Open { appends_per_s: 1000.0 }, 100), 4, &FLOOR, 2);
+        assert_eq!(bytes, (1000.0 * 4096.0 * 5.0 * 1.25) as u64);
+    }
+}

@@ -1,0 +1,124 @@
+//! Exit codes, and how an error ends the program.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::client::{AppendError, OpError};
+use crate::loadgen::run::RunError;
+
+pub(super) const SUCCESS: u8 = 0;
+pub(super) const FAILURE: u8 = 1;
+pub(super) const USAGE: u8 = 2;
+pub(super) const SEALED: u8 = 3;
+pub(super) const UNAVAILABLE: u8 = 4;
+pub(super) const TRIMMED: u8 = 5;
+pub(super) const INVALID: u8 = 6;
+pub(super) const INTERRUPTED: u8 = 130;
+
+/// The table that `--help` shows.
+pub(super) const HELP: &str = "\
+Exit codes:
+    0  done
+    1  failed; the message says at what
+    2  wrong usage: an argument, a file or a directory that was named is not usable
+    3  the log is sealed
+    4  a node, a majority or the sequencer cannot be reached
+    5  the records asked for have been trimmed
+    6  a benchmark ran and its result is not valid
+  130  interrupted";
+
+/// An error whose exit code is decided where it is made.
+#[derive(Debug)]
+pub(super) struct Coded {
+    code: u8,
+    message: String,
+}
+
+impl fmt::Display for Coded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Coded {}
+
+/// An error with this exit code.
+pub(super) fn coded(code: u8, message: impl Into<String>) -> anyhow::Error {
+    Coded { code, message: message.into() }.into()
+}
+
+/// The error of being asked to end.
+pub(super) fn interrupted() -> anyhow::Error {
+    coded(INTERRUPTED, "interrupted")
+}
+
+/// Prints the error, as one JSON object where results are JSON, and gives its exit code.
+pub(super) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
+    let code = code(error);
+    if is_closed_pipe(error) {
+        // Whoever read our output has what it wanted (`naxos read | head`).
+        return ExitCode::from(SUCCESS);
+    }
+    if json {
+        eprintln!("{}", serde_json::json!({ "error": format!("{error:#}"), "exit_code": code }));
+    } else {
+        eprintln!("naxos: {error:#}");
+    }
+    ExitCode::from(code)
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(code_of_cause).unwrap_or(FAILURE)
+}
+
+fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if let Some(coded) = cause.downcast_ref::<Coded>() {
+        return Some(coded.code);
+    }
+    if let Some(error) = cause.downcast_ref::<AppendError>() {
+        return Some(match error {
+            AppendError::Sealed { .. } => SEALED,
+            AppendError::SequencerLost { .. } => UNAVAILABLE,
+            _ => FAILURE,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<OpError>() {
+        return Some(code_of_operation(error));
+    }
+    match cause.downcast_ref::<RunError>()? {
+        RunError::Interrupted => Some(INTERRUPTED),
+        RunError::TooShort { .. } => Some(USAGE),
+        RunError::Status { error, .. } | RunError::Read { error, .. } | RunError::Tail(error) => {
+            Some(code_of_operation(error))
+        }
+        _ => None,
+    }
+}
+
+fn code_of_operation(error: &OpError) -> u8 {
+    match error {
+        OpError::Unavailable { .. } => UNAVAILABLE,
+        _ => FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn the_code_is_that_of_the_deepest_known_cause() {
+        let error = Err::<(), _>(AppendError::Sealed { record_at: None }).context("append").unwrap_err();
+        assert_eq!(code(&error), SEALED);
+        assert_eq!(code(&interrupted().context("bench")), INTERRUPTED);
+        assert_eq!(code(&anyhow::anyhow!("something")), FAILURE);
+    }
+}

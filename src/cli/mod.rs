@@ -1,0 +1,55 @@
+//! The `naxos` program: a cluster on this machine, a node, operations on logs, and the benchmark.
+
+mod admin;
+mod append;
+mod args;
+mod bench;
+mod bench_cluster;
+mod bench_plan;
+mod cluster_file;
+mod dev;
+mod directory;
+mod exit;
+mod interrupt;
+mod orphan;
+mod output;
+mod progress;
+mod read;
+mod serve;
+mod supervisor;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Runs the program with this process's arguments.
+pub fn main() -> ExitCode {
+    let arguments = match args::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors, and a closed pipe is nobody's problem here.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::SUCCESS });
+        }
+    };
+    let json = arguments.global.json;
+    match run(arguments) {
+        Ok(()) => ExitCode::from(exit::SUCCESS),
+        Err(error) => exit::report(&error, json),
+    }
+}
+
+fn run(arguments: args::Arguments) -> anyhow::Result<()> {
+    let global = arguments.global;
+    match arguments.command {
+        args::Command::Dev(options) => dev::run(&global, &options),
+        args::Command::Serve(options) => serve::run(&global, &options),
+        args::Command::Append(options) => append::run(&global, &options),
+        args::Command::Read(options) => read::run(&global, &options),
+        args::Command::Tail => admin::tail(&global),
+        args::Command::Log { command: args::LogCommand::Seal } => admin::seal(&global),
+        args::Command::Trim(options) => admin::trim(&global, &options),
+        args::Command::Status => admin::status(&global),
+        args::Command::Bench(options) => bench::run(&global, &options),
+    }
+}

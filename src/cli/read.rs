@@ -1,0 +1,174 @@
+//! `naxos read`: records out, as they were appended.
+
+use std::io::{self, BufWriter, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::args::{Global, Read as Options};
+use super::cluster_file::Session;
+use super::exit;
+use crate::base::{Limits, Offset};
+use crate::client::{Delivery, Event, ReadResult};
+
+/// Pause before a server that has not caught up yet is asked again.
+const RETRY: Duration = Duration::from_millis(5);
+
+pub(super) fn run(global: &Global, options: &Options) -> anyhow::Result<()> {
+    let session = Session::open(global)?;
+    let log = session.log();
+    let mut reader = Reader {
+        next: Offset(options.from.unwrap_or(0)),
+        end: options.count.map_or(Offset::MAX, |count| Offset(options.from.unwrap_or(0).saturating_add(count))),
+        count: options.count,
+        from_oldest: options.from.is_none(),
+        format: match (global.json, options.raw) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Raw,
+            _ => Format::Lines,
+        },
+        out: BufWriter::with_capacity(256 << 10, io::stdout().lock()),
+    };
+    let context = || format!("read `{}`", session.log_name);
+    if options.follow {
+        return reader.follow(log.subscribe(reader.next)).with_context(context);
+    }
+    let tail = log.check_tail().with_context(|| format!("tail of `{}`", session.log_name))?.tail;
+    reader.end = reader.end.min(tail);
+    let timeout = Duration::from_secs_f64(global.timeout);
+    let mut moved = Instant::now();
+    while reader.next < reader.end {
+        match log.read(reader.next, reader.end, Limits::default().read_bytes_max).with_context(context)? {
+            ReadResult::Records(delivery) => {
+                reader.write(&delivery)?;
+                moved = Instant::now();
+            }
+            ReadResult::Trimmed(point) => {
+                reader.trimmed(point)?;
+                // Counted from where the records begin, as asked for.
+                reader.end = reader.end.min(tail);
+            }
+            ReadResult::NothingYet if moved.elapsed() > timeout => {
+                return Err(exit::coded(
+                    exit::UNAVAILABLE,
+                    format!("{}: no server had offset {} within {} s", context(), reader.next, global.timeout),
+                ));
+            }
+            ReadResult::NothingYet => thread::sleep(RETRY),
+        }
+    }
+    reader.out.flush()?;
+    Ok(())
+}
+
+enum Format {
+    Lines,
+    Raw,
+    Json,
+}
+
+struct Reader<W: Write> {
+    next: Offset,
+    /// First offset not wanted.
+    end: Offset,
+    count: Option<u64>,
+    /// Whether to begin at the oldest record kept, wherever that is.
+    from_oldest: bool,
+    format: Format,
+    out: W,
+}
+
+impl<W: Write> Reader<W> {
+    fn follow(&mut self, mut subscription: crate::client::Subscription) -> anyhow::Result<()> {
+        while self.next < self.end {
+            match subscription.next()? {
+                Event::Records(delivery) => {
+                    self.write(&delivery)?;
+                    self.out.flush()?;
+                }
+                Event::Trimmed(point) => self.trimmed(point)?,
+                Event::Sealed => break,
+            }
+        }
+        self.out.flush()?;
+        Ok(())
+    }
+
+    fn trimmed(&mut self, point: Offset) -> anyhow::Result<()> {
+        if !self.from_oldest {
+            self.out.flush()?;
+            return Err(exit::coded(
+                exit::TRIMMED,
+                format!("offset {} has been trimmed; the oldest record kept is {point}", self.next),
+            ));
+        }
+        self.next = self.next.max(point);
+        self.end = self.count.map_or(Offset::MAX, |count| Offset(point.0.saturating_add(count)));
+        Ok(())
+    }
+
+    fn write(&mut self, delivery: &Delivery) -> anyhow::Result<()> {
+        self.from_oldest = false;
+        let mut offset = delivery.first;
+        for record in delivery.records() {
+            if offset >= self.end {
+                break;
+            }
+            if offset >= self.next {
+                self.write_record(offset, record)?;
+                self.next = offset + 1;
+            }
+            offset = offset + 1;
+        }
+        Ok(())
+    }
+
+    fn write_record(&mut self, offset: Offset, record: &[u8]) -> anyhow::Result<()> {
+        match self.format {
+            Format::Raw => self.out.write_all(record)?,
+            Format::Lines => {
+                self.out.write_all(record)?;
+                self.out.write_all(b"\n")?;
+            }
+            Format::Json => {
+                let object = match std::str::from_utf8(record) {
+                    Ok(text) => json!({ "offset": offset, "text": text }),
+                    Err(_) => json!({ "offset": offset, "hex": hex(record) }),
+                };
+                serde_json::to_writer(&mut self.out, &object).map_err(io::Error::from)?;
+                self.out.write_all(b"\n")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(format: Format, record: &[u8]) -> Vec<u8> {
+        let (next, end) = (Offset(7), Offset::MAX);
+        let mut reader = Reader { next, end, count: None, from_oldest: false, format, out: Vec::new() };
+        reader.write_record(Offset(7), record).unwrap();
+        reader.out
+    }
+
+    #[test]
+    fn records_come_out_byte_for_byte() {
+        assert_eq!(written(Format::Lines, b"a\xff"), b"a\xff\n");
+        assert_eq!(written(Format::Raw, b""), b"");
+        assert_eq!(written(Format::Json, b"a\"b"), b"{\"offset\":7,\"text\":\"a\\\"b\"}\n");
+        assert_eq!(written(Format::Json, b"\xff\x01"), b"{\"hex\":\"ff01\",\"offset\":7}\n");
+    }
+}

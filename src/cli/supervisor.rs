@@ -1,0 +1,194 @@
+//! Nodes as child processes of this one.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::interrupt::Interrupt;
+use super::serve::Ready;
+use crate::base::ClusterId;
+
+/// How long a node may take until it listens: recovery of a large journal included.
+const START: Duration = Duration::from_secs(120);
+/// How long a node may take to stop in order.
+const STOP: Duration = Duration::from_secs(10);
+const TURN: Duration = Duration::from_millis(20);
+/// Lines of a failed node's log that are shown.
+const LOG_LINES: usize = 15;
+
+/// How the nodes are started.
+pub(super) struct NodeOptions<'a> {
+    pub(super) directory: &'a Path,
+    pub(super) cluster: ClusterId,
+    pub(super) nodes: u16,
+    pub(super) shards: u16,
+    pub(super) allow_volatile: bool,
+    pub(super) prepare_bytes: Option<u64>,
+}
+
+/// Running nodes. Dropping kills what is left of them.
+pub(super) struct Supervisor {
+    nodes: Vec<NodeProcess>,
+}
+
+/// One node. It must be started from a thread that lives as long as the process: the kernel takes the end of that thread
+/// for the parent's death.
+pub(super) struct NodeProcess {
+    child: Child,
+    log: PathBuf,
+    ready: Option<Ready>,
+    reported: bool,
+}
+
+impl Supervisor {
+    /// Starts nodes of this program on free ports and waits until all of them listen.
+    pub(super) fn start(options: &NodeOptions<'_>, interrupt: &Interrupt) -> anyhow::Result<Self> {
+        let mut supervisor = Self { nodes: Vec::new() };
+        let mut lines = Vec::new();
+        for index in 1..=options.nodes {
+            let (node, line) = spawn(options, index)?;
+            supervisor.nodes.push(node);
+            lines.push(line);
+        }
+        let deadline = Instant::now() + START;
+        for (node, line) in supervisor.nodes.iter_mut().zip(lines) {
+            node.ready = Some(node.await_ready(&line, deadline, interrupt)?);
+        }
+        Ok(supervisor)
+    }
+
+    /// What the nodes said of themselves.
+    pub(super) fn ready(&self) -> impl Iterator<Item = &Ready> {
+        self.nodes.iter().filter_map(|node| node.ready.as_ref())
+    }
+
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.nodes.iter().map(|node| node.child.id()).collect()
+    }
+
+    /// Descriptions of the nodes that have ended since the last call.
+    pub(super) fn failures(&mut self) -> anyhow::Result<Vec<String>> {
+        let mut failures = Vec::new();
+        for node in &mut self.nodes {
+            if let (Some(status), false) = (node.child.try_wait()?, node.reported) {
+                node.reported = true;
+                failures.push(node.describe_end(&status.to_string()));
+            }
+        }
+        Ok(failures)
+    }
+
+    /// Whether no node is left.
+    pub(super) fn all_ended(&self) -> bool {
+        self.nodes.iter().all(|node| node.reported)
+    }
+
+    /// Stops all nodes in order; those that do not stop in time are killed.
+    pub(super) fn stop(mut self) -> anyhow::Result<()> {
+        for node in &self.nodes {
+            node.signal(Signal::TERM);
+        }
+        let deadline = Instant::now() + STOP;
+        while self.nodes.iter_mut().any(|node| matches!(node.child.try_wait(), Ok(None))) {
+            if Instant::now() > deadline {
+                bail!("a node did not stop within {} s and was killed; its log is in its directory", STOP.as_secs());
+            }
+            thread::sleep(TURN);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            // A process that has ended already needs no killing, and nothing else can go wrong.
+            let _ = node.child.kill();
+        }
+        for node in &mut self.nodes {
+            let _ = node.child.wait();
+        }
+    }
+}
+
+/// Starts one node. The receiver gets the first line of its output, and closes when the output does.
+fn spawn(options: &NodeOptions<'_>, index: u16) -> anyhow::Result<(NodeProcess, Receiver<String>)> {
+    let directory = options.directory.join(format!("node-{index}"));
+    let log = options.directory.join(format!("node-{index}.log"));
+    fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    let errors = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let program = std::env::current_exe().context("cannot find the program's own file")?;
+    let mut command = Command::new(program);
+    command.args(["--json", "serve", "--listen", "127.0.0.1:0", "--no-pin", "--exit-with-parent", "--dir"]);
+    command.arg(&directory).args(["--cluster-id", &options.cluster.to_string()]);
+    command.args(["--shards", &options.shards.to_string()]);
+    if options.allow_volatile {
+        command.arg("--allow-volatile");
+    }
+    if let Some(bytes) = options.prepare_bytes {
+        command.args(["--prepare-bytes", &bytes.to_string()]);
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
+    // A process group of its own, so that Ctrl-C reaches this process alone and it decides the order of the end.
+    command.process_group(0);
+    let mut child = command.spawn().context("cannot start a node")?;
+    let output = child.stdout.take().expect("its output is a pipe");
+    let (sender, line) = channel();
+    let node = NodeProcess { child, log, ready: None, reported: false };
+    thread::Builder::new().name("node-output".to_owned()).spawn(move || {
+        let mut text = String::new();
+        if BufReader::new(output).read_line(&mut text).is_ok_and(|bytes| bytes > 0) {
+            let _ = sender.send(text);
+        }
+    })?;
+    Ok((node, line))
+}
+
+impl NodeProcess {
+    fn await_ready(
+        &mut self,
+        line: &Receiver<String>,
+        deadline: Instant,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Ready> {
+        loop {
+            interrupt.check()?;
+            match line.recv_timeout(TURN) {
+                Ok(text) => {
+                    return serde_json::from_str(&text).with_context(|| format!("a node said `{}`", text.trim()));
+                }
+                Err(RecvTimeoutError::Timeout) if Instant::now() > deadline => {
+                    bail!("{}", self.describe_end("still starting, and given up"))
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.child.wait()?;
+                    bail!("{}", self.describe_end(&status.to_string()))
+                }
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id() as i32).expect("a child has a process id");
+        // A child that was not waited for keeps its number, so nobody else can be hit.
+        let _ = kill_process(pid, signal);
+    }
+
+    fn describe_end(&self, how: &str) -> String {
+        let text = fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        let last = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n  ");
+        let name = self.log.file_stem().unwrap_or_default().to_string_lossy();
+        let last = if last.is_empty() { "nothing".to_owned() } else { last };
+        format!("{name} has ended ({how}); the end of its log {}:\n  {last}", self.log.display())
+    }
+}

@@ -1,0 +1,157 @@
+//! A result in words: the numbers of the JSON object, and what they mean.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::report::Report;
+
+/// Shows a [`Report`] for people.
+pub struct Explained<'a>(pub &'a Report);
+
+impl Display for Explained<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let report = self.0;
+        let (latency, floor) = (&report.latency_us, &report.floor_us);
+        let load = match (report.inflight, report.offered_per_s) {
+            (Some(inflight), _) => format!("{} x {inflight} in flight", report.clients),
+            (None, Some(rate)) => format!("{} appends/s offered over {} connections", count(rate), report.clients),
+            (None, None) => String::new(),
+        };
+        writeln!(
+            f,
+            "{} nodes, quorum {}, {} B records, {load}, {} s",
+            report.nodes, report.quorum, report.record_bytes, report.seconds
+        )?;
+        writeln!(f, "  throughput  {} appends/s, {}/s", count(report.appends_per_s), bytes(report.bytes_per_s))?;
+        writeln!(
+            f,
+            "  latency     p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",
+            micros(latency.p50),
+            micros(latency.p90),
+            micros(latency.p99),
+            micros(latency.p999),
+            micros(latency.max)
+        )?;
+        writeln!(
+            f,
+            "              p50 is {:.1}x the floor: two round trips of {} and a durable 4 KiB write on a quorum, {}",
+            report.p50_over_floor,
+            micros(floor.rtt_p50),
+            micros(floor.dsync_p50)
+        )?;
+        writeln!(
+            f,
+            "  disk        {:.0} % of what {} durable copies written at once reach here, {}/s each",
+            report.disk_share * 100.0,
+            report.nodes,
+            bytes(report.disk_3copy_bytes_per_s)
+        )?;
+        if let Some(device) = report.device {
+            writeln!(
+                f,
+                "              {} flushes, {} written ({:.1} bytes for each payload byte), by all on this machine",
+                count(device.flushes as f64),
+                bytes(device.written_bytes as f64),
+                device.written_bytes as f64 / (report.bytes_per_s * report.seconds).max(1.0)
+            )?;
+        }
+        if let (Some(records), Some(unit)) = (report.records_per_frame_mean, report.unit_bytes_mean) {
+            writeln!(f, "  batching    {records:.1} records a frame, {} a durable write", bytes(unit))?;
+        }
+        let nanos = |value: Option<f64>| value.map_or("?".to_owned(), |value| format!("{value:.0} ns"));
+        match report.cpu.server_ns_per_append {
+            None => {
+                writeln!(f, "  processor   {} an append, all in one process", nanos(report.cpu.client_ns_per_append))?
+            }
+            server => writeln!(
+                f,
+                "  processor   client {}, all servers {} an append",
+                nanos(report.cpu.client_ns_per_append),
+                nanos(server)
+            )?,
+        }
+        let verified = &report.verified;
+        if verified.holds() {
+            writeln!(f, "  verified    all {} acknowledged records were read back and are equal", verified.acked)?;
+        } else {
+            writeln!(
+                f,
+                "  VERIFICATION FAILED: of {} acknowledged records {} are missing; {} corrupt, {} twice, {} clients with \
+                 records at other offsets",
+                verified.acked, verified.missing, verified.corrupt, verified.duplicate, verified.misplaced_clients
+            )?;
+        }
+        self.remarks(f)
+    }
+}
+
+impl Explained<'_> {
+    fn remarks(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let report = self.0;
+        if report.durability != "quorum-dsync" {
+            writeln!(f, "  NOT DURABLE: the directory is in memory; acknowledged records are lost with the power")?;
+        }
+        if report.io_wq_ops > 0 {
+            let what = if report.io_wq_method == "tracefs" { "operations" } else { "worker threads" };
+            writeln!(f, "  io_uring handed {} {what} to worker threads; the append path wants none", report.io_wq_ops)?;
+        }
+        if let Some(waits @ 1..) = report.prepare_waits {
+            writeln!(
+                f,
+                "  prepared space ran out {waits} times: the run measures its preparation too (--prepare-bytes)"
+            )?;
+        }
+        if let Some(error) = &report.first_error {
+            writeln!(f, "  {} appends failed; the first: {error}", report.failed)?;
+        }
+        if report.valid {
+            return Ok(());
+        }
+        if report.failed == 0 && report.verified.holds() {
+            writeln!(
+                f,
+                "  INVALID: the generator fell behind its own timetable (p99 {} late); offer less, or use more cores",
+                micros(report.generator_lag_us.unwrap_or(0.0))
+            )
+        } else {
+            writeln!(f, "  INVALID: see above")
+        }
+    }
+}
+
+/// Microseconds, or milliseconds from ten thousand on.
+pub fn micros(value: f64) -> String {
+    if value >= 10_000.0 { format!("{:.1} ms", value / 1e3) } else { format!("{value:.0} us") }
+}
+
+/// With k, M or G.
+pub fn count(value: f64) -> String {
+    scaled(value, 1000.0, ["", " k", " M", " G"])
+}
+
+/// With KiB, MiB or GiB.
+pub fn bytes(value: f64) -> String {
+    scaled(value, 1024.0, [" B", " KiB", " MiB", " GiB"])
+}
+
+fn scaled(value: f64, step: f64, names: [&str; 4]) -> String {
+    let (mut value, mut index) = (value, 0);
+    while value >= step && index < 3 {
+        value /= step;
+        index += 1;
+    }
+    if index == 0 { format!("{value:.0}{}", names[0]) } else { format!("{value:.2}{}", names[index]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_scaled_for_reading() {
+        assert_eq!(count(950.0), "950");
+        assert_eq!(count(1_500_000.0), "1.50 M");
+        assert_eq!(bytes(4096.0), "4.00 KiB");
+        assert_eq!(micros(80.4), "80 us");
+        assert_eq!(micros(12_345.0), "12.3 ms");
+    }
+}

@@ -1,0 +1,20 @@
+//! Load for a cluster, and what the hardware under it could do.
+//!
+//! One generator thread keeps many clients busy ([`generator`]); [`verify`] reads everything back; [`report`] says how far
+//! the result is from the [`floor`] of the same disk and loopback.
+
+pub mod counters;
+pub mod cpu;
+pub mod device;
+pub mod explain;
+pub mod floor;
+pub mod generator;
+pub mod io_wq;
+pub mod machine;
+mod pace;
+pub mod payload;
+mod prewritten;
+mod ready;
+pub mod report;
+pub mod run;
+pub mod verify;

@@ -1,0 +1,283 @@
+//! One load on one log, measured around and verified behind.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::counters::NodeCounters;
+use super::cpu::processes_time;
+use super::device::DeviceCounters;
+use super::generator::{Appender, Generated, Plan, Progress, generate};
+use super::io_wq::{IoWq, IoWqCount};
+use super::machine::BlockDevice;
+use super::payload::NUMBERS_BYTES;
+use super::verify::{Checker, Ledger, Verified};
+use crate::base::{ClusterId, Offset};
+use crate::client::{Append, Client, Event, Log, OpError};
+use crate::wire::LogletConfig;
+
+/// Between two looks at an interruption, the progress and the workers.
+const TURN: Duration = Duration::from_millis(50);
+/// How long reading back may stand still before it is given up.
+const READ_STALL: Duration = Duration::from_secs(30);
+
+/// Where the load goes.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The log; it must be empty.
+    pub config: LogletConfig,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Every node, for its counters.
+    pub nodes: Vec<SocketAddr>,
+    /// Processes of the nodes; empty when they run in this one.
+    pub server_pids: Vec<u32>,
+    /// The disk of the nodes, if it could be found.
+    pub device: Option<BlockDevice>,
+}
+
+/// What a load is doing.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Phase {
+    /// Appending, for so long and with so many acknowledgements.
+    Appending {
+        /// Since the start.
+        elapsed: Duration,
+        /// Warm-up included.
+        acknowledged: u64,
+    },
+    /// Reading back.
+    Verifying {
+        /// Records read.
+        read: u64,
+        /// Records to read.
+        total: u64,
+    },
+}
+
+/// The person, or program, that watches a load.
+pub trait Observer {
+    /// Called about 20 times a second. The load ends early, as an error, when the answer is false.
+    fn progress(&mut self, phase: Phase) -> bool;
+}
+
+/// What a load did.
+pub struct Measured {
+    /// Latencies and counts.
+    pub generated: Generated,
+    /// Whether it is all there.
+    pub verified: Verified,
+    /// Work of the disk during the measured time, of everything on the machine.
+    pub device: Option<DeviceCounters>,
+    /// Counters of the nodes, from before the load to after it.
+    pub nodes: NodeCounters,
+    /// Processor time of this process during the measured time.
+    pub client_cpu: Duration,
+    /// Processor time of the nodes' processes; `None` when the nodes run in this process.
+    pub server_cpu: Option<Duration>,
+    /// Operations on io-wq during the whole load.
+    pub io_wq: IoWqCount,
+}
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The observer said so.
+    #[error("interrupted")]
+    Interrupted,
+    /// The record cannot be verified.
+    #[error(
+        "records of {bytes} bytes cannot be verified: they need room for the {NUMBERS_BYTES} bytes that tell their origin; use --record-bytes {NUMBERS_BYTES} or more"
+    )]
+    TooShort {
+        /// As asked for.
+        bytes: usize,
+    },
+    /// A node's counters could not be had.
+    #[error("node {node} does not report its status: {error}")]
+    Status {
+        /// Its address.
+        node: SocketAddr,
+        /// Why.
+        error: OpError,
+    },
+    /// The log could not be read back.
+    #[error("reading back stopped at offset {at} of {tail}: {error}")]
+    Read {
+        /// First offset that was not read.
+        at: Offset,
+        /// Where the log ends.
+        tail: Offset,
+        /// Why.
+        error: OpError,
+    },
+    /// Reading back made no progress.
+    #[error("reading back stands still at offset {at} of {tail} for {} s", READ_STALL.as_secs())]
+    ReadStalled {
+        /// First offset that was not read.
+        at: Offset,
+        /// Where the log ends.
+        tail: Offset,
+    },
+    /// A reader was given a record that is not the next one.
+    #[error("reading back gave offset {got} after the records before {expected}")]
+    OutOfOrder {
+        /// The next offset.
+        expected: Offset,
+        /// What came.
+        got: Offset,
+    },
+    /// The end of the log could not be found.
+    #[error("the tail of the log cannot be found: {0}")]
+    Tail(OpError),
+    /// /proc cannot be read.
+    #[error("the processor time of the nodes cannot be read (has one ended?): {0}")]
+    Cpu(io::Error),
+}
+
+/// Appends by `plan` from `clients` connections, then reads everything back.
+///
+/// # Errors
+/// See [`RunError`]. A load in which appends failed is a result, not an error.
+pub fn run(
+    client: &Client,
+    target: &Target,
+    plan: &Plan,
+    clients: usize,
+    observer: &mut dyn Observer,
+) -> Result<Measured, RunError> {
+    if plan.record_bytes < NUMBERS_BYTES {
+        return Err(RunError::TooShort { bytes: plan.record_bytes });
+    }
+    let logs: Vec<Log> = (0..clients).map(|_| client.open(&target.config, target.cluster)).collect();
+    let before = status(client, target)?;
+    let own = [std::process::id()];
+    let watched = if target.server_pids.is_empty() { &own[..] } else { &target.server_pids };
+    let mut io_wq = IoWq::start(watched);
+    let (generated, usage) = load(logs, target, plan, &mut io_wq, observer)?;
+    let io_wq = io_wq.stop();
+    let nodes = status(client, target)?.since(before);
+    let log = client.open(&target.config, target.cluster);
+    let verified = read_back(&log, plan, &generated.ledgers, observer)?;
+    let (device, client_cpu, server_cpu) = usage;
+    Ok(Measured { generated, verified, device, nodes, client_cpu, server_cpu, io_wq })
+}
+
+type UsageOfWindow = (Option<DeviceCounters>, Duration, Option<Duration>);
+
+/// Generates on a thread of its own and samples from this one at both ends of the measured time.
+fn load(
+    logs: Vec<Log>,
+    target: &Target,
+    plan: &Plan,
+    io_wq: &mut IoWq,
+    observer: &mut dyn Observer,
+) -> Result<(Generated, UsageOfWindow), RunError> {
+    let progress = Mutex::new(Progress::default());
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let progress = &progress;
+        let generator =
+            scope.spawn(move || generate(plan, logs.into_iter().map(Connection).collect(), start, progress));
+        let mut wait = |until: Duration| {
+            while start.elapsed() < until && !generator.is_finished() {
+                thread::sleep(TURN.min(until.saturating_sub(start.elapsed())));
+                io_wq.observe();
+                let acknowledged = progress.lock().unwrap_or_else(PoisonError::into_inner).acknowledged;
+                if !observer.progress(Phase::Appending { elapsed: start.elapsed(), acknowledged }) {
+                    progress.lock().unwrap_or_else(PoisonError::into_inner).abandoned = true;
+                    return Err(RunError::Interrupted);
+                }
+            }
+            Ok(())
+        };
+        wait(plan.warm_up)?;
+        let from = Usage::sample(target)?;
+        wait(plan.warm_up + plan.measured)?;
+        let to = Usage::sample(target)?;
+        wait(plan.warm_up + plan.measured + plan.drain)?;
+        let generated = generator.join().expect("the generator does not panic");
+        let device = to.device.zip(from.device).map(|(to, from)| to.since(from));
+        let server = target.server_pids.first().map(|_| to.servers.saturating_sub(from.servers));
+        Ok((generated, (device, to.own.saturating_sub(from.own), server)))
+    })
+}
+
+struct Usage {
+    device: Option<DeviceCounters>,
+    own: Duration,
+    servers: Duration,
+}
+
+impl Usage {
+    fn sample(target: &Target) -> Result<Self, RunError> {
+        Ok(Self {
+            device: target.device.as_ref().and_then(|device| DeviceCounters::sample(device).ok()),
+            own: processes_time(&[std::process::id()]).map_err(RunError::Cpu)?,
+            servers: processes_time(&target.server_pids).map_err(RunError::Cpu)?,
+        })
+    }
+}
+
+fn status(client: &Client, target: &Target) -> Result<NodeCounters, RunError> {
+    let document = |&node: &SocketAddr| client.status(node).map_err(|error| RunError::Status { node, error });
+    Ok(NodeCounters::of(&target.nodes.iter().map(document).collect::<Result<Vec<Value>, _>>()?))
+}
+
+/// Reads from offset 0 to the tail and compares with the ledgers.
+fn read_back(log: &Log, plan: &Plan, ledgers: &[Ledger], observer: &mut dyn Observer) -> Result<Verified, RunError> {
+    let mut checker = Checker::new(plan.seed, plan.record_bytes, ledgers);
+    let tail = log.check_tail().map_err(RunError::Tail)?.tail;
+    let mut subscription = log.subscribe(Offset::ZERO);
+    let (mut moved, mut looked) = (Instant::now(), Instant::now());
+    while checker.next() < tail {
+        let at = checker.next();
+        match subscription.next_timeout(TURN).map_err(|error| RunError::Read { at, tail, error })? {
+            Some(Event::Records(delivery)) => {
+                if delivery.first != at {
+                    return Err(RunError::OutOfOrder { expected: at, got: delivery.first });
+                }
+                // What was stored without an acknowledgement may grow a log beyond the tail asked for; it is compared as well.
+                delivery.records().for_each(|record| checker.record(record));
+                moved = Instant::now();
+            }
+            // A trimmed or shortened log: what is not there is missing, and is counted.
+            Some(Event::Trimmed(_) | Event::Sealed) => break,
+            None if moved.elapsed() > READ_STALL => return Err(RunError::ReadStalled { at, tail }),
+            None => {}
+        }
+        if looked.elapsed() >= TURN {
+            looked = Instant::now();
+            if !observer.progress(Phase::Verifying { read: checker.next().0, total: tail.0 }) {
+                return Err(RunError::Interrupted);
+            }
+        }
+    }
+    Ok(checker.finish())
+}
+
+/// One client of the load: a log handle with its own connection.
+struct Connection(Log);
+
+struct Pending(Append);
+
+impl Appender for Connection {
+    type Append = Pending;
+    fn try_append(&self, record: &[u8]) -> Option<Pending> {
+        self.0.try_append(record).ok().map(Pending)
+    }
+}
+
+impl Future for Pending {
+    type Output = Result<Offset, String>;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map_err(|error| error.to_string())
+    }
+}

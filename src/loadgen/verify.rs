@@ -1,0 +1,202 @@
+//! Reads a log back and compares it with what was acknowledged, in constant memory.
+//!
+//! Records tell who appended them ([`RecordKey`]), so nothing has to be kept of each: a ledger of one client is its count,
+//! the few sequences that failed, and a sum over (sequence, offset) of all acknowledgements, which the records read must
+//! reproduce. A client stops at its first failure, so the failed ones are at most what it had in flight.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::payload::{RecordKey, mix};
+use crate::base::Offset;
+
+/// What one client did. Sequences are issued in order from 0.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ledger {
+    issued: u64,
+    acknowledged: u64,
+    failed: BTreeSet<u64>,
+    placed: u64,
+}
+
+/// One term of the sum over acknowledgements; addition makes it independent of the order.
+fn place(sequence: u64, offset: Offset) -> u64 {
+    mix(mix(sequence.wrapping_add(1)).wrapping_add(offset.0))
+}
+
+impl Ledger {
+    /// Number of appends so far, which is the next sequence.
+    pub fn issued(&self) -> u64 {
+        self.issued
+    }
+
+    /// Number of acknowledged appends.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    pub(super) fn issue(&mut self) {
+        self.issued += 1;
+    }
+
+    pub(super) fn acknowledge(&mut self, sequence: u64, offset: Offset) {
+        assert!(sequence < self.issued, "only what was issued is acknowledged");
+        self.acknowledged += 1;
+        self.placed = self.placed.wrapping_add(place(sequence, offset));
+    }
+
+    pub(super) fn fail(&mut self, sequence: u64) {
+        assert!(sequence < self.issued, "only what was issued fails");
+        self.failed.insert(sequence);
+    }
+}
+
+/// The outcome of a verification. Everything but the first two is zero when the log kept its word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Verified {
+    /// Appends that were acknowledged, warm-up included.
+    pub acked: u64,
+    /// Of these, how many were read back equal, byte for byte.
+    pub read_back: u64,
+    /// Acknowledged and not in the log.
+    pub missing: u64,
+    /// Records that are not what their numbers say, or that nobody appended.
+    pub corrupt: u64,
+    /// Records that are in the log again.
+    pub duplicate: u64,
+    /// Clients whose records are not all at the offsets that were acknowledged.
+    pub misplaced_clients: u64,
+    /// In the log though their append failed, which is allowed.
+    pub unacknowledged: u64,
+}
+
+impl Verified {
+    /// Whether every acknowledged record was found once, where it was said to be, and nothing foreign.
+    pub fn holds(&self) -> bool {
+        self.missing == 0
+            && self.corrupt == 0
+            && self.duplicate == 0
+            && self.misplaced_clients == 0
+            && self.read_back == self.acked
+    }
+}
+
+/// Compares records, given in log order, with ledgers.
+pub struct Checker<'a> {
+    seed: u64,
+    record_bytes: usize,
+    clients: Vec<Client<'a>>,
+    next: Offset,
+    verified: Verified,
+    scratch: Vec<u8>,
+}
+
+struct Client<'a> {
+    ledger: &'a Ledger,
+    seen: Seen,
+    read_back: u64,
+    present: u64,
+    placed: u64,
+}
+
+impl<'a> Checker<'a> {
+    /// Client numbers in the records are indices of `ledgers`. The log begins at offset 0.
+    pub fn new(seed: u64, record_bytes: usize, ledgers: &'a [Ledger]) -> Self {
+        let clients =
+            ledgers.iter().map(|ledger| Client { ledger, seen: Seen::default(), read_back: 0, present: 0, placed: 0 });
+        Self {
+            seed,
+            record_bytes,
+            clients: clients.collect(),
+            next: Offset::ZERO,
+            verified: Verified::default(),
+            scratch: Vec::with_capacity(record_bytes),
+        }
+    }
+
+    /// The offset that must come next.
+    pub fn next(&self) -> Offset {
+        self.next
+    }
+
+    /// Takes the record at [`Checker::next`].
+    pub fn record(&mut self, record: &[u8]) {
+        let offset = self.next;
+        self.next = self.next + 1;
+        let known = RecordKey::parse(record).filter(|key| key.seed == self.seed);
+        let client = known.and_then(|key| self.clients.get_mut(usize::try_from(key.client).ok()?));
+        let (Some(key), Some(client)) = (known, client) else {
+            self.verified.corrupt += 1;
+            return;
+        };
+        if key.sequence >= client.ledger.issued {
+            self.verified.corrupt += 1;
+            return;
+        }
+        if !client.seen.insert(key.sequence) {
+            self.verified.duplicate += 1;
+            return;
+        }
+        let equal = key.matches(record, self.record_bytes, &mut self.scratch);
+        self.verified.corrupt += u64::from(!equal);
+        if client.ledger.failed.contains(&key.sequence) {
+            self.verified.unacknowledged += 1;
+            return;
+        }
+        client.present += 1;
+        client.read_back += u64::from(equal);
+        client.placed = client.placed.wrapping_add(place(key.sequence, offset));
+    }
+
+    /// Ends the comparison; call it when everything below the tail has been read.
+    pub fn finish(self) -> Verified {
+        let mut verified = self.verified;
+        for client in self.clients {
+            verified.acked += client.ledger.acknowledged;
+            verified.read_back += client.read_back;
+            let missing = client.ledger.acknowledged.saturating_sub(client.present);
+            verified.missing += missing;
+            verified.misplaced_clients += u64::from(missing == 0 && client.placed != client.ledger.placed);
+        }
+        verified
+    }
+}
+
+/// The sequences seen: all below `next`, and those in `ahead`. One client's records come in order, so that `ahead` is
+/// empty but for what failed appends left out.
+#[derive(Default)]
+struct Seen {
+    next: u64,
+    ahead: BTreeSet<u64>,
+}
+
+/// Sequences beyond a gap that are remembered. When there are more, the gap is taken as missing for good, and a record of it
+/// that comes later is booked as a duplicate: in either case the verification has failed by then.
+const AHEAD_MAX: usize = 1 << 20;
+
+impl Seen {
+    /// False when it was there already.
+    fn insert(&mut self, sequence: u64) -> bool {
+        if sequence < self.next {
+            return false;
+        }
+        if sequence > self.next {
+            let fresh = self.ahead.insert(sequence);
+            if self.ahead.len() <= AHEAD_MAX {
+                return fresh;
+            }
+            self.next = self.ahead.pop_first().expect("it is over its bound");
+        }
+        self.next += 1;
+        while self.ahead.first() == Some(&self.next) {
+            self.ahead.pop_first();
+            self.next += 1;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;

@@ -1,0 +1,366 @@
+//! The program from outside: wrong usage of every command, and what a cluster in child processes leaves behind.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const USAGE: i32 = 2;
+const UNAVAILABLE: i32 = 4;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn naxos(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_naxos"));
+    command.args(arguments).env_remove("NAXOS_CLUSTER").stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    naxos(arguments).output().unwrap()
+}
+
+/// Runs, and expects this exit code and these words on standard error.
+fn refused(arguments: &[&str], code: i32, words: &[&str]) {
+    let output = run(arguments);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+    assert!(!text.contains("panicked"), "{arguments:?}: {text}");
+    for word in words {
+        assert!(text.contains(word), "{arguments:?} should mention `{word}`: {text}");
+    }
+}
+
+/// On the disk that holds the build, where direct I/O works.
+fn directory() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A cluster file whose only node does not exist.
+fn dead_cluster(directory: &Path) -> String {
+    // Port 9 (discard) is reserved, and nobody listens there.
+    let (node, address) = ("00000000000000000000000000000001", "127.0.0.1:9");
+    let file = serde_json::json!({
+        "cluster": "05", "default_log": "main",
+        "nodes": [{ "node": node, "address": address }],
+        "logs": { "main": {
+            "id": { "log": 1, "version": 1, "nonce": 1 },
+            "sequencer": { "node": node, "incarnation": "07", "address": address },
+            "log_servers": [{ "node": node, "address": address }]
+        } }
+    });
+    let path = directory.join("cluster.json");
+    fs::write(&path, file.to_string()).unwrap();
+    text(&path).to_owned()
+}
+
+#[test]
+fn help_documents_the_exit_codes() {
+    let output = run(&["--help"]);
+    assert!(output.status.success());
+    let help = String::from_utf8(output.stdout).unwrap();
+    for line in ["Exit codes", "3  the log is sealed", "130  interrupted"] {
+        assert!(help.contains(line), "{line}");
+    }
+}
+
+#[test]
+fn every_command_on_a_log_names_the_missing_cluster_file() {
+    let directory = directory();
+    let file = directory.path().join("nothing.json");
+    let lines: [&[&str]; 6] = [&["append", "x"], &["read"], &["tail"], &["log", "seal"], &["trim", "1"], &["status"]];
+    for line in lines {
+        let arguments = [&["--cluster", text(&file)], line].concat();
+        refused(&arguments, USAGE, &["nothing.json", "naxos dev"]);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_cluster_file_is_named() {
+    let directory = directory();
+    let file = directory.path().join("cluster.json");
+    for content in ["", "{", "{}", "[1]", "\u{0}\u{1}"] {
+        fs::write(&file, content).unwrap();
+        refused(&["--cluster", text(&file), "tail"], USAGE, &["cluster.json", "no cluster file"]);
+    }
+}
+
+#[test]
+fn an_unknown_log_is_refused_with_the_known_ones() {
+    let directory = directory();
+    let file = dead_cluster(directory.path());
+    refused(&["--cluster", &file, "--log", "other", "tail"], USAGE, &["`other`", "main"]);
+}
+
+#[test]
+fn wrong_numbers_and_words_are_usage_errors() {
+    let lines: [&[&str]; 18] = [
+        &[],
+        &["frobnicate"],
+        &["log"],
+        &["log", "unseal"],
+        &["trim"],
+        &["trim", "-1"],
+        &["trim", "x"],
+        &["read", "--from", "-3"],
+        &["read", "--count", "many"],
+        &["read", "--raw", "--json"],
+        &["append", "x", "--from", "file"],
+        &["--timeout", "0", "tail"],
+        &["serve", "--dir", "x"],
+        &["serve", "--dir", "x", "--cluster-id", "zebra"],
+        &["serve", "--dir", "x", "--cluster-id", "5", "--listen", "here"],
+        &["dev", "--nodes", "0"],
+        &["bench", "--seconds", "0"],
+        &["bench", "append", "--rate", "10", "--inflight", "3"],
+    ];
+    for line in lines {
+        refused(line, USAGE, &["--help"]);
+    }
+    refused(&["bench", "append", "--clients", "0"], USAGE, &["--clients"]);
+    refused(&["bench", "append", "--rate", "nan"], USAGE, &["--rate"]);
+}
+
+#[test]
+fn records_that_cannot_be_verified_are_refused_before_anything_starts() {
+    for bytes in ["0", "23", "1048577"] {
+        refused(&["bench", "append", "--record-bytes", bytes], USAGE, &["--record-bytes", bytes, "24"]);
+    }
+}
+
+#[test]
+fn errors_are_json_where_results_are() {
+    let output = run(&["--json", "--cluster", "/nonexistent/cluster.json", "tail"]);
+    assert_eq!(output.status.code(), Some(USAGE));
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(error["exit_code"], USAGE);
+    assert!(error["error"].as_str().unwrap().contains("/nonexistent/cluster.json"));
+}
+
+#[test]
+fn a_directory_in_memory_is_refused_by_all_who_store() {
+    let memory = Path::new("/dev/shm");
+    // Machines without it have nothing to refuse.
+    if rustix::fs::statfs(memory).is_ok_and(|kind| kind.f_type == 0x0102_1994) {
+        let directory = tempfile::tempdir_in(memory).unwrap();
+        let path = text(directory.path());
+        let id = "00000000000000000000000000000005";
+        let words = ["tmpfs", "--allow-volatile", path];
+        refused(&["dev", "--dir", path], USAGE, &words);
+        refused(&["serve", "--dir", path, "--cluster-id", id, "--listen", "127.0.0.1:0"], USAGE, &words);
+        refused(&["bench", "append", "--dir", path], USAGE, &words);
+        refused(&["bench", "floor", "--dir", path], USAGE, &words);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left there");
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let directory = directory();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let inside = file.join("inside");
+    refused(&["dev", "--dir", text(&inside)], USAGE, &["file/inside"]);
+    refused(&["serve", "--dir", text(&inside), "--cluster-id", "5"], USAGE, &["file/inside"]);
+    refused(&["bench", "append", "--dir", text(&inside)], USAGE, &["file/inside"]);
+}
+
+#[test]
+fn a_cluster_that_is_not_there_is_unavailable_within_the_timeout() {
+    let directory = directory();
+    let file = dead_cluster(directory.path());
+    let lines: [&[&str]; 5] = [&["append", "x"], &["tail"], &["log", "seal"], &["read"], &["status"]];
+    for line in lines {
+        let start = Instant::now();
+        refused(&[&["--cluster", &file, "--timeout", "1"], line].concat(), UNAVAILABLE, &[]);
+        assert!(start.elapsed() < Duration::from_secs(20), "{line:?}");
+    }
+}
+
+/// A program that is ended when the test does.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// The first line of its output, as JSON.
+    fn first_line(&mut self) -> Value {
+        let mut line = String::new();
+        BufReader::new(self.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|_| {
+            let mut text = String::new();
+            self.0.stderr.as_mut().unwrap().read_to_string(&mut text).unwrap();
+            panic!("`{line}`: {text}")
+        })
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id() as i32).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Polls: what is waited for happens in other processes, which cannot tell this one.
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn start_dev(directory: &Path) -> (Running, Vec<Pid>) {
+    let mut dev = Running::start(&mut naxos(&["--json", "dev", "--dir", text(directory)]));
+    let ready = dev.first_line();
+    let pid = |node: &Value| Pid::from_raw(node["pid"].as_i64().unwrap() as i32).unwrap();
+    let nodes = ready["nodes"].as_array().unwrap().iter().map(pid).collect();
+    (dev, nodes)
+}
+
+#[test]
+fn a_second_node_on_the_same_directory_is_refused() {
+    let directory = directory();
+    let node = ["--json", "serve", "--dir", text(directory.path()), "--cluster-id", "5", "--listen", "127.0.0.1:0"];
+    let mut first = Running::start(&mut naxos(&node));
+    first.first_line();
+    refused(&node, 1, &[text(directory.path()), "another process"]);
+}
+
+#[test]
+fn a_stopped_node_frees_its_directory() {
+    let directory = directory();
+    let node = ["--json", "serve", "--dir", text(directory.path()), "--cluster-id", "5", "--listen", "127.0.0.1:0"];
+    for _ in 0..2 {
+        let mut running = Running::start(&mut naxos(&node));
+        running.first_line();
+        kill_process(running.pid(), Signal::TERM).unwrap();
+        assert!(running.0.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn an_interrupted_cluster_leaves_no_process() {
+    let directory = directory();
+    let (mut dev, nodes) = start_dev(directory.path());
+    assert_eq!(nodes.len(), 3);
+    kill_process(dev.pid(), Signal::INT).unwrap();
+    assert!(dev.0.wait().unwrap().success());
+    assert!(nodes.iter().all(|&node| test_kill_process(node).is_err()), "the nodes end before the program does");
+}
+
+#[test]
+fn a_killed_cluster_leaves_no_process() {
+    let directory = directory();
+    let (mut dev, nodes) = start_dev(directory.path());
+    dev.0.kill().unwrap();
+    dev.0.wait().unwrap();
+    eventually("the nodes follow their parent", || nodes.iter().all(|&node| !is_running(node)));
+}
+
+/// A zombie that nobody has waited for yet has ended too.
+fn is_running(process: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+#[test]
+fn a_second_cluster_on_the_same_directory_shows_the_nodes_reason() {
+    let directory = directory();
+    let (_dev, _) = start_dev(directory.path());
+    let before = fs::read(directory.path().join("cluster.json")).unwrap();
+    refused(&["dev", "--dir", text(directory.path())], 1, &["node-", "another process"]);
+    assert_eq!(fs::read(directory.path().join("cluster.json")).unwrap(), before, "the first cluster's file stands");
+}
+
+#[test]
+fn records_are_read_back_exactly_as_they_were_appended() {
+    let directory = directory();
+    let (_dev, _) = start_dev(directory.path());
+    let cluster = ["--cluster", text(directory.path())];
+    let input = b"first\n\n  spaces \t\xff\xfe\nlast without newline";
+    let mut append = naxos(&[&cluster[..], &["append"]].concat());
+    let mut append = append.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    append.stdin.take().unwrap().write_all(input).unwrap();
+    let offsets = append.wait_with_output().unwrap();
+    assert_eq!(offsets.stdout, b"0\n1\n2\n3\n");
+    assert!(run(&[&cluster[..], &["append", "more", "--json"]].concat()).status.success());
+    let all = run(&[&cluster[..], &["read"]].concat());
+    assert_eq!(all.stdout, [&input[..], b"\nmore\n"].concat());
+    let some = run(&[&cluster[..], &["read", "--from", "1", "--count", "2", "--json"]].concat());
+    assert_eq!(some.stdout, b"{\"offset\":1,\"text\":\"\"}\n{\"hex\":\"20207370616365732009fffe\",\"offset\":2}\n");
+}
+
+#[test]
+fn a_sealed_log_takes_nothing_and_says_so() {
+    let directory = directory();
+    let (_dev, _) = start_dev(directory.path());
+    let cluster = ["--cluster", text(directory.path())];
+    assert!(run(&[&cluster[..], &["append", "one"]].concat()).status.success());
+    assert!(run(&[&cluster[..], &["log", "seal"]].concat()).status.success());
+    refused(&[&cluster[..], &["append", "two"]].concat(), 3, &["sealed"]);
+    let tail = run(&[&cluster[..], &["--json", "tail"]].concat());
+    let tail: Value = serde_json::from_slice(&tail.stdout).unwrap();
+    assert_eq!((&tail["tail"], &tail["sealed"]), (&1.into(), &true.into()));
+}
+
+#[test]
+fn an_interrupted_benchmark_removes_its_directory() {
+    let directory = directory();
+    let mut bench = naxos(&["bench", "append", "--seconds", "600", "--dir", text(directory.path())]);
+    bench.args(["--prepare-bytes", "1"]);
+    let mut bench = Running::start(&mut bench);
+    eventually("it makes a directory", || fs::read_dir(directory.path()).unwrap().count() > 0);
+    kill_process(bench.pid(), Signal::INT).unwrap();
+    assert_eq!(bench.0.wait().unwrap().code(), Some(130));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_short_benchmark_prints_one_object_and_verifies_every_record() {
+    let directory = directory();
+    let output =
+        run(&[
+            &[
+                "bench",
+                "append",
+                "--json",
+                "--seconds",
+                "0.5",
+                "--warm-up",
+                "0.2",
+                "--clients",
+                "2",
+                "--inflight",
+                "16",
+            ][..],
+            &["--prepare-bytes", "1", "--dir", text(directory.path())],
+        ]
+        .concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(lines.lines().count(), 1);
+    let report: Value = serde_json::from_str(&lines).unwrap();
+    assert_eq!((&report["schema"], &report["loop"], &report["valid"]), (&1.into(), &"closed".into(), &true.into()));
+    let verified = &report["verified"];
+    assert!(verified["acked"].as_u64().unwrap() > 0);
+    assert_eq!(verified["acked"], verified["read_back"]);
+    assert_eq!((&verified["missing"], &verified["corrupt"]), (&0.into(), &0.into()));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
