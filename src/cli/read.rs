@@ -111,7 +111,7 @@ impl<W: Write> Reader<W> {
 
     fn write(&mut self, delivery: &Delivery) -> anyhow::Result<()> {
         self.from_oldest = false;
-        let mut offset = delivery.first;
+        let mut offset = delivery.first();
         for record in delivery.records() {
             if offset >= self.end {
                 break;

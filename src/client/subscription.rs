@@ -43,6 +43,10 @@ impl Subscription {
     ///
     /// # Errors
     /// The loglet is deleted, or no server that has the records can be reached.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a subscription never ends with None: an iterator would promise that"
+    )]
     pub fn next(&mut self) -> Result<Event, OpError> {
         let event = self.events.recv().map_err(|_| OpError::Closed)?;
         self.take(event)

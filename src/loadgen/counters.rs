@@ -14,8 +14,8 @@ pub struct NodeCounters {
     pub units: Option<u64>,
     /// Bytes of these writes (`unit_bytes`).
     pub unit_bytes: Option<u64>,
-    /// Times that a journal had no prepared segment and had to wait for one (`prepare_waits`).
-    pub prepare_waits: Option<u64>,
+    /// Times that a journal had no prepared segment and had to wait for one (`ran_out_of_prepared`).
+    pub ran_out_of_prepared: Option<u64>,
 }
 
 impl NodeCounters {
@@ -28,7 +28,7 @@ impl NodeCounters {
             append_records: total("append_records"),
             units: total("units"),
             unit_bytes: total("unit_bytes"),
-            prepare_waits: total("prepare_waits"),
+            ran_out_of_prepared: total("ran_out_of_prepared"),
         }
     }
 
@@ -40,7 +40,7 @@ impl NodeCounters {
             append_records: difference(self.append_records, earlier.append_records),
             units: difference(self.units, earlier.units),
             unit_bytes: difference(self.unit_bytes, earlier.unit_bytes),
-            prepare_waits: difference(self.prepare_waits, earlier.prepare_waits),
+            ran_out_of_prepared: difference(self.ran_out_of_prepared, earlier.ran_out_of_prepared),
         }
     }
 }

@@ -94,7 +94,7 @@ impl Explained<'_> {
             let what = if report.io_wq_method == "tracefs" { "operations" } else { "worker threads" };
             writeln!(f, "  io_uring handed {} {what} to worker threads; the append path wants none", report.io_wq_ops)?;
         }
-        if let Some(waits @ 1..) = report.prepare_waits {
+        if let Some(waits @ 1..) = report.ran_out_of_prepared {
             writeln!(
                 f,
                 "  prepared space ran out {waits} times: the run measures its preparation too (--prepare-bytes)"

@@ -106,7 +106,7 @@ pub struct Report {
     /// Why the first of them did.
     pub first_error: Option<String>,
     /// Times that a journal waited for prepared space during the load; not zero means it was measured as well.
-    pub prepare_waits: Option<u64>,
+    pub ran_out_of_prepared: Option<u64>,
     /// Times that a client's window was full when it had an append to make.
     pub window_full: u64,
     /// Of the payloads.
@@ -217,7 +217,7 @@ impl Report {
             commit: setup.commit.clone(),
             failed: generated.failed,
             first_error: generated.first_error.clone(),
-            prepare_waits: nodes.prepare_waits,
+            ran_out_of_prepared: nodes.ran_out_of_prepared,
             window_full: generated.window_full,
             seed: plan.seed,
         }

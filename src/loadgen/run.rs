@@ -241,8 +241,8 @@ fn read_back(log: &Log, plan: &Plan, ledgers: &[Ledger], observer: &mut dyn Obse
         let at = checker.next();
         match subscription.next_timeout(TURN).map_err(|error| RunError::Read { at, tail, error })? {
             Some(Event::Records(delivery)) => {
-                if delivery.first != at {
-                    return Err(RunError::OutOfOrder { expected: at, got: delivery.first });
+                if delivery.first() != at {
+                    return Err(RunError::OutOfOrder { expected: at, got: delivery.first() });
                 }
                 // What was stored without an acknowledgement may grow a log beyond the tail asked for; it is compared as well.
                 delivery.records().for_each(|record| checker.record(record));

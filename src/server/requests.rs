@@ -63,6 +63,7 @@ impl<'a> Requests<'a> {
                     return Flow::Hold;
                 }
                 sequencer.handle_append(self.peer, request, batch, header.body_checksum.get(), self.now);
+                self.sequencing.count_append(batch.count());
             }
             Message::Activate { request, config } => {
                 let loglet = config.id;

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::NodeIdentity;
 use super::replies::local_sequencer;
 use crate::base::{Instant, Limits, LogletId};
@@ -17,6 +19,16 @@ pub(super) struct Sequencing {
     sequencers: Sequencers,
     slots: Vec<Slot>,
     by_loglet: BTreeMap<LogletId, usize>,
+    counters: Counters,
+}
+
+/// Plain counts since the start.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(super) struct Counters {
+    /// Append frames taken in.
+    append_frames: u64,
+    /// Records in them.
+    append_records: u64,
 }
 
 struct Slot {
@@ -29,11 +41,21 @@ struct Slot {
 
 impl Sequencing {
     pub(super) fn new(sequencers: Sequencers) -> Self {
-        Self { sequencers, slots: Vec::new(), by_loglet: BTreeMap::new() }
+        Self { sequencers, slots: Vec::new(), by_loglet: BTreeMap::new(), counters: Counters::default() }
     }
 
     pub(super) fn get_mut(&mut self, loglet: LogletId) -> Option<&mut Sequencer> {
         self.sequencers.get_mut(loglet)
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Notes an append that a sequencer has taken in.
+    pub(super) fn count_append(&mut self, records: u32) {
+        self.counters.append_frames += 1;
+        self.counters.append_records += u64::from(records);
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Sequencer> {

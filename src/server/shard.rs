@@ -515,7 +515,14 @@ impl<D: Driver> Shard<D> {
 
     fn report(&self) -> Value {
         let sequencers = self.sequencing.iter().map(|sequencer| status::sequencer(sequencer, self.now)).collect();
-        status::report(self.config.shard, &self.journal, &self.log_server, sequencers, self.inbound.len())
+        status::report(
+            self.config.shard,
+            &self.journal,
+            &self.log_server,
+            sequencers,
+            self.sequencing.counters(),
+            self.inbound.len(),
+        )
     }
 
     /// Collects the reports of all shards for a peer's status request.

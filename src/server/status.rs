@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::NodeIdentity;
+use super::{NodeIdentity, sequencing};
 use crate::base::Instant;
 use crate::proto::log_server::LogServer;
 use crate::proto::sequencer::Sequencer;
@@ -12,6 +12,7 @@ pub(super) fn report(
     journal: &Journal,
     log_server: &LogServer,
     sequencers: Vec<Value>,
+    appends: sequencing::Counters,
     connections: usize,
 ) -> Value {
     let counters = journal.counters();
@@ -25,6 +26,7 @@ pub(super) fn report(
         },
         "loglets": log_server.loglets().map(|loglet| json!(loglet)).collect::<Vec<_>>(),
         "sequencers": sequencers,
+        "appends": appends,
     })
 }
 
