@@ -84,6 +84,8 @@ pub struct Shard<D: Driver> {
     /// What the LogServer has been told to be durable.
     durable: Write,
     failure_told: bool,
+    /// Status requests of this turn.
+    asked: Vec<(PeerId, u64)>,
     questions: BTreeMap<u64, Question>,
     next_question: u64,
     stopping: bool,
@@ -128,6 +130,7 @@ impl<D: Driver> Shard<D> {
             recovered: false,
             durable: Write::default(),
             failure_told: false,
+            asked: Vec::new(),
             questions: BTreeMap::new(),
             next_question: 0,
             stopping: false,
@@ -301,9 +304,8 @@ impl<D: Driver> Shard<D> {
         if hold {
             self.inbound.held.push(inbound.connection.id());
         }
-        for request in status {
-            self.ask_shards(peer_of(inbound.connection.id()), request);
-        }
+        let peer = peer_of(inbound.connection.id());
+        self.asked.extend(status.into_iter().map(|request| (peer, request)));
         if let Some(home) = handoff {
             inbound.connection.detach();
             inbound.handoff = Some(home);
@@ -390,6 +392,9 @@ impl<D: Driver> Shard<D> {
             if !moved {
                 break;
             }
+        }
+        for (peer, request) in std::mem::take(&mut self.asked) {
+            self.ask_shards(peer, request);
         }
         self.sequencing.send_remote();
         let inbound = &mut self.inbound;
