@@ -123,6 +123,11 @@ impl FakeDisk {
         self.taken
     }
 
+    /// Up to where everything is durable.
+    pub fn durable(&self) -> Write {
+        self.durable
+    }
+
     /// Makes everything up to `write` durable.
     pub fn set_durable(&mut self, write: Write) {
         assert!(write >= self.durable && write <= self.last());
@@ -351,7 +356,7 @@ impl TestServer {
 
     /// Makes everything durable, and what follows from that.
     pub fn flush(&mut self) {
-        while self.disk.durable < self.disk.last() {
+        while self.disk.durable() < self.disk.last() {
             self.durable(self.disk.last());
         }
     }

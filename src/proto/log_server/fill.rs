@@ -13,6 +13,8 @@ pub(super) struct Fill {
     writing: Option<(Offset, Offset)>,
     /// Whose turn it is, counted over the other members.
     turn: usize,
+    /// The next offset when it was last looked at: as long as it moves, records below the known tail are still on their way.
+    seen_next: Offset,
     /// Refusals since the last success.
     failures: u32,
     /// When the next request is due; none while nothing is lacking.
@@ -37,6 +39,7 @@ impl Loglet {
         if lacking && !shared.failed && !self.deleting && self.others(shared).next().is_some() {
             if !self.fill.active {
                 self.fill.active = true;
+                self.fill.seen_next = self.next;
                 self.fill.next_at = Some(shared.now + shared.limits.reconnect_delay);
                 shared.active.insert(self.id);
             }
@@ -77,8 +80,11 @@ impl Loglet {
         if self.fill.writing.is_some() || self.fill.next_at.is_none_or(|at| at > shared.now) {
             return;
         }
-        // Nobody has sent it so far: it is a gap.
-        self.skip_to(self.known_tail, shared, disk);
+        if self.fill.seen_next == self.next {
+            // Nobody sends it: it is a gap.
+            self.skip_to(self.known_tail, shared, disk);
+        }
+        self.fill.seen_next = self.next;
         let bound = self.catch_up_target().unwrap_or(self.next).max(self.next);
         match self.journal.first_hole(self.trim_point, bound) {
             Some(hole) => self.ask_for(hole, shared),

@@ -33,10 +33,16 @@ impl Loglet {
             Readable::Records { to: end.min(bound) }
         } else if from < tail {
             let to = self.stored.next_run(from).map_or(tail, |run| run.0.min(tail));
-            Readable::Gap { to, coming: from >= self.next || self.journal.end_of(from).is_some() }
+            Readable::Gap { to, coming: self.is_coming(from) }
         } else {
             Readable::Nothing
         }
+    }
+
+    /// Whether a record is on its way into the journal, or, as nothing has been skipped there yet, on its way to this server.
+    fn is_coming(&self, offset: Offset) -> bool {
+        let unskipped = offset >= self.next && self.config.is_some();
+        unskipped || self.journal.end_of(offset).is_some()
     }
 
     /// Reads `min..max`, below what the client or this server knows to be committed (P17).

@@ -19,8 +19,7 @@ impl LogServer {
     ) {
         assert!(self.loglets.is_empty() && self.shared.pending.is_empty(), "recovery comes first");
         let mut affected = Vec::new();
-        let mut marked = false;
-        self.shared.table_lost = table_lost;
+        let (mut marked, mut lost) = (false, table_lost);
         for (key, value) in cells {
             match key.kind {
                 FLOOR_CELL => match serde_json::from_slice::<FloorCell>(&value) {
@@ -28,20 +27,21 @@ impl LogServer {
                         self.floors.insert(key.loglet.log, Floor::recovered(cell.version));
                     }
                     // Deletions are forgotten, so anything may have been here.
-                    Err(_) => self.shared.table_lost = true,
+                    Err(_) => lost = true,
                 },
-                LOGLET_CELL if !self.recover_cell(key.loglet, &value) => affected.push(key.loglet),
-                TABLE_LOST_CELL => {
-                    self.shared.table_lost = true;
-                    marked = true;
-                }
+                LOGLET_CELL => affected.extend(self.recover_cell(key.loglet, &value)),
+                TABLE_LOST_CELL => marked = true,
                 // Another layer's cell.
                 _ => {}
             }
         }
         self.recover_records(loglets, &mut affected, disk);
-        if self.shared.table_lost && !marked {
+        self.shared.table_lost = lost || marked;
+        if lost {
+            // Perhaps the loss of an earlier start, perhaps a new one: catching up once more is always right.
             affected = self.loglets.keys().copied().collect();
+        }
+        if lost && !marked {
             self.mark_table_lost(disk);
         }
         for id in affected {
@@ -57,8 +57,8 @@ impl LogServer {
         }
     }
 
-    /// Returns false when the cell does not say what it should.
-    fn recover_cell(&mut self, id: LogletId, value: &[u8]) -> bool {
+    /// Returns the loglet when its cell does not say what it should.
+    fn recover_cell(&mut self, id: LogletId, value: &[u8]) -> Option<LogletId> {
         let cell = serde_json::from_slice::<LogletCell>(value).ok();
         let cell = cell.filter(|cell| cell.config.as_ref().is_none_or(|config| config.id == id));
         let readable = cell.is_some();
@@ -72,7 +72,7 @@ impl LogServer {
         loglet.next = cell.trim_point;
         assert!(loglet.local_tail() >= cell.trim_point, "a trim does not forget the tail (P3)");
         self.loglets.insert(id, loglet);
-        readable
+        (!readable).then_some(id)
     }
 
     fn recover_records(&mut self, loglets: Vec<RecoveredLoglet>, affected: &mut Vec<LogletId>, disk: &mut impl Disk) {

@@ -93,10 +93,10 @@ fn an_idle_sequencers_known_tail_makes_a_gap_that_is_filled() {
     delay(&mut server);
     let (node, request, from, to) = asked_read(&mut server);
     assert_eq!((from, to), (2, 4));
-    give(&mut server, node, request, 2, 4);
+    give(&mut server, node, request, 2, 9);
     server.flush();
     server.answers();
-    assert_eq!(tail_of(&mut server), Offset(4));
+    assert_eq!(tail_of(&mut server), Offset(4), "no more than was asked for");
     store(&mut server, 4, 5, 4);
     server.flush();
     assert_eq!(server.answers(), [(SEQUENCER, stored(5))]);

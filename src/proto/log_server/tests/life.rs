@@ -131,6 +131,7 @@ fn deleting_an_unknown_loglet_leaves_a_floor_too() {
     // The deletion may reach a server that never heard of the creation.
     let mut server = blank();
     delete(&mut server, 1, 7);
+    assert_eq!(server.answers(), [], "not durable");
     assert_eq!(create_again(&mut server, 2), [(CLIENT, gone(1)), (CLIENT, gone(2))]);
     let newer = LogletId { version: 8, ..ID };
     server.send(CLIENT, Message::Create { request: 3, config: config(newer, &[1, 2, 3]) });

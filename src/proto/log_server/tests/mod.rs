@@ -2,6 +2,7 @@
 
 mod copying;
 mod life;
+mod random;
 mod reading;
 mod seal;
 mod store;

@@ -177,5 +177,9 @@ fn damaged_records_are_a_gap_and_never_served() {
     read(&mut server, 2, 9, 6, 99);
     assert_eq!(server.serve_reads(), []);
     assert_eq!(server.answers(), [(CLIENT, gap(8, 2, 4))]);
+    server.disk.damaged.push((ID, Offset(4), Offset(6)));
+    read(&mut server, 4, 9, 6, 99);
+    assert_eq!(server.serve_reads(), []);
+    assert_eq!(server.answers(), [(CLIENT, gap(8, 4, 6))]);
     assert_eq!(tail_of(&mut server), Offset(6), "tails stand (P10)");
 }

@@ -101,6 +101,7 @@ fn early_arrivals_never_enter_the_journal_after_the_seal() {
     let mut server = with_records(1);
     store(&mut server, 2, 3, 0);
     seal(&mut server, 5);
+    assert_eq!(server.core.loglets().next().unwrap().early_bytes, 0);
     store(&mut server, 1, 2, 0);
     server.flush();
     server.answers();

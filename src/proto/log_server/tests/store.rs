@@ -130,6 +130,24 @@ fn a_record_below_the_known_tail_that_is_still_on_its_way_is_stored() {
 }
 
 #[test]
+fn a_slow_server_whose_stream_moves_skips_nothing() {
+    let mut server = with_records(2);
+    store(&mut server, 2, 3, 40);
+    for offset in 3..12 {
+        store(&mut server, offset, offset + 1, 40);
+        server.flush();
+        server.advance(server.limits.reconnect_delay);
+    }
+    assert_eq!(server.core.loglets().next().unwrap().gaps, 1, "only what lies ahead");
+    server.advance(server.limits.reconnect_delay);
+    server.advance(server.limits.reconnect_delay);
+    assert_eq!(server.disk.record(ID, Offset(11)), Some(name(11)));
+    server.answers();
+    let asked = server.asked.pop_front().unwrap().1;
+    assert!(matches!(asked, Message::Read { min: Offset(12), max: Offset(40), .. }), "{asked:?}");
+}
+
+#[test]
 fn early_arrivals_wait_in_memory_for_their_predecessor() {
     let mut server = with_records(1);
     store(&mut server, 2, 3, 0);
