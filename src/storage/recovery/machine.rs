@@ -108,7 +108,7 @@ impl Recovery {
             removals: VecDeque::new(),
             to_open: VecDeque::new(),
             in_flight: 0,
-            fetch: Fetch::default(),
+            fetch: Fetch::new(block_bytes),
             fetching: Vec::new(),
             suspects: Vec::new(),
             candidates: BTreeMap::new(),
