@@ -4,35 +4,72 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use crate::base::{CellKey, LogletId, Offset, Rng, Write};
+use crate::base::{CellKey, Limits, LogletId, Offset, Rng, Write};
 use crate::storage::testing::{Disk, Rig, limits, loglet};
 use crate::storage::{ReadOutcome, ReadRequest};
 use crate::wire::{Batch, BatchBuilder};
 
 #[derive(Debug, Clone)]
 enum Action {
-    Append { loglet: u64, count: u64, bytes: usize },
-    Cell { kind: u8, bytes: usize },
-    RemoveCell { kind: u8 },
+    Append {
+        loglet: u64,
+        count: u64,
+        bytes: usize,
+    },
+    /// Many appends; up to `keep` operations stay in flight.
+    Burst {
+        appends: u64,
+        bytes: usize,
+        keep: usize,
+        order: u64,
+    },
+    Cell {
+        kind: u8,
+        bytes: usize,
+    },
+    RemoveCell {
+        kind: u8,
+    },
     Poll,
-    Complete { which: usize },
+    Complete {
+        which: usize,
+    },
     Settle,
-    Trim { loglet: u64 },
-    Crash { seed: u64, whole: bool },
+    Trim {
+        loglet: u64,
+    },
+    Crash {
+        seed: u64,
+        whole: bool,
+    },
 }
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        8 => (0..3_u64, 1..4_u64, prop_oneof![0..300_usize, 1000..3000_usize])
+        8 => (0..3_u64, 1..4_u64, prop_oneof![0..300_usize, 300..1200_usize])
             .prop_map(|(loglet, count, bytes)| Action::Append { loglet, count, bytes }),
-        1 => (0..4_u8, 0..3000_usize).prop_map(|(kind, bytes)| Action::Cell { kind, bytes }),
-        1 => (0..4_u8).prop_map(|kind| Action::RemoveCell { kind }),
+        4 => (1..40_u64, 1..1200_usize, 0..6_usize, any::<u64>())
+            .prop_map(|(appends, bytes, keep, order)| Action::Burst { appends, bytes, keep, order }),
+        2 => (0..6_u8, 0..2600_usize).prop_map(|(kind, bytes)| Action::Cell { kind, bytes }),
+        1 => (0..6_u8).prop_map(|kind| Action::RemoveCell { kind }),
         4 => Just(Action::Poll),
         8 => (0..8_usize).prop_map(|which| Action::Complete { which }),
         1 => Just(Action::Settle),
         1 => (0..3_u64).prop_map(|loglet| Action::Trim { loglet }),
         1 => (any::<u64>(), any::<bool>()).prop_map(|(seed, whole)| Action::Crash { seed, whole }),
     ]
+}
+
+/// Segments as small as they may be: most runs use files again.
+fn small(unit_depth: u32) -> Limits {
+    Limits {
+        record_bytes_max: 4000,
+        frame_body_bytes_max: 8192,
+        segment_bytes: 64 << 10,
+        batch_bytes_max: 4096,
+        segments_max: 12,
+        ..limits(unit_depth)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -82,7 +119,7 @@ struct Model {
 
 impl Model {
     fn new(depth: u32) -> Self {
-        let rig = Rig::with_disk(Disk::new(), limits(depth), 512, 1);
+        let rig = Rig::with_disk(Disk::new(), small(depth), 512, 1);
         let (base, written, now, trims) = Default::default();
         Self { rig, base, written, now, trims, nonce: 0 }
     }
@@ -108,6 +145,16 @@ impl Model {
                 let batch = Batch::new(count as u32, &out).unwrap();
                 let written = self.rig.journal.write_records(loglet, first, batch);
                 self.note(written, Effect::Records(loglet, records));
+            }
+            Action::Burst { appends, bytes, keep, order } => {
+                let mut rng = Rng::with_seed(order);
+                for loglet in 0..appends {
+                    self.run(&Action::Append { loglet: loglet % 3, count: 3, bytes });
+                    self.rig.poll();
+                    while self.rig.disk.in_flight.len() > keep {
+                        self.rig.complete(rng.usize(..self.rig.disk.in_flight.len()));
+                    }
+                }
             }
             Action::Cell { kind, bytes } => {
                 self.nonce += 1;
@@ -222,12 +269,12 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_start_finds_what_was_acknowledged(
         depth in prop_oneof![Just(1_u32), Just(2), Just(4)],
-        actions in prop::collection::vec(action(), 1..500),
+        actions in prop::collection::vec(action(), 1..200),
     ) {
         let mut model = Model::new(depth);
         for action in &actions {
