@@ -63,7 +63,6 @@ pub struct Journal {
     restored: Option<Restored>,
     recovered: Option<Recovered>,
     prepare_error: Option<std::io::Error>,
-    closing_files: usize,
 }
 
 impl Journal {
@@ -89,7 +88,6 @@ impl Journal {
             restored: None,
             recovered: None,
             prepare_error: None,
-            closing_files: 0,
             config,
         };
         let block = journal.config.block_bytes;
@@ -147,13 +145,13 @@ impl Journal {
                 self.counters.prepare_failures += 1;
                 self.prepare_error = Some(error);
             }
-            (Tag::Clean, _) if self.recovery.is_none() => self.closing_files -= 1,
             (tag @ (Tag::List | Tag::Clean | Tag::Open | Tag::Fetch), outcome) => {
                 self.handle_recovery(tag, value, outcome)
             }
             (tag, outcome) => unreachable!("{tag:?} does not complete as {outcome:?}"),
         }
         self.step_opening();
+        self.counters.segments_in_use = self.segments.live.len() as u64;
     }
 
     fn handle_recovery(&mut self, tag: Tag, value: u64, outcome: Outcome) {
@@ -348,8 +346,8 @@ impl Journal {
     }
 
     /// What has been counted.
-    pub fn counters(&self) -> Counters {
-        Counters { segments_in_use: self.segments.live.len() as u64, ..self.counters }
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Bytes of free, prepared segments.

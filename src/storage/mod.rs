@@ -4,7 +4,7 @@
 //!
 //! - `format`, `unit`: bytes on disk, how a unit is built and how it is read back.
 //! - `journal`: the public face; state and dispatch.
-//! - `writer`, `head`, `segments`: units in flight, heads of segments, preparing and reclaiming files.
+//! - `writer`, `head`, `index_block`, `segments`: units in flight, both ends of a segment, preparing and reclaiming files.
 //! - `index`, `cache`, `reader`: from a loglet's offset to its records.
 //! - `recovery`: what a start makes of the files it finds.
 
@@ -13,6 +13,7 @@ mod cells;
 mod format;
 mod head;
 mod index;
+mod index_block;
 mod journal;
 mod reader;
 mod recovery;

@@ -14,7 +14,6 @@ pub(super) const RESERVE: usize = 2;
 /// A file of the journal.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) path: PathBuf,
     pub(super) file: FileId,
     pub(super) bytes: u64,
 }
@@ -54,7 +53,7 @@ pub(super) struct Segments {
     directory: PathBuf,
     /// Files are named by life and count, so that a preparation that outlives its process can never meet a later one's.
     next_file: u64,
-    preparing: Option<PathBuf>,
+    is_preparing: bool,
     target: usize,
     segment_bytes: u64,
     slots_max: usize,
@@ -72,7 +71,7 @@ impl Segments {
             live: BTreeMap::new(),
             directory,
             next_file: 1 << 32,
-            preparing: None,
+            is_preparing: false,
             target: limits.segments_prepared.max(RESERVE as u32 + 1) as usize,
             segment_bytes: limits.segment_bytes,
             slots_max: limits.segments_max as usize,
@@ -97,16 +96,16 @@ impl Segments {
 
     /// Whether no preparation is running and none would start.
     pub(super) fn is_settled(&self) -> bool {
-        self.preparing.is_none() && !self.wants_file()
+        !self.is_preparing && !self.wants_file()
     }
 
     pub(super) fn is_preparing(&self) -> bool {
-        self.preparing.is_some()
+        self.is_preparing
     }
 
     /// Whether the last attempt to make a file failed, or the limit does not allow another one.
     pub(super) fn is_exhausted(&self) -> bool {
-        self.preparing.is_none() && !self.wants_file()
+        !self.is_preparing && !self.wants_file()
     }
 
     fn wants_file(&self) -> bool {
@@ -130,24 +129,24 @@ impl Segments {
     }
 
     pub(super) fn poll_prepare(&mut self) -> Option<Op> {
-        if self.preparing.is_some() || !self.wants_file() {
+        if self.is_preparing || !self.wants_file() {
             return None;
         }
         let path = self.directory.join(format!("{:016x}.seg", self.next_file));
         self.next_file += 1;
-        self.preparing = Some(path.clone());
+        self.is_preparing = true;
         Some(Op::Prepare { path, bytes: self.segment_bytes })
     }
 
     pub(super) fn prepared(&mut self, file: FileId, bytes: u64) {
-        let path = self.preparing.take().expect("one preparation at a time");
-        self.slots.push(Slot { path, file, bytes });
+        assert!(std::mem::take(&mut self.is_preparing), "one preparation at a time");
+        self.slots.push(Slot { file, bytes });
         self.free.insert(self.slots.len() - 1);
         self.backoff_next = 1;
     }
 
     pub(super) fn prepare_failed(&mut self) {
-        self.preparing.take().expect("one preparation at a time");
+        assert!(std::mem::take(&mut self.is_preparing), "one preparation at a time");
         self.backoff = Some((self.backoff_next, 0));
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::format::{FLAG_INDEX, Header};
 use super::{Journal, JournalConfig, ReadOutcome, ReadRequest, State};
 use crate::base::{Limits, LogletId, NodeId, Offset, Rng, Write};
 use crate::io::op::{Completion, FileId, Op, Outcome, Token};
@@ -47,9 +48,38 @@ impl Disk {
         Self::default()
     }
 
-    /// The path behind an open file.
-    pub(super) fn path(&self, file: FileId) -> &Path {
-        &self.open[file.0 as usize]
+    /// Copies of the writes in flight, as (path, offset, bytes).
+    pub(super) fn copy_writes(&self) -> Vec<(PathBuf, u64, Vec<u8>)> {
+        let copy = |(_, op): &(Token, Op)| match op {
+            Op::Write { file, offset, buf } => Some((self.open[file.0 as usize].clone(), *offset, buf.to_vec())),
+            _ => None,
+        };
+        self.in_flight.iter().filter_map(copy).collect()
+    }
+
+    pub(super) fn land(&mut self, (path, offset, data): &(PathBuf, u64, Vec<u8>)) {
+        let at = *offset as usize;
+        self.files.get_mut(path).expect("the file exists")[at..at + data.len()].copy_from_slice(data);
+    }
+
+    /// All units on the disk, of any use, in order of sequence; index blocks last.
+    pub(super) fn units(&self) -> Vec<(PathBuf, Header)> {
+        let mut units = Vec::new();
+        for (path, bytes) in &self.files {
+            for (sector, data) in bytes.chunks(SECTOR).enumerate() {
+                if let Ok(header) = Header::read(data)
+                    && header.position.get() == (sector * SECTOR) as u64
+                {
+                    units.push((path.clone(), header));
+                }
+            }
+        }
+        units.sort_by_key(|(_, header)| (header.has(FLAG_INDEX), header.sequence.get(), header.life.get()));
+        units
+    }
+
+    pub(super) fn flip(&mut self, path: &Path, at: u64) {
+        self.files.get_mut(path).expect("the file exists")[at as usize] ^= 0x10;
     }
 
     pub(super) fn complete(&mut self, at: usize) -> Completion {
@@ -109,21 +139,22 @@ impl Disk {
         }
     }
 
-    /// Power loss: of every write in flight any sectors may have reached the disk, of a preparation at most a `.tmp`.
-    pub(super) fn crash(&mut self, keep: &mut dyn FnMut() -> bool) {
-        for (_, op) in std::mem::take(&mut self.in_flight) {
+    /// Power loss: of every write in flight any sectors may have reached the disk (`keep` is asked with the operation's
+    /// place in flight and the sector), of a preparation at most a `.tmp`.
+    pub(super) fn crash(&mut self, keep: &mut dyn FnMut(usize, usize) -> bool) {
+        for (at_op, (_, op)) in std::mem::take(&mut self.in_flight).into_iter().enumerate() {
             match op {
                 Op::Write { file, offset, buf } => {
                     let path = self.open[file.0 as usize].clone();
                     let bytes = self.files.get_mut(&path).expect("open files exist");
                     for (sector, data) in buf.chunks(SECTOR).enumerate() {
-                        if keep() {
+                        if keep(at_op, sector) {
                             let at = offset as usize + sector * SECTOR;
                             bytes[at..at + data.len()].copy_from_slice(data);
                         }
                     }
                 }
-                Op::Prepare { path, bytes } if keep() => {
+                Op::Prepare { path, bytes } if keep(at_op, 0) => {
                     self.files.insert(path.with_extension("seg.tmp"), vec![0; bytes as usize / 2]);
                 }
                 _ => {}
@@ -182,7 +213,7 @@ impl Rig {
     }
 
     /// Power loss and a new start.
-    pub(super) fn restart(mut self, mut keep: impl FnMut() -> bool) -> Self {
+    pub(super) fn restart(mut self, mut keep: impl FnMut(usize, usize) -> bool) -> Self {
         self.disk.crash(&mut keep);
         Self::with_disk(self.disk, self.limits, self.block_bytes, self.seed + 1)
     }

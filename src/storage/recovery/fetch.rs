@@ -28,8 +28,8 @@ struct Piece {
 }
 
 /// A set of ranges being read.
-#[derive(Default)]
 pub(super) struct Fetch {
+    block_bytes: usize,
     images: Vec<Image>,
     wanted: VecDeque<Piece>,
     pieces: Vec<Option<Piece>>,
@@ -38,6 +38,12 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
+    pub(super) fn new(block_bytes: u32) -> Self {
+        let block_bytes = block_bytes as usize;
+        let (images, wanted, pieces, spares) = Default::default();
+        Self { block_bytes, images, wanted, pieces, in_flight: 0, spares }
+    }
+
     /// Adds a range; images come in the order of these calls.
     pub(super) fn want(&mut self, file: FileId, offset: u64, bytes: u64) {
         let image = self.images.len();
@@ -72,6 +78,20 @@ impl Fetch {
         self.in_flight -= 1;
         let image = &mut self.images[piece.image];
         let read = result.unwrap_or(0).min(piece.bytes);
+        if read < piece.bytes && piece.bytes > self.block_bytes {
+            // One bad block fails the whole piece: find out which it is.
+            let part = (piece.bytes / 16).next_multiple_of(self.block_bytes);
+            for from in (0..piece.bytes).step_by(part) {
+                let bytes = part.min(piece.bytes - from);
+                self.wanted.push_back(Piece {
+                    offset: piece.offset + from as u64,
+                    at: piece.at + from,
+                    bytes,
+                    ..piece
+                });
+            }
+            return self.spares.push(buf);
+        }
         image.bytes[piece.at..piece.at + read].copy_from_slice(&buf[..read]);
         if read < piece.bytes {
             image.errors.push(piece.offset + read as u64..piece.offset + piece.bytes as u64);

@@ -33,7 +33,14 @@ pub(super) fn judge(chain: &[(SegmentNumber, &SegmentFacts)], before: Option<End
         .flat_map(|(at, (_, facts))| facts.units.iter().enumerate().map(move |(unit, facts)| ((at, unit), facts)))
         .collect();
     let mut judged = Judged { accepted: Vec::new(), losses: Vec::new(), end: before.unwrap_or_default() };
-    let Some((first_at, first)) = units.first() else { return judged };
+    let Some((first_at, first)) = units.first() else {
+        if let Some((segment, _)) = chain.iter().find(|(_, facts)| end.is_some() || unreadable(facts, 0)) {
+            let (segment, position, cause) = (*segment, 0, DamageCause::Unreadable);
+            judged.losses.push(Loss { segment, position, cause, unit: None });
+        }
+        judged.end = end.unwrap_or(judged.end);
+        return judged;
+    };
     let mut last = before.unwrap_or_else(|| End {
         sequence: Sequence(first.sequence().0.saturating_sub(1)),
         checksum: first.header.previous.get(),

@@ -108,7 +108,7 @@ impl Recovery {
             removals: VecDeque::new(),
             to_open: VecDeque::new(),
             in_flight: 0,
-            fetch: Fetch::default(),
+            fetch: Fetch::new(block_bytes),
             fetching: Vec::new(),
             suspects: Vec::new(),
             candidates: BTreeMap::new(),
@@ -467,8 +467,7 @@ impl Recovery {
         for damage in &mut verdict.damage {
             damage.cells_lost.retain(|key| lost.contains(key));
         }
-        let slot =
-            |file: File| Slot { path: file.path, file: file.file.expect("all files are open"), bytes: file.bytes };
+        let slot = |file: File| Slot { file: file.file.expect("all files are open"), bytes: file.bytes };
         let slots: Vec<Slot> = std::mem::take(&mut self.files).into_iter().map(slot).collect();
         // Smaller files are left from other limits; the plan of a segment's room counts on the full size.
         let usable = |slot: &Slot| slot.bytes >= self.segment_bytes;
@@ -482,7 +481,7 @@ impl Recovery {
             damage: verdict.damage,
             end: verdict.end,
             next_number: self.number_max.next(),
-            life: self.life_max + 1,
+            life: Life(self.life_max).next().0,
         }
     }
 }

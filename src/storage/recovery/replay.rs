@@ -18,6 +18,9 @@ pub(super) struct Scanned<'a> {
 /// The state that the accepted units add up to.
 #[derive(Default)]
 pub(super) struct Replayed {
+    /// The head that everything begins with has been read to its end. What a later one repeats is known already, and it
+    /// may lack its end.
+    past_head: bool,
     pub(super) cells: BTreeMap<CellKey, Vec<u8>>,
     /// Keys whose newest value was damaged.
     pub(super) lost: BTreeSet<CellKey>,
@@ -53,7 +56,7 @@ pub(super) fn newest_head(chain: &[Scanned<'_>], judged: &Judged) -> Option<usiz
 }
 
 impl Replayed {
-    /// Applies accepted units from `from` on; with a `head` there, it replaces all that was known.
+    /// Applies accepted units, the first of which begins the newest complete head, if there is one.
     pub(super) fn apply(&mut self, chain: &[Scanned<'_>], accepted: &[UnitAt]) {
         for at in accepted {
             let segment = &chain[at.0];
@@ -67,9 +70,9 @@ impl Replayed {
 
     fn apply_fact(&mut self, segment: SegmentIdentity, end: End, fact: &Fact) {
         match fact {
+            Fact::HeadEnd => self.past_head = true,
+            Fact::Cell { of_head: true, .. } | Fact::HeadStart(_) if self.past_head => {}
             Fact::HeadStart(Some(list)) => {
-                self.cells.clear();
-                self.lost.clear();
                 self.live = list.iter().map(|line| (line.0.number, *line)).collect();
                 self.live.insert(segment.number, (segment, end));
             }
@@ -90,7 +93,7 @@ impl Replayed {
                     self.live.remove(number);
                 }
             }
-            Fact::HeadStart(None) | Fact::HeadEnd | Fact::Records { .. } => {}
+            Fact::HeadStart(None) | Fact::Records { .. } => {}
         }
     }
 }

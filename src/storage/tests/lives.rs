@@ -30,7 +30,7 @@ fn records_are_read_back_over_many_segments_and_lives() {
             }
             rig.check(a, 0, (round + 1) * 180, 700);
             rig.check(b, 0, (round + 1) * 60, 100);
-            rig = rig.restart(|| false);
+            rig = rig.restart(|_, _| false);
             assert_eq!(rig.journal.state(), State::Open, "{:?}", rig.journal.failure());
             let recovered = rig.journal.take_recovered();
             assert_eq!(recovered.damage, [], "depth {depth}, round {round}");
@@ -59,7 +59,7 @@ fn cells_survive_rolling_over_many_segments() {
     rig.flush(write);
     assert!(rig.journal.counters().segments_recycled > 5);
     for _ in 0..3 {
-        rig = rig.restart(|| false);
+        rig = rig.restart(|_, _| false);
         let recovered = rig.journal.take_recovered();
         let cells: Vec<_> = recovered.cells.iter().map(|(key, value)| (key.kind, value.len())).collect();
         assert_eq!(cells, [(1, 4), (3, 3000), (4, 4)]);
@@ -75,7 +75,7 @@ fn a_record_larger_than_a_unit_has_a_unit_of_its_own() {
         rig.append(loglet(1), n * 2, 1, 9000);
         rig.append(loglet(1), n * 2 + 1, 1, 9000);
     }
-    rig = rig.restart(|| false);
+    rig = rig.restart(|_, _| false);
     rig.check(loglet(1), 0, 80, 9000);
 }
 
@@ -99,7 +99,7 @@ fn reads_say_what_is_missing_and_respect_their_bounds() {
                 outcome => panic!("{outcome:?}"),
             }
         }
-        rig = rig.restart(|| true);
+        rig = rig.restart(|_, _| true);
     }
 }
 
@@ -125,7 +125,7 @@ fn a_repaired_record_replaces_the_older_copy() {
     }
     rig.append(loglet(1), 3, 1, 3000);
     rig.append(loglet(1), 10, 2, 1500);
-    rig = rig.restart(|| false);
+    rig = rig.restart(|_, _| false);
     assert_eq!(rig.stored(loglet(1)), [(0, 50)]);
     rig.check(loglet(1), 0, 10, 3000);
     rig.check(loglet(1), 10, 12, 1500);

@@ -1,5 +1,7 @@
 //! The journal on a disk in memory.
 
 mod crashes;
+mod faults;
 mod lives;
+mod random;
 mod space;
