@@ -3,10 +3,10 @@ use std::sync::mpsc::{Sender, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
+use super::OpError;
 use super::errand::ErrandReply;
 use super::submission::Submission;
 use super::subscription::Event;
-use super::{NodeInfo, OpError};
 use crate::base::{ClusterId, Offset};
 use crate::proto::loglet::{LogletOp, LogletResult};
 use crate::wire::LogletConfig;
@@ -40,23 +40,10 @@ pub(super) enum Command {
     Unsubscribe { log: LogKey, key: SubscriptionKey },
     /// Closes a log; what is on the way is given up.
     Close(LogKey),
-    /// Asks a node who it is.
-    Hello { node: SocketAddr, reply: SyncSender<Result<NodeInfo, OpError>> },
-    /// Asks a node how it is.
-    Status { node: SocketAddr, reply: SyncSender<Result<Vec<u8>, OpError>> },
+    /// Asks one node something.
+    Errand { node: SocketAddr, reply: ErrandReply },
     /// Ends the reactor.
     End,
-}
-
-impl Command {
-    /// The errand's way of answering, for the commands that are errands.
-    pub(super) fn into_errand(self) -> Result<(SocketAddr, ErrandReply), Self> {
-        match self {
-            Self::Hello { node, reply } => Ok((node, ErrandReply::Hello(reply))),
-            Self::Status { node, reply } => Ok((node, ErrandReply::Status(reply))),
-            other => Err(other),
-        }
-    }
 }
 
 /// The way from handles on any thread to the reactor.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use super::append::Append;
-use super::client::Handle;
+use super::handle::Handle;
 use super::inbox::{Command, LogKey};
 use super::submission::Submission;
 use super::subscription::Subscription;

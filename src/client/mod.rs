@@ -4,9 +4,9 @@
 //! depends on an async runtime: an [`Append`] is a plain future, and can be waited for on any thread.
 
 mod append;
-mod client;
 mod errand;
 mod error;
+mod handle;
 mod inbox;
 mod log;
 mod reactor;
@@ -15,8 +15,8 @@ mod submission;
 mod subscription;
 
 pub use append::Append;
-pub use client::{Client, ClientOptions, NodeInfo};
 pub use error::{AppendError, Full, OpError};
+pub use handle::{Client, ClientOptions, NodeInfo};
 pub use log::{Delivery, Log, ReadResult, Tail};
 pub use reactor::Reactor;
 pub use subscription::{Event, Subscription};

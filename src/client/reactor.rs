@@ -3,8 +3,8 @@ use std::io;
 use std::sync::Arc;
 
 use super::Log;
-use super::client::Handle;
 use super::errand::Errand;
+use super::handle::Handle;
 use super::inbox::{Command, Inbox, LogKey};
 use super::session::Session;
 use crate::base::{ClusterId, Incarnation, Instant, Limits};
@@ -121,13 +121,7 @@ impl<D: Driver> Reactor<D> {
         let mut commands = std::mem::take(&mut self.commands);
         self.inbox.drain(&mut commands);
         for command in commands.drain(..) {
-            match command.into_errand() {
-                Ok((address, reply)) => {
-                    self.next_errand += 1;
-                    self.errands.insert(self.next_errand, Errand::new(address, reply, &self.limits, now));
-                }
-                Err(command) => self.carry_out(command, now),
-            }
+            self.carry_out(command, now);
         }
         self.commands = commands;
     }
@@ -174,7 +168,11 @@ impl<D: Driver> Reactor<D> {
                 self.touched.extend(self.sessions.keys());
                 return;
             }
-            Command::Hello { .. } | Command::Status { .. } => unreachable!("errands are taken out before"),
+            Command::Errand { node, reply } => {
+                self.next_errand += 1;
+                self.errands.insert(self.next_errand, Errand::new(node, reply, &self.limits, now));
+                return;
+            }
         };
         self.touched.push(log);
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use super::client::Handle;
+use super::handle::Handle;
 use super::inbox::{Command, LogKey, SubscriptionKey};
 use super::{Delivery, OpError};
 use crate::base::Offset;

@@ -43,5 +43,5 @@ mod tests {
         assert_eq!(homes, HOMES);
     }
 
-    const HOMES: [usize; 8] = [0; 8];
+    const HOMES: [usize; 8] = [1, 0, 1, 2, 0, 1, 2, 2];
 }

@@ -4,6 +4,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use super::errand::ErrandReply;
 use super::inbox::{Command, Inbox, LogKey};
 use super::reactor::Reactor;
 use super::submission::Submission;
@@ -145,7 +146,7 @@ impl Client {
     /// It does not answer in time.
     pub fn hello(&self, node: SocketAddr) -> Result<NodeInfo, OpError> {
         let (reply, result) = sync_channel(1);
-        self.handle.inbox.push(Command::Hello { node, reply });
+        self.handle.inbox.push(Command::Errand { node, reply: ErrandReply::Hello(reply) });
         result.recv().map_err(|_| OpError::Closed)?
     }
 
@@ -155,7 +156,7 @@ impl Client {
     /// It does not answer in time.
     pub fn status(&self, node: SocketAddr) -> Result<serde_json::Value, OpError> {
         let (reply, result) = sync_channel(1);
-        self.handle.inbox.push(Command::Status { node, reply });
+        self.handle.inbox.push(Command::Errand { node, reply: ErrandReply::Status(reply) });
         let json = result.recv().map_err(|_| OpError::Closed)??;
         serde_json::from_slice(&json)
             .map_err(|error| OpError::Unavailable { reason: format!("{node} answered with no JSON: {error}") })
