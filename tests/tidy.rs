@@ -62,8 +62,11 @@ fn imports(code: &str) -> Vec<String> {
 }
 
 fn is_test_file(path: &Path) -> bool {
+    let path = path.strip_prefix(src()).unwrap();
     let name = path.file_stem().unwrap().to_string_lossy();
-    name.contains("test") || name == "conformance" || path.components().any(|part| part.as_os_str() == "testing")
+    let test_folders = ["testing", "tests", "conformance"];
+    let in_test_folder = path.components().any(|part| test_folders.iter().any(|folder| part.as_os_str() == *folder));
+    name.contains("test") || name == "conformance" || in_test_folder
 }
 
 #[test]
@@ -113,7 +116,7 @@ fn files_are_about_one_thing() {
     for path in source_files(&src()) {
         let lines = fs::read_to_string(&path).unwrap().lines().count();
         assert!(lines <= LINES_MAX, "{} has {lines} lines and wants a split", path.display());
-        if path.file_name().is_some_and(|name| name == "mod.rs") {
+        if path.file_name().is_some_and(|name| name == "mod.rs") && !is_test_file(&path) {
             assert!(lines <= MOD_LINES_MAX, "{} has {lines} lines: a mod.rs is a table of contents", path.display());
         }
     }
