@@ -26,6 +26,9 @@ pub struct Limits {
     pub segments_prepared: u32,
     /// Most segments of one journal, in use and prepared: what the log may take of the disk.
     pub segments_max: u32,
+    /// How long a journal is idle before it claims what it wrote last (P9): longer than a writer that waits for each
+    /// acknowledgement needs for its next record.
+    pub claim_delay: Duration,
     /// An index point is kept for about this many journal bytes of each loglet: bounds the index by the size of the disk.
     pub index_granularity_bytes: u32,
     /// Out-of-order stores that a LogServer holds in memory for one loglet, in bytes (L6).
@@ -67,6 +70,7 @@ impl Default for Limits {
             segment_bytes: 64 << 20,
             segments_prepared: 4,
             segments_max: 512,
+            claim_delay: Duration::from_millis(5),
             index_granularity_bytes: 64 << 10,
             early_window_bytes: 4 << 20,
             sequencer_window_bytes: 8 << 20,

@@ -92,6 +92,8 @@ pub struct Shard<D: Driver> {
     completions: Vec<Completion>,
     touched: Vec<ConnId>,
     deadline: Option<Instant>,
+    /// When the journal claims what it wrote, if nothing is written before.
+    claim_at: Option<Instant>,
     /// When the present turn began.
     now: Instant,
 }
@@ -138,6 +140,7 @@ impl<D: Driver> Shard<D> {
             touched: Vec::new(),
             // The first turn waits for nothing: it begins the recovery.
             deadline: Some(Instant::ORIGIN),
+            claim_at: None,
             now: Instant::ORIGIN,
             driver,
             config,
@@ -189,9 +192,11 @@ impl<D: Driver> Shard<D> {
         }
         self.recover();
         self.settle(now);
+        self.claim_when_idle(now);
         self.submit(now);
         self.deadline = [
             self.accept_at,
+            self.claim_at,
             self.log_server.poll_timeout().map(|(at, _)| at),
             self.sequencing.poll_timeout(),
             self.members.poll_timeout(),
@@ -459,6 +464,15 @@ impl<D: Driver> Shard<D> {
             }
         }
         moved
+    }
+
+    fn claim_when_idle(&mut self, now: Instant) {
+        if !self.journal.wants_claim() {
+            self.claim_at = None;
+        } else if self.claim_at.get_or_insert(now + self.config.limits.claim_delay).as_nanos() <= now.as_nanos() {
+            self.claim_at = None;
+            self.journal.claim();
+        }
     }
 
     /// Submits what journal and connections want done.

@@ -361,7 +361,18 @@ impl Journal {
         self.segments.set_target(segments);
     }
 
-    /// Begins a clean stop: when all is written, a claim follows without waiting for quiet turns. Stopped when
+    /// Whether a claim is owed for what was written (P9): the host calls [`Journal::claim`] when nothing has been written for a
+    /// while. At once, it would stand in the way of a writer that waits for each acknowledgement.
+    pub fn wants_claim(&self) -> bool {
+        self.failure.is_none() && self.writer.wants_claim() && !self.writer.has_unfinished()
+    }
+
+    /// Writes the claim that is owed, unless something else is written first.
+    pub fn claim(&mut self) {
+        self.writer.claim();
+    }
+
+    /// Begins a clean stop: when all is written, a claim follows by itself. Stopped when
     /// [`Journal::is_idle`].
     pub fn close(&mut self) {
         self.writer.close();

@@ -238,6 +238,8 @@ impl Rig {
                 self.complete(0);
             } else if self.journal.is_idle() {
                 return;
+            } else {
+                self.journal.claim();
             }
         }
         panic!("the journal never falls idle");

@@ -11,9 +11,6 @@ use super::unit::{Stamp, UnitBuilder, entry_bytes, unit_bytes};
 use crate::base::{Buf, Write};
 use crate::io::op::{Op, Token};
 
-/// Loop turns without a write before a claim follows: it must not stand in the way of a writer that waits for each
-/// acknowledgement.
-const QUIET_TURNS: u32 = 2;
 /// Units kept for their memory.
 const SPARES_MAX: usize = 32;
 
@@ -78,7 +75,8 @@ pub(super) struct Writer {
     claim_wanted: bool,
     /// Closed segments whose index block has not been submitted.
     pub(super) unindexed: usize,
-    quiet_turns: u32,
+    /// The host has said that a claim may go out.
+    claim_due: bool,
     closing: bool,
 }
 
@@ -104,7 +102,7 @@ impl Writer {
             head_done: SegmentNumber(0),
             claim_wanted: false,
             unindexed: 0,
-            quiet_turns: 0,
+            claim_due: false,
             closing: false,
         }
     }
@@ -140,6 +138,11 @@ impl Writer {
 
     pub(super) fn wants_claim(&self) -> bool {
         self.claim_wanted
+    }
+
+    /// Lets the claim go out, unless something is written first.
+    pub(super) fn claim(&mut self) {
+        self.claim_due = true;
     }
 
     pub(super) fn durable_write(&self) -> Write {
@@ -179,7 +182,7 @@ impl Journal {
         }
         let unit = self.writer.filling.as_mut().expect("there is a filling unit now");
         unit.builder.push(entry, payload);
-        self.writer.quiet_turns = 0;
+        self.writer.claim_due = false;
         match unit.purpose {
             Purpose::Data(write) => Ok(write),
             Purpose::Head | Purpose::Claim => unreachable!("only units of data are filled"),
@@ -277,8 +280,7 @@ impl Journal {
         if !self.writer.claim_wanted || !self.writer.in_flight.is_empty() {
             return None;
         }
-        self.writer.quiet_turns += 1;
-        if self.writer.quiet_turns <= QUIET_TURNS && !self.writer.closing {
+        if !self.writer.claim_due && !self.writer.closing {
             return None;
         }
         let block = u64::from(self.config.block_bytes);
@@ -318,7 +320,7 @@ impl Journal {
         });
         segment.end = self.writer.last;
         self.writer.claim_wanted = unit.purpose != Purpose::Claim;
-        self.writer.quiet_turns = 0;
+        self.writer.claim_due = false;
         let op = Op::Write {
             file: self.segments.slots[segment.slot].file,
             offset: unit.position,

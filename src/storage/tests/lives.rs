@@ -144,5 +144,5 @@ fn an_idle_journal_claims_what_it_wrote_and_only_once() {
     rig.append(loglet(1), 1, 1, 10);
     rig.journal.close();
     rig.poll();
-    assert_eq!(rig.disk.writes_in_flight().len(), 1, "a clean stop does not wait for quiet turns");
+    assert_eq!(rig.disk.writes_in_flight().len(), 1, "a clean stop claims by itself");
 }
