@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -30,8 +30,8 @@ pub struct Reactor<D: Driver> {
     commands: Vec<Command>,
     /// Logs in which something has happened in this turn.
     touched: Vec<LogKey>,
-    /// The earliest moment at which something is due without any event.
-    deadline: Option<Instant>,
+    /// When something is due in a session without any event; at most one entry for each.
+    schedule: BTreeSet<(Instant, LogKey)>,
     ending: bool,
 }
 
@@ -49,7 +49,7 @@ impl<D: Driver> Reactor<D> {
             completions: Vec::new(),
             commands: Vec::new(),
             touched: Vec::new(),
-            deadline: None,
+            schedule: BTreeSet::new(),
             ending: false,
         }
     }
@@ -68,7 +68,8 @@ impl<D: Driver> Reactor<D> {
 
     /// When [`Reactor::turn`] has something to do without any completion.
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        let session = self.schedule.first().map(|(due, _)| *due);
+        self.errands.values().filter_map(Errand::poll_timeout).chain(session).min()
     }
 
     /// One turn: completions and commands in, operations out. With `block`, waits for something to do. Returns false at
@@ -77,7 +78,7 @@ impl<D: Driver> Reactor<D> {
     /// # Errors
     /// The driver has failed.
     pub fn turn(&mut self, block: bool) -> io::Result<bool> {
-        let deadline = if block { self.deadline } else { Some(Instant::ORIGIN) };
+        let deadline = if block { self.deadline() } else { Some(Instant::ORIGIN) };
         self.driver.wait(deadline, &mut self.completions)?;
         let now = self.driver.now();
         let mut completions = std::mem::take(&mut self.completions);
@@ -185,9 +186,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn advance(&mut self, now: Instant) {
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
-            self.touched.extend(self.sessions.keys());
-        }
+        self.touched.extend(self.schedule.iter().take_while(|(due, _)| *due <= now).map(|(_, log)| *log));
         self.touched.sort_unstable();
         self.touched.dedup();
         for log in self.touched.drain(..) {
@@ -196,6 +195,15 @@ impl<D: Driver> Reactor<D> {
             while let Some((link, op)) = session.poll_op(now) {
                 self.driver.submit(Token::new(SESSION, log.0 << 8 | link as u64), op);
             }
+            if let Some(due) = session.scheduled.take() {
+                self.schedule.remove(&(due, log));
+            }
+            if session.is_over() {
+                self.sessions.remove(&log);
+            } else if let Some(due) = session.poll_timeout() {
+                session.scheduled = Some(due);
+                self.schedule.insert((due, log));
+            }
         }
         for (&key, errand) in &mut self.errands {
             while let Some(op) = errand.poll_op(now) {
@@ -203,9 +211,6 @@ impl<D: Driver> Reactor<D> {
             }
         }
         self.errands.retain(|_, errand| !errand.is_over());
-        self.sessions.retain(|_, session| !session.is_over());
-        let sessions = self.sessions.values().filter_map(Session::poll_timeout);
-        self.deadline = sessions.chain(self.errands.values().filter_map(Errand::poll_timeout)).min();
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Session {
     /// Where the sealed loglet ends, once decided.
     stop: Option<Offset>,
     closed: bool,
+    /// Where the reactor's schedule has it.
+    pub(super) scheduled: Option<Instant>,
 }
 
 fn target(link: usize) -> Target {
@@ -67,6 +69,7 @@ impl Session {
             committed: Offset::ZERO,
             stop: None,
             closed: false,
+            scheduled: None,
         }
     }
 

@@ -195,7 +195,7 @@ impl<D: Driver> Shard<D> {
         self.claim_when_idle(now);
         self.submit(now);
         self.deadline = [
-            self.accept_at,
+            self.accept_at.filter(|_| self.recovered && !self.stopping),
             self.claim_at,
             self.log_server.poll_timeout().map(|(at, _)| at),
             self.sequencing.poll_timeout(),

@@ -83,8 +83,11 @@ pub(super) fn peer_of(socket: &OwnedFd) -> io::Result<SocketAddr> {
     Ok(SocketAddr::try_from(peer)?)
 }
 
-/// Small frames must leave at once: the sender has coalesced what it could.
+/// Small frames must leave at once: the sender has coalesced what it could, so neither Nagle's algorithm nor pacing has a place
+/// here. BBR, a common default, paces by timers.
 pub(super) fn prepare_stream(socket: &OwnedFd) -> io::Result<()> {
+    // Where the kernel does not have it, the machine's default does.
+    let _ = rustix::net::sockopt::set_tcp_congestion(socket, "cubic");
     Ok(rustix::net::sockopt::set_tcp_nodelay(socket, true)?)
 }
 
