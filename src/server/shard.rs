@@ -191,7 +191,8 @@ impl<D: Driver> Shard<D> {
         self.settle(now);
         self.submit(now);
         self.deadline = [
-            self.accept_at,
+            // While the journal recovers, and at the end, nothing is accepted: a moment that has come would only make turns.
+            self.accept_at.filter(|_| self.recovered && !self.stopping),
             self.log_server.poll_timeout().map(|(at, _)| at),
             self.sequencing.poll_timeout(),
             self.members.poll_timeout(),
