@@ -10,7 +10,6 @@ use super::reactor::Reactor;
 use super::submission::Submission;
 use super::{Log, OpError};
 use crate::base::{ClusterId, Incarnation, Limits, NodeId};
-use crate::io::Driver;
 use crate::io::uring::{self, UringDriver};
 use crate::wire::LogletConfig;
 
@@ -107,9 +106,8 @@ impl Client {
                     return;
                 }
             };
-            let inbox = Arc::new(Inbox::new(driver.waker()));
-            let mut reactor = Reactor::new(driver, options.limits, inbox.clone());
-            started.send(Ok(inbox)).expect("the starting thread waits");
+            let mut reactor = Reactor::new(driver, options.limits);
+            started.send(Ok(reactor.handle())).expect("the starting thread waits");
             drop(started);
             loop {
                 match reactor.turn(true) {
@@ -122,9 +120,9 @@ impl Client {
                 }
             }
         })?;
-        let inbox = outcome.recv().map_err(|_| io::Error::other("the client's I/O thread ended at once"))??;
-        let io_thread = IoThread { inbox: inbox.clone(), thread: Mutex::new(Some(thread)) };
-        Ok(Self { handle: Arc::new(Handle::new(inbox)), _thread: Arc::new(io_thread), limits })
+        let handle = outcome.recv().map_err(|_| io::Error::other("the client's I/O thread ended at once"))??;
+        let io_thread = IoThread { inbox: handle.inbox.clone(), thread: Mutex::new(Some(thread)) };
+        Ok(Self { handle, _thread: Arc::new(io_thread), limits })
     }
 
     /// Opens a log, with connections of its own. Connecting happens in the background, when an operation needs it.

@@ -1,9 +1,9 @@
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 
 use super::append::Append;
 use super::handle::Handle;
 use super::inbox::{Command, LogKey};
+use super::operation::{Operation, unexpected};
 use super::submission::Submission;
 use super::subscription::Subscription;
 use super::{Full, OpError};
@@ -121,10 +121,10 @@ impl Log {
         Append::try_start(&self.inner, record)
     }
 
-    fn op(&self, op: LogletOp) -> Result<LogletResult, OpError> {
-        let (reply, result) = sync_channel(1);
+    fn start<T>(&self, op: LogletOp, interpret: fn(LogletResult) -> Result<T, OpError>) -> Operation<T> {
+        let (reply, operation) = Operation::new(interpret);
         self.inner.handle.inbox.push(Command::Op { log: self.inner.key, op, reply });
-        checked(result.recv().map_err(|_| OpError::Closed)?)
+        operation
     }
 
     /// Creates the loglet on a majority of its LogServers and starts its sequencer (P5).
@@ -132,9 +132,14 @@ impl Log {
     /// # Errors
     /// No majority, or the sequencer is not the one that the configuration names.
     pub fn create(&self) -> Result<(), OpError> {
-        let (reply, result) = sync_channel(1);
+        self.start_create().wait()
+    }
+
+    /// [`Log::create`] without blocking.
+    pub fn start_create(&self) -> Operation<()> {
+        let (reply, operation) = Operation::new(|_| Ok(()));
         self.inner.handle.inbox.push(Command::Create { log: self.inner.key, reply });
-        checked(result.recv().map_err(|_| OpError::Closed)?).map(drop)
+        operation
     }
 
     /// Finds the tail: every record acknowledged before the call is below it.
@@ -142,10 +147,15 @@ impl Log {
     /// # Errors
     /// No majority answered in time, or the loglet is deleted.
     pub fn check_tail(&self) -> Result<Tail, OpError> {
-        match self.op(LogletOp::CheckTail)? {
+        self.start_check_tail().wait()
+    }
+
+    /// [`Log::check_tail`] without blocking.
+    pub fn start_check_tail(&self) -> Operation<Tail> {
+        self.start(LogletOp::CheckTail, |result| match result {
             LogletResult::Tail { tail, sealed } => Ok(Tail { tail, sealed }),
             other => unexpected(&other),
-        }
+        })
     }
 
     /// Reads records from `min` on, below `max`, about `bytes_max` bytes of them.
@@ -153,13 +163,18 @@ impl Log {
     /// # Errors
     /// No server that has them answered in time, or the loglet is deleted.
     pub fn read(&self, min: Offset, max: Offset, bytes_max: u32) -> Result<ReadResult, OpError> {
+        self.start_read(min, max, bytes_max).wait()
+    }
+
+    /// [`Log::read`] without blocking.
+    pub fn start_read(&self, min: Offset, max: Offset, bytes_max: u32) -> Operation<ReadResult> {
         // The reactor raises the limit to what it knows to be committed.
-        match self.op(LogletOp::ReadNext { min, max, limit: Offset::ZERO, bytes_max })? {
+        self.start(LogletOp::ReadNext { min, max, limit: Offset::ZERO, bytes_max }, |result| match result {
             LogletResult::Records { first, records } => Ok(ReadResult::Records(Delivery::new(first, records))),
             LogletResult::NothingYet => Ok(ReadResult::NothingYet),
             LogletResult::Trimmed { trim_point } => Ok(ReadResult::Trimmed(trim_point)),
             other => unexpected(&other),
-        }
+        })
     }
 
     /// Streams records from `from` on, as they become readable.
@@ -172,10 +187,15 @@ impl Log {
     /// # Errors
     /// No majority answered in time, or the loglet is deleted.
     pub fn trim(&self, point: Offset) -> Result<Offset, OpError> {
-        match self.op(LogletOp::Trim { point, committed: Offset::ZERO })? {
+        self.start_trim(point).wait()
+    }
+
+    /// [`Log::trim`] without blocking.
+    pub fn start_trim(&self, point: Offset) -> Operation<Offset> {
+        self.start(LogletOp::Trim { point, committed: Offset::ZERO }, |result| match result {
             LogletResult::TrimDone { trim_point, .. } => Ok(trim_point),
             other => unexpected(&other),
-        }
+        })
     }
 
     /// Seals the loglet: when this returns, no append is acknowledged any more.
@@ -183,7 +203,12 @@ impl Log {
     /// # Errors
     /// No majority answered in time, or the loglet is deleted.
     pub fn seal(&self) -> Result<(), OpError> {
-        self.op(LogletOp::Seal).map(drop)
+        self.start_seal().wait()
+    }
+
+    /// [`Log::seal`] without blocking.
+    pub fn start_seal(&self) -> Operation<()> {
+        self.start(LogletOp::Seal, |_| Ok(()))
     }
 
     /// Tells this handle where the sealed loglet ends, from whoever keeps that decision: everything below may be read, and
@@ -191,18 +216,4 @@ impl Log {
     pub fn set_stop(&self, stop: Offset) {
         self.inner.handle.inbox.push(Command::Stop { log: self.inner.key, stop });
     }
-}
-
-fn checked(result: LogletResult) -> Result<LogletResult, OpError> {
-    match result {
-        LogletResult::Gone => Err(OpError::Gone),
-        LogletResult::Unavailable { reason } => Err(OpError::Unavailable { reason }),
-        LogletResult::AppendSealed { .. } => Err(OpError::Sealed),
-        LogletResult::SequencerLost { .. } => Err(OpError::SequencerLost),
-        result => Ok(result),
-    }
-}
-
-fn unexpected<T>(result: &LogletResult) -> Result<T, OpError> {
-    Err(OpError::Unavailable { reason: format!("the loglet answered with something else: {result:?}") })
 }

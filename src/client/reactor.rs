@@ -21,7 +21,8 @@ const ERRAND: u8 = 2;
 pub struct Reactor<D: Driver> {
     driver: D,
     limits: Limits,
-    inbox: Arc<Inbox>,
+    /// The way in for whoever has opened a log here, and the one numbering of all that is opened.
+    handle: Arc<Handle>,
     incarnation: Incarnation,
     sessions: BTreeMap<LogKey, Session>,
     errands: BTreeMap<u64, Errand>,
@@ -36,12 +37,13 @@ pub struct Reactor<D: Driver> {
 }
 
 impl<D: Driver> Reactor<D> {
-    /// A reactor that takes its commands from `inbox`.
-    pub(super) fn new(driver: D, limits: Limits, inbox: Arc<Inbox>) -> Self {
+    /// A reactor without any log. It is turned by a thread of its own, or by hand over a simulated driver.
+    pub fn new(driver: D, limits: Limits) -> Self {
+        let handle = Arc::new(Handle::new(Arc::new(Inbox::new(driver.waker()))));
         Self {
             driver,
             limits,
-            inbox,
+            handle,
             incarnation: Incarnation(0),
             sessions: BTreeMap::new(),
             errands: BTreeMap::new(),
@@ -54,16 +56,14 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
-    /// A reactor that is turned by hand, and a way to open logs on it. For simulated drivers.
-    pub fn by_hand(driver: D, limits: Limits) -> Self {
-        let inbox = Arc::new(Inbox::new(driver.waker()));
-        Self::new(driver, limits, inbox)
+    /// The way in for other threads.
+    pub(super) fn handle(&self) -> Arc<Handle> {
+        self.handle.clone()
     }
 
     /// Opens a log on this reactor.
     pub fn open(&self, config: &LogletConfig, cluster: ClusterId) -> Log {
-        // Keys of handles made here and of the client's own never meet: a reactor has one or the other.
-        Arc::new(Handle::new(self.inbox.clone())).open(config, cluster, &self.limits)
+        self.handle.open(config, cluster, &self.limits)
     }
 
     /// When [`Reactor::turn`] has something to do without any completion.
@@ -120,7 +120,7 @@ impl<D: Driver> Reactor<D> {
 
     fn carry_out_commands(&mut self, now: Instant) {
         let mut commands = std::mem::take(&mut self.commands);
-        self.inbox.drain(&mut commands);
+        self.handle.inbox.drain(&mut commands);
         for command in commands.drain(..) {
             self.carry_out(command, now);
         }

@@ -195,6 +195,7 @@ impl<D: Driver> Shard<D> {
         self.claim_when_idle(now);
         self.submit(now);
         self.deadline = [
+            // While the journal recovers, and at the end, nothing is accepted: a moment that has come would only make turns.
             self.accept_at.filter(|_| self.recovered && !self.stopping),
             self.claim_at,
             self.log_server.poll_timeout().map(|(at, _)| at),

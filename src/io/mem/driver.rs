@@ -54,6 +54,7 @@ impl Driver for MemDriver {
     fn submit(&mut self, token: Token, op: Op) {
         let mut state = self.world.borrow_mut();
         if state.driver(self.id).alive {
+            state.note_submission(self.id, token, &op);
             state.submit(self.id, token, op);
         }
     }

@@ -3,7 +3,8 @@
 use crate::base::Instant;
 use crate::base::checksum::{crc32c, crc64};
 
-/// What has happened in a world so far. Two runs with equal traces have had the same events with the same contents.
+/// What has happened in a world so far: what was submitted and what completed. Two runs with equal traces have had the same
+/// events with the same contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Trace {
     /// How many events there were.
