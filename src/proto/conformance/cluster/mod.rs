@@ -10,4 +10,4 @@ mod step;
 mod world;
 
 pub(crate) use connection::End;
-pub(crate) use world::{Cluster, LOGLET, read, records_of, tail, texts};
+pub(crate) use world::{Cluster, LOGLET, read, tail, texts};

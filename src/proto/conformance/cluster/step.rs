@@ -176,6 +176,22 @@ impl Cluster {
         panic!("the exchange does not end: {:?}", self.possible());
     }
 
+    /// Up to `count` requests arrive on one connection, and no answer does.
+    pub(crate) fn deliver_requests(&mut self, from: End, to: End, count: usize) {
+        let pair = (from, to);
+        if self.could_connect(pair) {
+            self.connect(pair);
+            self.pump();
+        }
+        for _ in 0..count {
+            if self.connections.get(&pair).is_none_or(|connection| connection.forth.is_empty()) {
+                return;
+            }
+            self.happen(Event::Forth(pair));
+            self.pump();
+        }
+    }
+
     /// As [`Cluster::settle`], on one connection only.
     pub(crate) fn settle_between(&mut self, from: End, to: End) {
         let pair = (from, to);

@@ -6,7 +6,7 @@ use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
 use crate::wire::{Batch, BatchBuilder};
 
 /// Runs one behaviour, and checks what holds for all of them: each operation ends with exactly one result.
-pub(crate) fn check<L: LogletUnderTest>(mut loglet: L, behaviour: impl FnOnce(&mut Bench<L>) -> Checked) {
+pub(crate) fn check<L: LogletUnderTest>(mut loglet: L, behaviour: impl FnOnce(&mut Bench<'_, L>) -> Checked) {
     let mut bench = Bench::new(&mut loglet);
     match behaviour(&mut bench) {
         Ok(()) => bench.finish(),

@@ -12,6 +12,6 @@ pub(crate) mod tail;
 pub(crate) mod trim;
 mod under_test;
 
-pub(crate) use bench::{Bench, check};
+pub(crate) use bench::{Bench, check, records};
 pub(crate) use list::loglet_conformance;
 pub(crate) use under_test::{Checked, Fault, LogletUnderTest, Skipped};
