@@ -1,5 +1,7 @@
 //! Protocols as plain state machines: no sockets, no files, no clock, no threads.
 
+#[cfg(test)]
+mod conformance;
 pub mod log_server;
 pub mod loglet;
 pub mod native;

@@ -1,0 +1,167 @@
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{Checked, LogletUnderTest, Skipped};
+use crate::base::Offset;
+use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
+use crate::wire::{Batch, BatchBuilder};
+
+/// Runs one behaviour, and checks what holds for all of them: each operation ends with exactly one result.
+pub(crate) fn check<L: LogletUnderTest>(mut loglet: L, behaviour: impl FnOnce(&mut Bench<'_, L>) -> Checked) {
+    let mut bench = Bench::new(&mut loglet);
+    match behaviour(&mut bench) {
+        Ok(()) => bench.finish(),
+        Err(Skipped(reason)) => eprintln!("skipped: {reason}"),
+    }
+}
+
+/// A loglet with the bookkeeping of its operations.
+pub(crate) struct Bench<'a, L> {
+    pub(crate) loglet: &'a mut L,
+    next_id: u64,
+    /// Operations that owe a result.
+    open: BTreeSet<OpId>,
+    subscriptions: BTreeSet<OpId>,
+    results: BTreeMap<OpId, VecDeque<LogletResult>>,
+}
+
+impl<'a, L: LogletUnderTest> Bench<'a, L> {
+    fn new(loglet: &'a mut L) -> Self {
+        let (open, subscriptions, results) = Default::default();
+        Self { loglet, next_id: 0, open, subscriptions, results }
+    }
+
+    /// Starts an operation.
+    pub(crate) fn start(&mut self, client: usize, op: LogletOp) -> OpId {
+        self.next_id += 1;
+        let id = OpId(self.next_id);
+        self.open.insert(id);
+        if matches!(op, LogletOp::Subscribe { .. }) {
+            self.subscriptions.insert(id);
+        }
+        self.loglet.start(client, id, op);
+        id
+    }
+
+    /// Tells a subscription something that has no result.
+    pub(crate) fn tell(&mut self, client: usize, subscription: OpId, op: LogletOp) {
+        self.loglet.start(client, subscription, op);
+    }
+
+    /// Takes in one result; none when the loglet is quiet.
+    fn receive(&mut self) -> Option<()> {
+        let (id, result) = self.loglet.next()?;
+        assert!(self.open.contains(&id), "{id:?} has ended or never was, and then came {result:?}");
+        let streams = self.subscriptions.contains(&id);
+        let last = matches!(result, LogletResult::SubscriptionEnded { .. });
+        assert!(streams || !last, "only a subscription ends as one");
+        if !streams || last {
+            self.open.remove(&id);
+        }
+        self.results.entry(id).or_default().push_back(result);
+        Some(())
+    }
+
+    /// The next result of this operation.
+    pub(crate) fn wait(&mut self, id: OpId) -> LogletResult {
+        loop {
+            if let Some(result) = self.results.get_mut(&id).and_then(VecDeque::pop_front) {
+                return result;
+            }
+            self.receive().unwrap_or_else(|| panic!("the loglet is quiet and {id:?} has no result"));
+        }
+    }
+
+    /// Waits until the loglet is quiet.
+    pub(crate) fn settle(&mut self) {
+        while self.receive().is_some() {}
+    }
+
+    /// Whether this operation has a result that was not taken yet.
+    pub(crate) fn has_result(&self, id: OpId) -> bool {
+        self.results.get(&id).is_some_and(|results| !results.is_empty())
+    }
+
+    /// Runs an operation to its end.
+    pub(crate) fn run(&mut self, client: usize, op: LogletOp) -> LogletResult {
+        let id = self.start(client, op);
+        self.wait(id)
+    }
+
+    /// Appends payloads as one batch, which must be acknowledged; returns the first offset.
+    pub(crate) fn append<P: AsRef<[u8]>>(&mut self, client: usize, payloads: &[P]) -> u64 {
+        let records = records(payloads);
+        match self.run(client, LogletOp::Append { records: records.clone() }) {
+            LogletResult::Appended { first, records: back } => {
+                assert_eq!(back, records, "the records come back");
+                first.0
+            }
+            other => panic!("the append has failed: {other:?}"),
+        }
+    }
+
+    /// Appends `count` numbered records, one batch each.
+    pub(crate) fn append_numbered(&mut self, client: usize, range: std::ops::Range<u64>) {
+        for number in range {
+            assert_eq!(self.append(client, &[numbered(number)]), number);
+        }
+    }
+
+    /// The tail and whether it is sealed.
+    pub(crate) fn check_tail(&mut self, client: usize) -> (u64, bool) {
+        match self.run(client, LogletOp::CheckTail) {
+            LogletResult::Tail { tail, sealed } => (tail.0, sealed),
+            other => panic!("no tail: {other:?}"),
+        }
+    }
+
+    /// Reads `[min, max)` below `limit` in as many reads as it takes, each of about `bytes_max`.
+    pub(crate) fn read(&mut self, client: usize, min: u64, max: u64, limit: u64, bytes_max: u32) -> Vec<Vec<u8>> {
+        let (mut at, mut payloads) = (min, Vec::new());
+        while at < max.min(limit) {
+            let (min, max, limit) = (Offset(at), Offset(max), Offset(limit));
+            match self.run(client, LogletOp::ReadNext { min, max, limit, bytes_max }) {
+                LogletResult::Records { first, records } => {
+                    assert_eq!(first, min, "a read begins where it was asked to");
+                    at += u64::from(records.count);
+                    payloads.extend(payloads_of(&records));
+                }
+                other => panic!("no records at {at}: {other:?}"),
+            }
+        }
+        assert!(at <= max, "nothing beyond what was asked for");
+        payloads
+    }
+
+    fn finish(mut self) {
+        self.settle();
+        let left: Vec<_> = self.open.difference(&self.subscriptions).collect();
+        assert!(left.is_empty(), "{left:?} have no result");
+    }
+}
+
+/// These payloads as an append wants them.
+pub(crate) fn records<P: AsRef<[u8]>>(payloads: &[P]) -> Records {
+    let (mut builder, mut bytes) = (BatchBuilder::default(), Vec::new());
+    payloads.iter().for_each(|payload| builder.push(payload.as_ref()));
+    builder.write_to(&mut bytes);
+    Records { count: builder.count(), bytes }
+}
+
+/// The payloads of records, whose checksums must match.
+pub(crate) fn payloads_of(records: &Records) -> Vec<Vec<u8>> {
+    let batch = Batch::new(records.count, &records.bytes).expect("records are a batch");
+    assert_eq!(batch.verify(), Ok(()), "records match their checksums");
+    batch.records().map(|(payload, _)| payload.to_vec()).collect()
+}
+
+/// Record number `number`: unique, of varying length.
+pub(crate) fn numbered(number: u64) -> Vec<u8> {
+    let mut payload = format!("record {number} ").into_bytes();
+    payload.resize(payload.len() + (number as usize * 7) % 40, b'.');
+    payload
+}
+
+/// The records `range`.
+pub(crate) fn all_numbered(range: std::ops::Range<u64>) -> Vec<Vec<u8>> {
+    range.map(numbered).collect()
+}
