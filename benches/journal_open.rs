@@ -56,7 +56,11 @@ fn fill(directory: &Path, plan: &Plan) -> u64 {
     let full = units_of(&mut rig, plan.segments - 1, u64::MAX);
     units_of(&mut rig, plan.segments, full - 1);
     rig.flush(write);
-    assert_eq!(rig.journal.counters().segments_in_use, plan.segments, "the last segment is full, and no further one begun");
+    assert_eq!(
+        rig.journal.counters().segments_in_use,
+        plan.segments,
+        "the last segment is full, and no further one begun"
+    );
     rig.close();
     next
 }
@@ -97,7 +101,8 @@ fn restarts(directory: &Path, plan: &Plan, mut records: u64) -> Value {
 
 fn main() -> std::io::Result<()> {
     let plan = plan();
-    let place = std::env::var_os("NAXOS_BENCH_DIR").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    let place =
+        std::env::var_os("NAXOS_BENCH_DIR").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
     fs::create_dir_all(&place)?;
     let scratch = tempfile::Builder::new().prefix("journal-open-").tempdir_in(&place)?;
     let directory = scratch.path().join("journal-0");
