@@ -182,7 +182,8 @@ pub(super) enum Kind {
     HeadStart = 4,
     /// The head is complete.
     HeadEnd = 5,
-    /// The contents of a closed segment; the payload is an array of [`IndexEntry`].
+    /// The contents of a closed segment; the payload is an array of [`IndexEntry`]. About the segment it lies in, or about
+    /// one of a former life that the entry names.
     Index = 6,
     /// A segment holds nothing that is needed; its file may be used again once this is durable.
     Dropped = 7,
@@ -252,6 +253,17 @@ impl Entry {
     /// The end of one use of a file: its number in `first`, its generation in `log`.
     pub(super) fn dropped(number: SegmentNumber, generation: Generation) -> Self {
         Self { first: number.0.into(), log: generation.0.into(), ..Self::plain(Kind::Dropped) }
+    }
+
+    /// The index of a segment of a former life.
+    pub(super) fn index_of(segment: SegmentIdentity, end: End) -> Self {
+        Self {
+            first: segment.number.0.into(),
+            log: segment.generation.0.into(),
+            version: end.sequence.0.into(),
+            nonce: end.checksum.into(),
+            ..Self::plain(Kind::Index)
+        }
     }
 
     pub(super) fn kind(&self) -> Option<Kind> {

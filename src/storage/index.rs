@@ -15,6 +15,13 @@ pub(super) struct Extent {
     pub(super) span: u32,
 }
 
+impl Extent {
+    /// Where its units end at the latest. Saturates: the bytes may come from a disk.
+    pub(super) fn data_end(&self) -> u64 {
+        self.position.saturating_add(u64::from(self.span))
+    }
+}
+
 /// Extents of every loglet, sorted and disjoint: `extents[i].end <= extents[i + 1].first`.
 #[derive(Default)]
 pub(super) struct Index {

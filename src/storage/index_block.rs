@@ -2,7 +2,7 @@
 
 use zerocopy::IntoBytes;
 
-use super::format::{Entry, FLAG_INDEX, IndexEntry, Kind, SegmentNumber, index_capacity};
+use super::format::{Entry, FLAG_INDEX, Kind, SegmentNumber};
 use super::journal::{Journal, Tag};
 use super::segments::Stage;
 use super::unit::{Stamp, UnitBuilder, entry_bytes, unit_bytes};
@@ -24,31 +24,21 @@ impl Journal {
         let (number, identity, end, slot) = (*number, segment.identity, segment.end, segment.slot);
         segment.stage = Stage::Indexing;
         self.writer.unindexed -= 1;
-        let entries: Vec<IndexEntry> = self
-            .index
-            .of_segment(number)
-            .map(|(loglet, extent)| IndexEntry {
-                log: loglet.log.into(),
-                version: loglet.version.into(),
-                nonce: loglet.nonce.into(),
-                first: extent.first.0.into(),
-                end: extent.end.0.into(),
-                position: extent.position.into(),
-                span: extent.span.into(),
-                reserved: 0.into(),
-            })
-            .collect();
         let position = self.data_bytes(slot);
         let region = self.segments.slots[slot].bytes - position;
-        if entries.len() > index_capacity(region) {
+        let mut lists = vec![(Entry::plain(Kind::Index), self.index_entries(number))];
+        lists.extend(self.carried_in(number));
+        let content = lists.iter().map(|(_, entries)| entry_bytes(entries.as_bytes().len())).sum();
+        let needed = unit_bytes(content, self.config.block_bytes as usize);
+        if needed as u64 > region {
             self.counters.index_overflows += 1;
             self.segments.live.get_mut(&number).expect("just seen").stage = Stage::Settled;
             return None;
         }
-        let payload = entries.as_bytes();
-        let needed = unit_bytes(entry_bytes(payload.len()), self.config.block_bytes as usize);
         let mut builder = UnitBuilder::new(needed, self.config.block_bytes as usize);
-        builder.push(Entry::plain(Kind::Index), payload);
+        for (entry, entries) in &lists {
+            builder.push(*entry, entries.as_bytes());
+        }
         builder.seal(&Stamp {
             owner: self.owner,
             segment: identity,

@@ -1,6 +1,7 @@
 //! The public face of the journal: its state, and where each call and completion goes.
 
 use super::cache::Cache;
+use super::carry::Carried;
 use super::cells::Cells;
 use super::format::{End, Entry, Kind, Owner, SegmentNumber, index_region};
 use super::index::Index;
@@ -59,6 +60,7 @@ pub struct Journal {
     pub(super) cache: Cache,
     pub(super) writer: Writer,
     pub(super) reader: Reader,
+    pub(super) carried: Carried,
     recovery: Option<Recovery>,
     restored: Option<Restored>,
     recovered: Option<Recovered>,
@@ -84,6 +86,7 @@ impl Journal {
             cache: Cache::new(2 * limits.unit_depth as usize),
             writer: Writer::new(limits.unit_bytes_max, config.block_bytes),
             reader: Reader::default(),
+            carried: Carried::default(),
             recovery: Some(Recovery::new(config.directory.clone(), owner, config.block_bytes, limits.segment_bytes)),
             restored: None,
             recovered: None,
@@ -221,6 +224,7 @@ impl Journal {
         self.recovered = Some(Recovered { cells, loglets, damage: restored.damage, life: self.life });
         self.state = State::Open;
         self.reclaim();
+        self.carry_indexes(restored.unindexed);
     }
 
     pub(super) fn fail(&mut self, failure: Failure) {

@@ -5,10 +5,12 @@
 //! - `format`, `unit`: bytes on disk, how a unit is built and how it is read back.
 //! - `journal`: the public face; state and dispatch.
 //! - `writer`, `head`, `index_block`, `segments`: units in flight, both ends of a segment, preparing and reclaiming files.
+//! - `carry`: indexes of former lives' last segments.
 //! - `index`, `cache`, `reader`: from a loglet's offset to its records.
 //! - `recovery`: what a start makes of the files it finds.
 
 mod cache;
+mod carry;
 mod cells;
 mod format;
 mod head;

@@ -168,7 +168,7 @@ impl Journal {
 
     /// Puts an entry into the filling unit, beginning another one where needed.
     pub(super) fn push_entry(&mut self, entry: Entry, payload: &[u8]) -> Result<Write, Full> {
-        let is_records = entry.kind() == Some(Kind::Records);
+        let is_records = matches!(entry.kind(), Some(Kind::Records | Kind::Index));
         if is_records && !self.segments.reserve_is_whole() {
             self.counters.ran_out_of_prepared += 1;
             return Err(self.full(FullReason::Space));

@@ -21,6 +21,16 @@ pub(super) enum Fact {
     HeadStart(Option<Vec<(SegmentIdentity, End)>>),
     HeadEnd,
     Dropped(SegmentNumber, Generation),
+    Carried(CarriedIndex),
+}
+
+/// What a segment of a former life holds, as a later life has written it down. It is about one use of a file up to one end,
+/// which never changes any more; so it is true wherever it is found whole.
+pub(super) struct CarriedIndex {
+    pub(super) number: SegmentNumber,
+    pub(super) generation: Generation,
+    pub(super) end: End,
+    pub(super) extents: Vec<(LogletId, Extent)>,
 }
 
 /// A unit whose header is whole and belongs where it was found.
@@ -64,7 +74,8 @@ fn judge_unit(unit: &UnitView<'_>) -> UnitFacts {
 
 fn fact(unit: &UnitView<'_>, entry: &Entry) -> Option<Fact> {
     Some(match entry.kind()? {
-        Kind::NoOp | Kind::Index => return None,
+        Kind::NoOp => return None,
+        Kind::Index => Fact::Carried(carried(unit, entry)?),
         Kind::Records => {
             let holds = unit.payload_checked(entry).is_some();
             Fact::Records { loglet: entry.loglet(), first: entry.first(), end: entry.end(), holds }
@@ -99,6 +110,7 @@ pub(super) struct IndexFacts {
     /// Last unit of the segment.
     pub(super) end: End,
     pub(super) extents: Vec<(LogletId, Extent)>,
+    pub(super) carried: Vec<CarriedIndex>,
 }
 
 /// Reads the index block of `segment` from its region; nothing when it is of another use, or damaged.
@@ -113,17 +125,35 @@ pub(super) fn index(region: &[u8], position: u64, owner: Owner, segment: Segment
     }
     let unit = UnitView::of(region, header);
     let table = unit.table().filter(|_| unit.is_complete())?;
-    let entry = table.iter().find(|entry| entry.kind() == Some(Kind::Index))?;
-    let entries = <[IndexEntry]>::ref_from_bytes(unit.payload_checked(entry)?).ok()?;
+    let mut entries = table.iter().filter(|entry| entry.kind() == Some(Kind::Index));
+    let extents = extents(unit.payload_checked(entries.next()?)?, segment.number)?;
+    // They lie in front of the region.
+    if extents.iter().any(|(_, extent)| extent.data_end() > header.position.get()) {
+        return None;
+    }
+    let carried = entries.filter_map(|entry| carried(&unit, entry)).collect();
+    Some(IndexFacts { end: End { sequence: header.sequence(), checksum: header.previous.get() }, extents, carried })
+}
+
+fn carried(unit: &UnitView<'_>, entry: &Entry) -> Option<CarriedIndex> {
+    let number = SegmentNumber(entry.first.get());
+    Some(CarriedIndex {
+        number,
+        generation: Generation(entry.log.get()),
+        end: End { sequence: Sequence(entry.version.get()), checksum: entry.nonce.get() },
+        extents: extents(unit.payload_checked(entry)?, number)?,
+    })
+}
+
+/// The extents that an index entry's payload lists.
+fn extents(payload: &[u8], segment: SegmentNumber) -> Option<Vec<(LogletId, Extent)>> {
     let extent = |entry: &IndexEntry| {
         let loglet = LogletId { log: entry.log.get(), version: entry.version.get(), nonce: entry.nonce.get() };
         let (first, end) = (Offset(entry.first.get()), Offset(entry.end.get()));
         let (position, span) = (entry.position.get(), entry.span.get());
-        let sound = first < end && span > 0 && position + u64::from(span) <= header.position.get();
-        sound.then_some((loglet, Extent { first, end, segment: segment.number, position, span }))
+        (first < end && span > 0).then_some((loglet, Extent { first, end, segment, position, span }))
     };
-    let extents = entries.iter().map(extent).collect::<Option<Vec<_>>>()?;
-    Some(IndexFacts { end: End { sequence: header.sequence(), checksum: header.previous.get() }, extents })
+    <[IndexEntry]>::ref_from_bytes(payload).ok()?.iter().map(extent).collect()
 }
 
 /// What the first block of a file says.

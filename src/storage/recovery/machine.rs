@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
-use super::facts::{self, FirstBlock, IndexFacts, SegmentFacts};
+use super::facts::{self, CarriedIndex, Fact, FirstBlock, IndexFacts, SegmentFacts};
 use super::fetch::{Fetch, Image};
 use super::judge::judge;
 use super::replay::{self, Replayed, Scanned};
@@ -27,6 +27,8 @@ pub(in crate::storage) struct Restored {
     pub(in crate::storage) free: BTreeSet<usize>,
     pub(in crate::storage) live: BTreeMap<SegmentNumber, Segment>,
     pub(in crate::storage) extents: Vec<(LogletId, Extent)>,
+    /// Live segments that are whole and had to be found out about elsewhere than in their index block.
+    pub(in crate::storage) unindexed: Vec<SegmentNumber>,
     pub(in crate::storage) cells: BTreeMap<CellKey, Vec<u8>>,
     pub(in crate::storage) damage: Vec<Damage>,
     /// Accepted end of the life before.
@@ -86,6 +88,8 @@ pub(in crate::storage) struct Recovery {
     suspects: Vec<usize>,
     /// Segments by number; of two uses with one number, that of the later life.
     candidates: BTreeMap<SegmentNumber, usize>,
+    /// What later lives say about segments without an index block.
+    carried: BTreeMap<SegmentNumber, CarriedIndex>,
     life_max: u64,
     number_max: SegmentNumber,
     /// Lives whose first head never became durable: they answered nothing.
@@ -112,6 +116,7 @@ impl Recovery {
             fetching: Vec::new(),
             suspects: Vec::new(),
             candidates: BTreeMap::new(),
+            carried: BTreeMap::new(),
             life_max: 0,
             number_max: SegmentNumber(0),
             unborn: BTreeSet::new(),
@@ -224,6 +229,8 @@ impl Recovery {
                         let position = entry.bytes - image.bytes.len() as u64;
                         let identity = entry.identity.expect("candidates are segments");
                         entry.index = facts::index(&image.bytes, position, self.owner, identity);
+                        let carried = entry.index.as_mut().map(|index| std::mem::take(&mut index.carried));
+                        self.carried.extend(carried.into_iter().flatten().map(|index| (index.number, index)));
                     }
                     if let Some(restored) = self.conclude() {
                         return Ok(Some(restored));
@@ -231,7 +238,9 @@ impl Recovery {
                 }
                 Step::Scan(file) => {
                     let identity = self.files[file].identity.expect("only segments are scanned");
-                    self.files[file].facts = Some(facts::walk(&images[0], self.owner, identity));
+                    let mut facts = facts::walk(&images[0], self.owner, identity);
+                    self.take_carried(&mut facts);
+                    self.files[file].facts = Some(facts);
                     if let Some(restored) = self.conclude() {
                         return Ok(Some(restored));
                     }
@@ -255,6 +264,27 @@ impl Recovery {
             (0, file.bytes - index_region(file.bytes, block as u32).min(file.bytes))
         });
         self.step = Step::Scan(file);
+    }
+
+    fn take_carried(&mut self, facts: &mut SegmentFacts) {
+        for entries in facts.units.iter_mut().filter_map(|unit| unit.entries.as_mut()) {
+            let carried = entries.extract_if(.., |fact| matches!(fact, Fact::Carried(_)));
+            self.carried.extend(carried.filter_map(|fact| match fact {
+                Fact::Carried(index) => Some((index.number, index)),
+                _ => None,
+            }));
+        }
+    }
+
+    /// Whether a later life says what this segment holds up to this end.
+    fn is_carried(&self, identity: &SegmentIdentity, end: End, file: usize) -> bool {
+        let bytes = self.files[file].bytes;
+        let data = bytes - index_region(bytes, self.block_bytes).min(bytes);
+        self.carried.get(&identity.number).is_some_and(|index| {
+            index.generation == identity.generation
+                && index.end == end
+                && index.extents.iter().all(|(_, extent)| extent.data_end() <= data)
+        })
     }
 
     fn first_blocks(&mut self, images: &[Image]) -> Result<(), Failure> {
@@ -414,11 +444,13 @@ impl Recovery {
                 found.generation == identity.generation && found.life == identity.life
             })
         };
-        let unscanned = verdict.replayed.live.values().find_map(|(identity, end)| {
+        // From the last on: a scan may bring indexes of earlier ones.
+        let unscanned = verdict.replayed.live.values().rev().find_map(|(identity, end)| {
             let file = file_of(identity)?;
             let entry = &self.files[file];
             let indexed = entry.index.as_ref().is_some_and(|index| index.end == *end);
-            (!indexed && entry.facts.is_none()).then_some(file)
+            let known = indexed || entry.facts.is_some() || self.is_carried(identity, *end, file);
+            (!known).then_some(file)
         });
         if let Some(file) = unscanned {
             self.scan(file);
@@ -428,6 +460,7 @@ impl Recovery {
         let mut extents = Vec::new();
         let mut live = BTreeMap::new();
         let mut used = BTreeSet::new();
+        let mut unindexed = Vec::new();
         for (number, (identity, end)) in &verdict.replayed.live {
             let Some(&file) = self.candidates.get(number).filter(|file| self.identity(**file) == *identity) else {
                 let (cause, table_survived) = (DamageCause::SegmentMissing, false);
@@ -442,7 +475,12 @@ impl Recovery {
                 extents.extend(index.extents);
                 continue;
             }
-            let facts = entry.facts.as_ref().expect("scanned above");
+            unindexed.push(*number);
+            let Some(facts) = &entry.facts else {
+                let index = self.carried.remove(number).expect("scanned above, unless carried");
+                extents.extend(index.extents);
+                continue;
+            };
             let scanned = Scanned { identity: *identity, facts };
             let units = verdict.accepted.remove(&file).unwrap_or_else(|| {
                 let end = Some(*end).filter(|end| *end != End::default());
@@ -453,7 +491,9 @@ impl Recovery {
             });
             replay::extents(&scanned, units.into_iter(), &mut extents);
         }
-        Some(self.restored(verdict, live, used, extents))
+        // A later start has to see damage again, so it has to scan again.
+        unindexed.retain(|number| verdict.damage.iter().all(|damage| damage.segment != number.0));
+        Some(Restored { unindexed, ..self.restored(verdict, live, used, extents) })
     }
 
     fn restored(
@@ -477,6 +517,7 @@ impl Recovery {
             free,
             live,
             extents,
+            unindexed: Vec::new(),
             cells: verdict.replayed.cells,
             damage: verdict.damage,
             end: verdict.end,

@@ -93,7 +93,7 @@ impl Replayed {
                     self.live.remove(number);
                 }
             }
-            Fact::HeadStart(None) | Fact::Records { .. } => {}
+            Fact::HeadStart(None) | Fact::Records { .. } | Fact::Carried(_) => {}
         }
     }
 }

@@ -146,3 +146,41 @@ fn an_idle_journal_claims_what_it_wrote_and_only_once() {
     rig.poll();
     assert_eq!(rig.disk.writes_in_flight().len(), 1, "a clean stop claims by itself");
 }
+
+#[test]
+fn a_start_scans_one_segment_however_many_restarts_there_were() {
+    // Few index points, so that the index blocks of these small segments have room for all lives.
+    let limits = crate::base::Limits { segments_max: 60, index_granularity_bytes: 64 << 10, ..limits(2) };
+    let mut rig = Rig::new(limits);
+    for life in 0..20_u64 {
+        // Some lives roll over, so that the index comes from a block as well as from a unit.
+        let count = if life % 5 == 4 { 60 } else { 5 };
+        let first = rig.stored(loglet(1)).last().map_or(0, |range| range.1);
+        for n in first..first + count {
+            rig.append(loglet(1), n, 1, 3000);
+        }
+        rig.settle();
+        let (files, segments, reads) = (rig.disk.files.len(), rig.journal.counters().segments_in_use, rig.disk.reads);
+        rig = rig.restart(|_, _| false);
+        assert_eq!(rig.journal.take_recovered().damage, []);
+        assert_eq!(rig.stored(loglet(1)), [(0, first + count)]);
+        assert_eq!(rig.disk.reads - reads, files + segments as usize + 1, "first blocks, index blocks, one scan");
+    }
+    let end = rig.stored(loglet(1))[0].1;
+    rig.check(loglet(1), 0, end, 3000);
+}
+
+#[test]
+fn a_torn_carried_index_costs_a_scan_and_nothing_else() {
+    let mut rig = Rig::new(limits(2));
+    for life in 0..4_u64 {
+        for n in life * 5..(life + 1) * 5 {
+            rig.append(loglet(1), n, 1, 3000);
+        }
+        // What the next start writes beside its head is lost with the power.
+        rig = rig.restart(|_, _| false).restart(|at, sector| (at + sector) % 2 == 0);
+        assert_eq!(rig.journal.take_recovered().damage, []);
+        assert_eq!(rig.stored(loglet(1)), [(0, (life + 1) * 5)]);
+    }
+    rig.check(loglet(1), 0, 20, 3000);
+}

@@ -1,0 +1,132 @@
+//! What a record must say to be believed.
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use crate::collect::Record;
+
+/// The only schema so far.
+const SCHEMA: u64 = 1;
+/// In order: none may be below the one before.
+const PERCENTILES: [&str; 5] = ["p50", "p90", "p99", "p999", "max"];
+
+/// What a result is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// Of `naxos bench append`: schema of `loadgen::report`.
+    Append,
+    /// Of a bench that names itself, such as `journal_open`.
+    Named,
+}
+
+/// Which kind of result this is.
+pub(crate) fn kind(result: &Value) -> Kind {
+    if result.get("bench").is_some() { Kind::Named } else { Kind::Append }
+}
+
+/// Fails with the file and the field at fault.
+pub(crate) fn check(record: &Record) -> anyhow::Result<()> {
+    check_result(&record.result).with_context(|| record.file.display().to_string())
+}
+
+pub(crate) fn check_result(result: &Value) -> anyhow::Result<()> {
+    let schema = number(result, "schema")?;
+    if schema != SCHEMA as f64 {
+        bail!("schema: {schema} is not known");
+    }
+    text(result, "commit")?;
+    match kind(result) {
+        Kind::Named => text(result, "bench").map(drop),
+        Kind::Append => {
+            check_append(result)?;
+            // A bare `bench` brings a second result, of one append at a time.
+            match result.get("one_at_a_time") {
+                Some(single) => check_append(single).context("one_at_a_time"),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+fn check_append(result: &Value) -> anyhow::Result<()> {
+    if result.get("valid").and_then(Value::as_bool) != Some(true) {
+        bail!("valid: it is not true");
+    }
+    for field in ["verified.missing", "verified.corrupt"] {
+        let count = number(result, field)?;
+        if count != 0.0 {
+            bail!("{field}: {count} is not 0");
+        }
+    }
+    let mut before = ("nothing", 0.0);
+    for name in PERCENTILES {
+        let field = format!("latency_us.{name}");
+        let value = number(result, &field)?;
+        if value < before.1 {
+            bail!("{field}: {value} is below {} of {}", before.1, before.0);
+        }
+        before = (name, value);
+    }
+    for field in ["nodes", "clients", "record_bytes", "appends_per_s", "p50_over_floor"] {
+        number(result, field)?;
+    }
+    for field in ["durability", "loop", "machine.cpu", "machine.disk", "machine.kernel"] {
+        text(result, field)?;
+    }
+    Ok(())
+}
+
+/// The value at a path of names joined by dots.
+pub(crate) fn find<'v>(result: &'v Value, field: &str) -> Option<&'v Value> {
+    field.split('.').try_fold(result, |value, name| value.get(name))
+}
+
+pub(crate) fn number(result: &Value, field: &str) -> anyhow::Result<f64> {
+    find(result, field).and_then(Value::as_f64).with_context(|| format!("{field}: it is no number"))
+}
+
+pub(crate) fn text<'v>(result: &'v Value, field: &str) -> anyhow::Result<&'v str> {
+    find(result, field).and_then(Value::as_str).with_context(|| format!("{field}: it is no text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Value {
+        serde_json::from_str(include_str!("../tests/fixtures/append.json")).unwrap()
+    }
+
+    fn fault(change: impl FnOnce(&mut Value)) -> String {
+        let mut result = good()["result"].take();
+        change(&mut result);
+        format!("{:#}", check_result(&result).unwrap_err())
+    }
+
+    #[test]
+    fn a_sound_result_passes() {
+        check_result(&good()["result"]).unwrap();
+    }
+
+    #[test]
+    fn each_fault_is_named_by_its_field() {
+        assert!(fault(|result| result["schema"] = 2.into()).starts_with("schema:"));
+        assert!(fault(|result| result["valid"] = false.into()).starts_with("valid:"));
+        assert!(fault(|result| result["verified"]["missing"] = 1.into()).starts_with("verified.missing:"));
+        assert!(fault(|result| result["verified"]["corrupt"] = 3.into()).starts_with("verified.corrupt:"));
+        assert!(fault(|result| result["latency_us"]["p99"] = 1.0.into()).starts_with("latency_us.p99:"));
+        assert!(fault(|result| result["machine"] = Value::Null).starts_with("machine.cpu:"));
+        assert!(fault(|result| result["commit"] = Value::Null).starts_with("commit:"));
+        assert!(fault(|result| drop(result.as_object_mut().unwrap().remove("verified"))).starts_with("verified."));
+    }
+
+    #[test]
+    fn the_second_result_of_a_bare_bench_is_checked_as_well() {
+        let fault = fault(|result| {
+            let mut single = result.clone();
+            single["valid"] = false.into();
+            result["one_at_a_time"] = single;
+        });
+        assert!(fault.starts_with("one_at_a_time: valid:"), "{fault}");
+    }
+}

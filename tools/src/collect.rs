@@ -1,0 +1,71 @@
+//! Finds records on disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+/// One result, where it was found, and how it was made if that is known.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) file: PathBuf,
+    /// The file's name without its extension.
+    pub(crate) name: String,
+    pub(crate) command: Option<String>,
+    pub(crate) result: Value,
+}
+
+/// All records under a directory, in order of path. A `.json` file is one object; a `.jsonl` file has one on each line. An
+/// object is either a result or a wrapper of one with its command.
+pub(crate) fn collect(directory: &Path) -> anyhow::Result<Vec<Record>> {
+    let mut records = Vec::new();
+    for file in files(directory)? {
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let lines = if file.extension().is_some_and(|extension| extension == "jsonl") {
+            text.lines().filter(|line| !line.trim().is_empty()).collect()
+        } else {
+            vec![text.as_str()]
+        };
+        for line in lines {
+            let object = serde_json::from_str(line).with_context(|| format!("{} is not JSON", file.display()))?;
+            records.push(unwrap(&file, object)?);
+        }
+    }
+    Ok(records)
+}
+
+fn files(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let entries = fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(self::files(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "json" || extension == "jsonl") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn unwrap(file: &Path, mut object: Value) -> anyhow::Result<Record> {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    if !object.is_object() {
+        bail!("{}: a record is an object", file.display());
+    }
+    let command = object.get("command").map(|command| {
+        let command = command.as_str().with_context(|| format!("{}: command is not text", file.display()))?;
+        anyhow::Ok(command.to_owned())
+    });
+    let command = command.transpose()?;
+    if command.is_some() && object.get("result").is_none() {
+        bail!("{}: result is missing", file.display());
+    }
+    let result = match object.get_mut("result") {
+        Some(result) => result.take(),
+        None => object,
+    };
+    Ok(Record { file: file.to_owned(), name, command, result })
+}

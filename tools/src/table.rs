@@ -1,0 +1,97 @@
+//! Records as a markdown table.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use crate::check::{Kind, find, kind};
+use crate::collect::Record;
+
+/// The table for the README: one line for each load, and a list of what else was measured.
+pub(crate) fn table(records: &[Record]) -> String {
+    let mut out = String::new();
+    let appends: Vec<_> = records.iter().filter(|record| kind(&record.result) == Kind::Append).collect();
+    if !appends.is_empty() {
+        out.push_str("| name | shape | appends/s | p50 µs | p99 µs | p50 / floor | durability | commit |\n");
+        out.push_str("|---|---|--:|--:|--:|--:|---|---|\n");
+    }
+    for record in appends {
+        line(&mut out, &record.name, &record.result);
+        if let Some(single) = record.result.get("one_at_a_time") {
+            line(&mut out, &format!("{}, one at a time", record.name), single);
+        }
+    }
+    for record in records.iter().filter(|record| kind(&record.result) == Kind::Named) {
+        let median = find(&record.result, "median_ms").and_then(Value::as_f64);
+        let median = median.map_or_else(String::new, |median| format!(": median {median} ms"));
+        let command = record.command.as_deref().unwrap_or("unknown command");
+        writeln!(out, "- {}{median} (`{command}`, {})", record.name, plain(&record.result, "commit"))
+            .expect("a string takes everything");
+    }
+    out
+}
+
+fn line(out: &mut String, name: &str, result: &Value) {
+    let cells = [
+        name.to_owned(),
+        shape(result),
+        thousands(find(result, "appends_per_s").and_then(Value::as_f64).unwrap_or(0.0)),
+        plain(result, "latency_us.p50"),
+        plain(result, "latency_us.p99"),
+        plain(result, "p50_over_floor"),
+        plain(result, "durability"),
+        plain(result, "commit"),
+    ];
+    writeln!(out, "| {} |", cells.join(" | ")).expect("a string takes everything");
+}
+
+/// How the load was made: nodes, connections, what was in flight, size of a record.
+fn shape(result: &Value) -> String {
+    let load = match find(result, "offered_per_s").and_then(Value::as_f64) {
+        Some(rate) => format!("open loop at {}/s", thousands(rate)),
+        None => format!("{} in flight", plain(result, "inflight")),
+    };
+    let (nodes, clients) = (plain(result, "nodes"), plain(result, "clients"));
+    format!("{nodes} nodes, {clients} clients, {load}, {} B", plain(result, "record_bytes"))
+}
+
+fn plain(result: &Value, field: &str) -> String {
+    match find(result, field) {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// Whole, with spaces between groups of three digits.
+fn thousands(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let group = |(at, digit): (usize, char)| {
+        let space = at > 0 && (digits.len() - at).is_multiple_of(3);
+        space.then_some(' ').into_iter().chain([digit])
+    };
+    digits.chars().enumerate().flat_map(group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_grouped() {
+        assert_eq!(
+            ["1", "12", "1234", "1234567"].map(|text| thousands(text.parse().unwrap())),
+            ["1", "12", "1 234", "1 234 567"]
+        );
+    }
+
+    #[test]
+    fn a_load_is_one_line_that_says_how_it_was_made() {
+        let mut object: Value = serde_json::from_str(include_str!("../tests/fixtures/append.json")).unwrap();
+        let (name, file) = ("peak".to_owned(), "peak.json".into());
+        let record = Record { file, name, command: None, result: object["result"].take() };
+        let table = table(&[record]);
+        let expected = "| peak | 3 nodes, 4 clients, 4096 in flight, 100 B | 812 345 | 9800.5 | 15000.0 | 98.005 | quorum-dsync | 0123456789ab |";
+        assert_eq!(table.lines().nth(2), Some(expected));
+    }
+}
