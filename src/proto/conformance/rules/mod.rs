@@ -4,6 +4,7 @@
 //! a test, their order is drawn from a seed, so each execution runs in many.
 
 mod check_tail_table;
+mod damage;
 mod known_tail;
 mod life;
 mod seal;
