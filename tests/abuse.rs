@@ -4,17 +4,26 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 use naxos::base::{ClusterId, Incarnation, LogletId, NodeId, Offset};
-use naxos::client::{Client, ClientOptions};
+use naxos::client::{Client, ClientOptions, OpError};
 use naxos::node::{DataDirError, NodeConfig, ServeError, serve};
+use naxos::server::home_shard;
 use naxos::wire::{FrameHeader, HEADER_BYTES, Hello, Message, RejectCode, Role};
 use support::{CLUSTER, Cluster, node_config, record, scratch};
 
 fn hello(cluster: ClusterId) -> Message<'static> {
     let (node, incarnation, route) = (NodeId(0), Incarnation(0), LogletId::default());
     Message::Hello(Hello { cluster, node, incarnation, role: Role::Client, route })
+}
+
+fn routed_hello(route: LogletId) -> Message<'static> {
+    let (node, incarnation) = (NodeId(0), Incarnation(0));
+    Message::Hello(Hello { cluster: CLUSTER, node, incarnation, role: Role::Client, route })
 }
 
 fn framed(message: &Message<'_>) -> Vec<u8> {
@@ -52,6 +61,23 @@ fn reject_code(words: &[u8]) -> RejectCode {
         rest = next;
     }
     panic!("no reject in {} bytes", words.len());
+}
+
+/// The header and body of the next frame.
+fn next_frame(stream: &mut TcpStream) -> (FrameHeader, Vec<u8>) {
+    let mut bytes = [0; HEADER_BYTES];
+    stream.read_exact(&mut bytes).unwrap();
+    let header = FrameHeader::decode(&bytes, 2 << 20).unwrap();
+    let mut body = vec![0; header.body_bytes.get() as usize];
+    stream.read_exact(&mut body).unwrap();
+    (header, body)
+}
+
+/// Fails if `action` takes longer than any of these tests may.
+fn in_time<T: Send + 'static>(what: &str, action: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, done) = channel();
+    thread::spawn(move || sender.send(action()));
+    done.recv_timeout(Duration::from_secs(20)).unwrap_or_else(|_| panic!("{what} hangs"))
 }
 
 fn address(cluster: &Cluster) -> SocketAddr {
@@ -136,9 +162,7 @@ fn a_peer_that_asks_and_never_reads_is_not_read_from() {
     stream.set_nonblocking(false).unwrap();
     stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
     let route = cluster.config.id;
-    let introduction =
-        Hello { cluster: CLUSTER, node: NodeId(0), incarnation: Incarnation(0), role: Role::Client, route };
-    stream.write_all(&framed(&Message::Hello(introduction))).unwrap();
+    stream.write_all(&framed(&routed_hello(route))).unwrap();
     let read = Message::Read {
         request: 1,
         loglet: route,
@@ -192,4 +216,103 @@ fn a_node_that_is_not_there_is_a_bounded_wait() {
     let client = Client::start(ClientOptions { limits, core: None }).unwrap();
     let error = client.hello(nobody).unwrap_err();
     assert!(error.to_string().contains(&nobody.to_string()), "{error}");
+}
+
+/// P13: a loglet stored on a shard that is not its home would be looked for elsewhere, and is a contradiction at the next start.
+#[test]
+fn a_loglet_is_not_created_on_a_foreign_shard() {
+    let scratch = scratch();
+    let node = serve(NodeConfig { shards: Some(2), ..node_config(scratch.path()) }).unwrap();
+    let mut config = support::loglet_over(std::slice::from_ref(&node), 1);
+    let nonce = (1..).find(|&nonce| home_shard(LogletId { nonce, ..config.id }, 2) == 1).unwrap();
+    config.id.nonce = nonce;
+    for request in [
+        Message::Create { request: 1, config: config.clone() },
+        Message::Activate { request: 1, config: config.clone() },
+        Message::Seal { request: 1, loglet: config.id },
+    ] {
+        // A hello without a route stays on the first shard.
+        let mut stream = connect(node.address());
+        stream.write_all(&framed(&hello(CLUSTER))).unwrap();
+        stream.write_all(&framed(&request)).unwrap();
+        assert_eq!(reject_code(&last_words(stream)), RejectCode::UnknownLoglet);
+    }
+    node.stop();
+    in_time("the restart", move || {
+        serve(NodeConfig { shards: None, ..node_config(scratch.path()) }).unwrap().stop();
+    });
+}
+
+#[test]
+fn an_answer_to_what_was_held_back_waits_for_nothing_else() {
+    let cluster = Cluster::start(1, 1);
+    let log = cluster.log();
+    let big = vec![1; 500_000];
+    log.append(&big).wait().unwrap();
+    let loglet = cluster.config.id;
+    // Where the last request meets a full connection depends on which reads end together, so several lengths are tried.
+    for reads in 5..16 {
+        let mut stream = connect(address(&cluster));
+        stream.write_all(&framed(&routed_hello(loglet))).unwrap();
+        let read = |request, min| {
+            let (max, limit) = (Offset(1), Offset(1));
+            framed(&Message::Read { request, loglet, min: Offset(min), max, limit, bytes_max: 512 << 10 })
+        };
+        (0..reads).for_each(|request| stream.write_all(&read(request, 0)).unwrap());
+        // Beyond the tail: answered without a read of the disk, whose end would wake the shard.
+        stream.write_all(&read(999, 1)).unwrap();
+        thread::sleep(Duration::from_millis(100));
+        while next_frame(&mut stream).0.request.get() != 999 {}
+    }
+}
+
+#[test]
+fn a_peer_that_never_reads_does_not_keep_a_node_from_stopping() {
+    let mut cluster = Cluster::start(1, 1);
+    cluster.log().append(&vec![1; 500_000]).wait().unwrap();
+    let loglet = cluster.config.id;
+    let mut stream = connect(address(&cluster));
+    stream.write_all(&framed(&routed_hello(loglet))).unwrap();
+    let (min, max, limit) = (Offset(0), Offset(1), Offset(1));
+    let read = framed(&Message::Read { request: 1, loglet, min, max, limit, bytes_max: 512 << 10 });
+    stream.write_all(&read.repeat(100)).unwrap();
+    thread::sleep(Duration::from_millis(300));
+    in_time("the stop", move || cluster.stop(0));
+    drop(stream);
+}
+
+#[test]
+fn peers_that_come_during_the_stop_do_not_keep_a_node_from_stopping() {
+    let mut cluster = Cluster::start(1, 1);
+    let address = address(&cluster);
+    let stopped = std::sync::Arc::new(AtomicBool::new(false));
+    let comers = {
+        let stopped = stopped.clone();
+        thread::spawn(move || {
+            let mut streams = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                streams.extend(TcpStream::connect_timeout(&address, Duration::from_millis(100)));
+                thread::sleep(Duration::from_millis(1));
+            }
+        })
+    };
+    thread::sleep(Duration::from_millis(50));
+    in_time("the stop", move || cluster.stop(0));
+    stopped.store(true, Ordering::Relaxed);
+    comers.join().unwrap();
+}
+
+#[test]
+fn a_log_that_outlives_its_client_finds_it_closed() {
+    let cluster = Cluster::start(1, 1);
+    let log = cluster.log();
+    log.check_tail().unwrap();
+    let mut subscription = log.subscribe(Offset(0));
+    drop(cluster);
+    in_time("a closed client's log", move || {
+        assert_eq!(log.check_tail().unwrap_err(), OpError::Closed);
+        assert_eq!(log.append(b"late").wait().unwrap_err(), naxos::client::AppendError::Closed);
+        assert_eq!(subscription.next().unwrap_err(), OpError::Closed);
+        assert_eq!(log.subscribe(Offset(0)).next().unwrap_err(), OpError::Closed);
+    });
 }

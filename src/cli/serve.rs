@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use super::args::{Global, Serve};
@@ -53,7 +53,12 @@ pub(super) fn run(global: &Global, options: &Serve) -> anyhow::Result<()> {
             eprintln!("naxos: there is no TLS yet: everybody who reaches {} can read and write", ready.address);
         }
     }
-    while !interrupt.wait(Duration::from_secs(3600)) {}
+    while !interrupt.wait(Duration::from_secs(1)) {
+        // Without one of its shards a node would look alive and answer for a part of its loglets only.
+        if running.has_failed() {
+            bail!("a shard has ended by itself; the log above says why");
+        }
+    }
     running.stop();
     Ok(())
 }

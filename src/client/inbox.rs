@@ -1,12 +1,12 @@
 use std::net::SocketAddr;
 use std::sync::mpsc::{Sender, SyncSender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
-use super::OpError;
 use super::errand::ErrandReply;
 use super::submission::Submission;
 use super::subscription::Event;
+use super::{AppendError, OpError};
 use crate::base::{ClusterId, Offset};
 use crate::proto::loglet::{LogletOp, LogletResult};
 use crate::wire::LogletConfig;
@@ -49,23 +49,58 @@ pub(super) enum Command {
 /// The way from handles on any thread to the reactor.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    commands: Mutex<Vec<Command>>,
+    state: Mutex<State>,
     waker: Waker,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    commands: Vec<Command>,
+    /// The reactor is gone.
+    closed: bool,
+}
+
+impl Command {
+    /// Settles what nobody carries out. Replies settle themselves: who waits for one finds its sender dropped.
+    fn refuse(self) {
+        if let Self::Open { submission, .. } = self {
+            submission.close(&AppendError::Closed);
+        }
+    }
 }
 
 impl Inbox {
     pub(super) fn new(waker: Waker) -> Self {
-        Self { commands: Mutex::default(), waker }
+        Self { state: Mutex::default(), waker }
     }
 
     pub(super) fn push(&self, command: Command) {
-        self.commands.lock().expect("no panic while locked").push(command);
+        let mut state = self.state();
+        if state.closed {
+            drop(state);
+            return command.refuse();
+        }
+        state.commands.push(command);
+        drop(state);
         self.waker.wake_by_ref();
     }
 
     /// Exchanges the commands that have come for an empty vector.
     pub(super) fn drain(&self, into: &mut Vec<Command>) {
         assert!(into.is_empty(), "the commands before have been carried out");
-        std::mem::swap(into, &mut *self.commands.lock().expect("no panic while locked"));
+        std::mem::swap(into, &mut self.state().commands);
+    }
+
+    /// The reactor ends: nothing left here, and nothing that still comes, is carried out.
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        let left = std::mem::take(&mut state.commands);
+        drop(state);
+        left.into_iter().for_each(Command::refuse);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while locked")
     }
 }

@@ -9,7 +9,7 @@ use super::inbox::{Command, Inbox, LogKey};
 use super::session::Session;
 use crate::base::{ClusterId, Incarnation, Instant, Limits};
 use crate::io::Driver;
-use crate::io::op::{Completion, Outcome, Token};
+use crate::io::op::{Completion, Op, Outcome, Token};
 use crate::wire::LogletConfig;
 
 /// Owner of tokens of sessions: value = log << 8 | link.
@@ -98,23 +98,36 @@ impl<D: Driver> Reactor<D> {
             _ => None,
         };
         let bytes = chunk.as_ref().map_or(&[][..], |chunk| self.driver.chunk(chunk));
+        let opened = match outcome {
+            Outcome::Connected { conn } => Some(conn),
+            _ => None,
+        };
+        let mut owned = true;
         match token.owner() {
             SESSION => {
                 let (log, link) = (LogKey(token.value() >> 8), (token.value() & 0xFF) as usize);
                 if let Some(session) = self.sessions.get_mut(&log) {
                     session.handle(link, outcome, bytes, now);
                     self.touched.push(log);
+                } else {
+                    owned = false;
                 }
             }
             ERRAND => {
                 if let Some(errand) = self.errands.get_mut(&token.value()) {
                     errand.handle(outcome, bytes, now);
+                } else {
+                    owned = false;
                 }
             }
             owner => unreachable!("no operations of owner {owner}"),
         }
         if let Some(chunk) = chunk {
             self.driver.release(chunk);
+        }
+        // Whoever wanted it has not waited for the connection.
+        if !owned && let Some(conn) = opened {
+            self.driver.submit(token, Op::CloseConn { conn });
         }
     }
 
@@ -220,5 +233,6 @@ impl<D: Driver> Drop for Reactor<D> {
         for session in self.sessions.values_mut() {
             session.close();
         }
+        self.inbox.close();
     }
 }

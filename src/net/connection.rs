@@ -52,6 +52,9 @@ pub struct Connection {
     queue_bytes_max: usize,
     /// Set once: nothing is received any more, what is queued still leaves, then the connection closes.
     closing: Option<Closed>,
+    /// Nobody waits for what has not left: closing does not wait for the send in flight, which a peer that never reads would
+    /// hold up for ever.
+    abandoned: bool,
     close_submitted: bool,
     detach: Detach,
 }
@@ -85,6 +88,7 @@ impl Connection {
             receive: Receive::Wanted,
             queue_bytes_max: limits.outbound_bytes_max as usize,
             closing: None,
+            abandoned: false,
             close_submitted: false,
             detach: Detach::No,
         }
@@ -146,6 +150,13 @@ impl Connection {
             }
             self.closing = Some(reason);
         }
+    }
+
+    /// Ends the connection at once; what has not left is lost.
+    pub fn abandon(&mut self, reason: Closed) {
+        self.close(reason);
+        self.queue.clear();
+        self.abandoned = true;
     }
 
     /// Refuses the peer with a reason and ends the connection.
@@ -243,7 +254,7 @@ impl Connection {
             }
             Receive::Armed | Receive::Stopped => {}
         }
-        if self.closing.is_some() && (self.sending_bytes.is_none() || self.peer_is_gone()) {
+        if self.closing.is_some() && (self.sending_bytes.is_none() || self.abandoned || self.peer_is_gone()) {
             self.close_submitted = true;
             return Some(Op::CloseConn { conn: self.conn });
         }
@@ -317,6 +328,18 @@ mod tests {
             [Op::StopReceive { .. }, Op::CloseConn { .. }]
                 | [Op::Send { .. }, Op::StopReceive { .. }, Op::CloseConn { .. }]
         ));
+    }
+
+    #[test]
+    fn closing_waits_for_the_send_in_flight_and_abandoning_does_not() {
+        let mut connection = small();
+        connection.send(&seal(1));
+        assert!(matches!(connection.poll_op(), Some(Op::Send { .. })));
+        connection.close(Closed::Here("the end"));
+        assert!(matches!(connection.poll_op(), Some(Op::StopReceive { .. })));
+        assert!(connection.poll_op().is_none(), "what was queued still leaves");
+        connection.abandon(Closed::Here("a peer that never reads"));
+        assert!(matches!(connection.poll_op(), Some(Op::CloseConn { .. })));
     }
 
     #[test]

@@ -77,17 +77,23 @@ impl Link {
         }
     }
 
-    /// Whether to be connected at all; an unwanted link closes and rests.
+    /// Whether to be connected at all; an unwanted link closes and rests. Nobody waits for what it has not sent: a peer that
+    /// hangs cannot keep its owner from ending.
     pub fn set_wanted(&mut self, wanted: bool) {
         self.wanted = wanted;
         if !wanted && let State::Up(connection) | State::Greeting(connection) = &mut self.state {
-            connection.close(Closed::Here("not wanted any more"));
+            connection.abandon(Closed::Here("not wanted any more"));
         }
     }
 
-    /// Whether nothing is open and nothing is in flight.
+    /// Whether nothing is open. An unwanted attempt to connect is not waited for: it may last for minutes, and whoever gets
+    /// its connection after the link has gone closes it.
     pub fn is_at_rest(&self) -> bool {
-        matches!(self.state, State::Down { .. })
+        match self.state {
+            State::Down { .. } => true,
+            State::Connecting => !self.wanted,
+            State::Greeting(_) | State::Up(_) | State::Closing => false,
+        }
     }
 
     /// When [`Link::poll_op`] has something to do without any event.
@@ -206,5 +212,39 @@ impl Link {
     fn rest(&mut self, now: Instant) {
         self.state = State::Down { retry_at: now + self.delay };
         self.delay = (self.delay * 2).min(self.limits.reconnect_delay * 16);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{ClusterId, Incarnation, LogletId};
+    use crate::wire::Role;
+
+    fn link() -> Link {
+        let (node, incarnation, route) = (NodeId(0), Incarnation(0), LogletId::default());
+        let hello = Hello { cluster: ClusterId(1), node, incarnation, role: Role::Client, route };
+        Link::new(([127, 0, 0, 1], 9).into(), hello, None, &Limits::default())
+    }
+
+    #[test]
+    fn an_unwanted_link_rests_although_the_network_does_not_answer() {
+        let mut link = link();
+        assert!(matches!(link.poll_op(Instant::ORIGIN), Some(Op::Connect { .. })));
+        assert!(!link.is_at_rest());
+        link.set_wanted(false);
+        assert!(link.is_at_rest());
+    }
+
+    #[test]
+    fn an_unwanted_link_closes_although_the_peer_does_not_read() {
+        let mut link = link();
+        link.poll_op(Instant::ORIGIN);
+        link.handle(Outcome::Connected { conn: ConnId(1) }, &[], Instant::ORIGIN, |_| {});
+        assert!(matches!(link.poll_op(Instant::ORIGIN), Some(Op::Send { .. })), "the hello");
+        link.set_wanted(false);
+        assert!(matches!(link.poll_op(Instant::ORIGIN), Some(Op::CloseConn { .. })));
+        link.handle(Outcome::Done, &[], Instant::ORIGIN, |_| {});
+        assert!(link.is_at_rest());
     }
 }

@@ -2,6 +2,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FlockOperation, StatxFlags, flock, fstatfs, statx};
@@ -15,10 +16,10 @@ const VOLATILE_FILE_SYSTEMS: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 const FORMAT: u32 = 1;
 const IDENTITY_FILE: &str = "node.json";
 const LOCK_FILE: &str = "LOCK";
-/// How long to wait for the lock. The kernel ends a killed process's ring after the process itself, and the lock with it: a
-/// node that is restarted at once meets its predecessor's last writes (P9 b).
-const LOCK_WAIT: Duration = Duration::from_secs(3);
-const LOCK_RETRY: Duration = Duration::from_millis(5);
+/// How long a lock is waited for: the ring of a process that was killed a moment ago still holds it until its last write is
+/// done, and whoever restarts a node at once shall not be turned away.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_TURN: Duration = Duration::from_millis(10);
 /// Used where the file system does not tell its direct-I/O alignment; every disk in use accepts it.
 const BLOCK_BYTES_DEFAULT: u32 = 4096;
 
@@ -211,11 +212,11 @@ fn lock(path: &Path) -> Result<OwnedFd, DataDirError> {
     let file_path = path.join(LOCK_FILE);
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&file_path);
     let file = OwnedFd::from(file.map_err(io_error("cannot write", &file_path))?);
-    let deadline = Instant::now() + LOCK_WAIT;
+    let begun = Instant::now();
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
+            Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < LOCK_WAIT => thread::sleep(LOCK_TURN),
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(DataDirError::InUse(path.to_owned())),
             Err(error) => return Err(io_error("cannot lock", &file_path)(error.into())),
         }

@@ -19,6 +19,7 @@ pub(super) enum MemberEvent<'a> {
 pub(super) struct Members {
     links: Vec<MemberLink>,
     by_key: BTreeMap<(NodeId, LogletId), usize>,
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -34,6 +35,9 @@ impl Members {
         let (Message::Read { loglet, .. } | Message::CheckTail { loglet, .. }) = message else {
             unreachable!("a LogServer asks others for tails and records only")
         };
+        if self.closed {
+            return;
+        }
         let next = self.links.len();
         let index = *self.by_key.entry((to.node, loglet)).or_insert(next);
         if index == next {
@@ -42,6 +46,7 @@ impl Members {
             self.links.push(MemberLink { node: to.node, link, waiting: VecDeque::new() });
         }
         let member = &mut self.links[index];
+        member.link.set_wanted(true);
         match member.link.connection() {
             Some(connection) => connection.send(&message),
             None => member.waiting.push_back(message),
@@ -72,8 +77,9 @@ impl Members {
             waiting.drain(..).for_each(|message| connection.send(&message));
         }
         if down {
-            // The core asks again, perhaps somebody else.
+            // The core asks again, perhaps somebody else; until then the link stays down.
             waiting.clear();
+            link.set_wanted(false);
             on_event(*node, MemberEvent::Down);
         }
     }
@@ -84,11 +90,11 @@ impl Members {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        // A link that nobody waits for stays down until it is needed; reconnecting it would only cost.
         self.links.iter().filter_map(|member| member.link.poll_timeout()).min()
     }
 
     pub(super) fn close(&mut self) {
+        self.closed = true;
         self.links.iter_mut().for_each(|member| member.link.set_wanted(false));
     }
 

@@ -50,9 +50,15 @@ impl<'a> Requests<'a> {
         if self.answers.reject.is_some() {
             return Flow::Continue;
         }
+        let loglet = header.loglet();
         match message {
             Message::Hello(hello) => self.greet(hello),
             _ if self.hello.is_none() => self.reject(RejectCode::Malformed, "the first frame must be a hello"),
+            Message::Status { request } => self.answers.status.push(request),
+            // Stored here, it would be looked for elsewhere (P13).
+            _ if home_shard(loglet, self.config.shards) != self.config.shard => {
+                self.reject(RejectCode::UnknownLoglet, "the loglet lives on another shard than the hello has named");
+            }
             Message::Append { request, loglet, batch } => {
                 let Some(sequencer) = self.sequencing.get_mut(loglet) else {
                     self.answers.messages.push(Message::SequencerLost { request, loglet });
@@ -80,7 +86,6 @@ impl<'a> Requests<'a> {
                 self.answers.hold = true;
                 return Flow::Hold;
             }
-            Message::Status { request } => self.answers.status.push(request),
             message => self.log_server.handle(self.peer, message, self.now, &mut JournalDisk(self.journal)),
         }
         Flow::Continue

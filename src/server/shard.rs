@@ -17,7 +17,7 @@ use super::{NodeIdentity, home_shard, status};
 use crate::base::{Instant, Limits, Write};
 use crate::io::Driver;
 use crate::io::op::{Chunk, Completion, ConnId, ListenerId, Op, Outcome, Token};
-use crate::net::Closed;
+use crate::net::{Closed, Flow};
 use crate::proto::PeerId;
 use crate::proto::log_server::{LogServer, Output, ReadId, ReadOutcome, RecoveredLoglet};
 use crate::proto::sequencers::Sequencers;
@@ -89,6 +89,8 @@ pub struct Shard<D: Driver> {
     questions: BTreeMap<u64, Question>,
     next_question: u64,
     stopping: bool,
+    /// When connections whose peers do not take what is left for them are closed all the same; set by the stop.
+    abandon_at: Option<Instant>,
     completions: Vec<Completion>,
     touched: Vec<ConnId>,
     deadline: Option<Instant>,
@@ -136,6 +138,7 @@ impl<D: Driver> Shard<D> {
             questions: BTreeMap::new(),
             next_question: 0,
             stopping: false,
+            abandon_at: None,
             completions: Vec::new(),
             touched: Vec::new(),
             // The first turn waits for nothing: it begins the recovery.
@@ -190,13 +193,17 @@ impl<D: Driver> Shard<D> {
         while let Some(command) = self.inbox.pop() {
             self.carry_out(command);
         }
+        if self.abandon_at.take_if(|at| *at <= now).is_some() {
+            self.inbound.close_all(|connection| connection.abandon(Closed::Here("the node stops")));
+        }
         self.recover();
         self.settle(now);
         self.claim_when_idle(now);
         self.submit(now);
         self.deadline = [
-            // While the journal recovers, and at the end, nothing is accepted: a moment that has come would only make turns.
+            // Before the recovery and during the stop nothing is accepted, so there is nothing to wake up for.
             self.accept_at.filter(|_| self.recovered && !self.stopping),
+            self.abandon_at,
             self.claim_at,
             self.log_server.poll_timeout().map(|(at, _)| at),
             self.sequencing.poll_timeout(),
@@ -242,6 +249,10 @@ impl<D: Driver> Shard<D> {
 
     fn accept(&mut self, outcome: Outcome, now: Instant) {
         match outcome {
+            // Whoever comes during the stop would keep it from ending.
+            Outcome::Accepted { conn, .. } if self.stopping => {
+                self.driver.submit(Token::new(owner::INBOUND, conn.0), Op::CloseConn { conn });
+            }
             Outcome::Accepted { conn, peer } => {
                 self.inbound.insert(conn, Some(peer), None, &self.config.limits);
                 if self.inbound.len() > self.config.limits.connections_max as usize {
@@ -326,8 +337,9 @@ impl<D: Driver> Shard<D> {
         self.peers[home].push(Command::Adopt { socket, hello });
     }
 
-    /// The connections whose appends had no room are asked again.
-    fn resume_held(&mut self, now: Instant) {
+    /// The connections whose appends had no room are asked again. Returns whether any message was taken in.
+    fn resume_held(&mut self, now: Instant) -> bool {
+        let mut moved = false;
         let mut held = std::mem::take(&mut self.inbound.held);
         for conn in held.drain(..) {
             let Some(mut inbound) = self.inbound.take(conn) else { continue };
@@ -346,7 +358,11 @@ impl<D: Driver> Shard<D> {
                 &mut inbound.hello,
                 now,
             );
-            inbound.connection.resume(|header, message| requests.handle(header, message));
+            inbound.connection.resume(|header, message| {
+                let flow = requests.handle(header, message);
+                moved |= flow == Flow::Continue;
+                flow
+            });
             let answers = requests.answers;
             self.answer(&mut inbound, answers);
             self.inbound.put_back(inbound);
@@ -354,6 +370,7 @@ impl<D: Driver> Shard<D> {
         if self.inbound.held.is_empty() {
             self.inbound.held = held;
         }
+        moved
     }
 
     fn recover(&mut self) {
@@ -393,7 +410,7 @@ impl<D: Driver> Shard<D> {
             moved |= self.sequencing.send_local(&mut self.log_server, &mut JournalDisk(&mut self.journal), now);
             moved |= self.deliver_outputs(now);
             if !self.inbound.held.is_empty() {
-                self.resume_held(now);
+                moved |= self.resume_held(now);
             }
             if !moved {
                 break;
@@ -507,6 +524,8 @@ impl<D: Driver> Shard<D> {
 
     fn carry_out(&mut self, command: Command) {
         match command {
+            // It would keep the stop from ending; dropping the socket closes it.
+            Command::Adopt { .. } if self.stopping => {}
             Command::Adopt { socket, hello } => {
                 let conn = self.driver.attach(socket);
                 self.inbound.insert(conn, None, Some(hello), &self.config.limits);
@@ -525,6 +544,7 @@ impl<D: Driver> Shard<D> {
             }
             Command::Stop => {
                 self.stopping = true;
+                self.abandon_at = Some(self.now + self.config.limits.stall);
                 self.inbound.close_all(|connection| connection.close(Closed::Here("the node stops")));
                 self.sequencing.close();
                 self.members.close();

@@ -38,6 +38,9 @@ pub struct LogletConfig {
     pub log_servers: Vec<Member>,
 }
 
+/// Most LogServers of one loglet: their numbers, and the sequencer's link beside theirs, fit into a byte of a token.
+const LOG_SERVERS_MAX: usize = 255;
+
 impl LogletConfig {
     /// LogServers whose agreement decides.
     pub fn quorum(&self) -> usize {
@@ -60,6 +63,9 @@ impl LogletConfig {
         nodes.dedup();
         if nodes.is_empty() || nodes.len() != config.log_servers.len() {
             return Err(serde::de::Error::custom("a loglet needs LogServers, none of them twice"));
+        }
+        if nodes.len() > LOG_SERVERS_MAX {
+            return Err(serde::de::Error::custom("a loglet has too many LogServers"));
         }
         Ok(config)
     }
