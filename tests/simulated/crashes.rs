@@ -166,7 +166,15 @@ fn survive(seed: u64) -> bool {
     let beyond = observer.read.range(tail.tail..).next();
     assert!(beyond.is_none(), "something was read beyond the log's end: {:?}", beyond.map(|(offset, _)| offset));
     if std::env::var("SEED").is_ok() {
-        eprintln!("{} acknowledged, {} failed, open up to {}, sealed at {}, {} read meanwhile, {:?}", writer.acknowledged.len(), writer.failed.len(), observer.open_max, observer.sealed_min, observer.read.len(), cluster.world.now());
+        eprintln!(
+            "{} acknowledged, {} failed, open up to {}, sealed at {}, {} read meanwhile, {:?}",
+            writer.acknowledged.len(),
+            writer.failed.len(),
+            observer.open_max,
+            observer.sealed_min,
+            observer.read.len(),
+            cluster.world.now()
+        );
     }
     running
 }
