@@ -233,6 +233,6 @@ impl<D: Driver> Drop for Reactor<D> {
         for session in self.sessions.values_mut() {
             session.close();
         }
-        self.inbox.close();
+        self.handle.inbox.close();
     }
 }
