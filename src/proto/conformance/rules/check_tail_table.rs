@@ -40,10 +40,10 @@ fn with_tails(seed: u64, tails: [usize; 3]) -> Cluster {
     }
     // Known tails would say what the servers do not hold: they are forgotten, and the sequencer tells none.
     sequencer_reaches(&mut cluster, &[]);
-    for server in 0..3 {
+    for (server, tail) in tails.into_iter().enumerate() {
         cluster.crash(server);
         cluster.restart(server);
-        assert_eq!(cluster.local(server), (tails[server] as u64, false));
+        assert_eq!(cluster.local(server), (tail as u64, false));
     }
     cluster
 }
