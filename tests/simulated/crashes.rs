@@ -133,7 +133,7 @@ fn survive(seed: u64) -> bool {
     let mut cluster = Cluster::start(seed, small_limits());
     let mut writer = Writer::new(cluster.created());
     let mut observer = Observer::new(cluster.open());
-    let spare = usize::from(seed % 2 == 0);
+    let spare = usize::from(seed.is_multiple_of(2));
     let crashed = disturb(&mut cluster, &mut writer, &mut observer, &mut rng, spare);
     cluster.heal();
     cluster.run_until("the nodes are ready", |cluster| (0..NODES).all(|node| cluster.is_ready(node)));
