@@ -173,15 +173,6 @@ impl Cluster {
         }
     }
 
-    /// Cuts a node off from everybody, both ways.
-    pub fn isolate(&mut self, node: usize) {
-        let address = node_address(node);
-        addresses()
-            .into_iter()
-            .filter(|&other| other != address)
-            .for_each(|other| self.world.partition(address, other));
-    }
-
     pub fn open(&self) -> Log {
         self.client.open(&self.config, CLUSTER)
     }
@@ -275,8 +266,20 @@ impl Cluster {
     }
 
     fn stuck(&mut self, what: &str) -> ! {
-        let nodes: Vec<_> = (0..NODES).map(|node| self.report(node)).collect();
-        panic!("stuck: waiting until {what}, at {:?}, seed {}; nodes: {nodes:#?}", self.world.now(), self.seed);
+        let nodes: Vec<_> = (0..NODES)
+            .map(|node| {
+                let mut report = self.report(node);
+                // What nobody wants to read twice.
+                if let Value::Object(journal) = &mut report["journal"] {
+                    journal.remove("counters");
+                }
+                for loglet in report["loglets"].as_array_mut().into_iter().flatten() {
+                    loglet["config"].take();
+                }
+                format!("\nnode {node}: {report}")
+            })
+            .collect();
+        panic!("stuck: waiting until {what}, at {:?}, seed {}; {}", self.world.now(), self.seed, nodes.concat());
     }
 
     pub fn finish<T>(&mut self, what: &str, mut operation: Operation<T>) -> Result<T, OpError> {

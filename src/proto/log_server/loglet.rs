@@ -60,6 +60,8 @@ pub(super) struct Loglet {
     pub(super) early: Early,
     /// The connection on which the configured sequencer was last heard.
     pub(super) sequencer: Option<PeerId>,
+    /// The last tail told there as a success, or the tail when it was first heard.
+    told: Offset,
     pub(super) owes: Owes,
     pub(super) waiters: Vec<Waiter>,
     pub(super) subscriptions: Vec<Subscription>,
@@ -90,6 +92,7 @@ impl Loglet {
             recent: Recent::default(),
             early: Early::default(),
             sequencer: None,
+            told: Offset::ZERO,
             owes: Owes::default(),
             waiters: Vec::new(),
             subscriptions: Vec::new(),
@@ -147,7 +150,23 @@ impl Loglet {
         self.schedule_fill(shared);
     }
 
+    /// Notes where the sequencer is heard. What it does not know on a new connection it asks for by storing it again.
+    pub(super) fn hear(&mut self, peer: PeerId) {
+        if self.sequencer != Some(peer) {
+            self.sequencer = Some(peer);
+            self.told = self.local_tail();
+        }
+    }
+
+    /// Whether the sequencer does not know how far this server is, whoever has raised the tail. If a client's known tail or a
+    /// copy from another server overtakes a store on its way, that store has no answer of its own any more, and without this
+    /// one the sequencer would keep its place in the window for ever.
+    fn is_ahead_of_told(&self) -> bool {
+        self.is_open() && self.cell.written && self.sequencer.is_some() && self.local_tail() > self.told
+    }
+
     fn queue_owed(&mut self, shared: &mut Shared) {
+        self.owes.stored |= !shared.failed && self.is_ahead_of_told();
         let due = match self.fate {
             _ if self.deleting => false,
             Fate::Open => self.owes.stored || self.owes.behind,
@@ -166,6 +185,7 @@ impl Loglet {
         let message = match self.fate {
             _ if self.deleting => None,
             Fate::Open if std::mem::take(&mut self.owes.stored) => {
+                self.told = self.local_tail();
                 Some(Message::Stored { loglet: self.id, tail: self.local_tail() })
             }
             Fate::Open if std::mem::take(&mut self.owes.behind) => {

@@ -172,7 +172,7 @@ impl LogServer {
         let loglet = self.loglets.get_mut(&id)?;
         if loglet.deleting && request == 0 {
             // A store, whose answer has no number: once for the connection.
-            loglet.sequencer = Some(from);
+            loglet.hear(from);
             return None;
         }
         if loglet.deleting {

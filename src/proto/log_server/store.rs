@@ -19,7 +19,7 @@ impl Loglet {
         shared: &mut Shared,
         disk: &mut impl Disk,
     ) {
-        self.sequencer = Some(peer);
+        self.hear(peer);
         self.known_tail = self.known_tail.max(known_tail);
         if self.fate != Fate::Open || self.deleting {
             self.owes.sealed = true;
@@ -150,7 +150,7 @@ impl Loglet {
         self.known_tail = self.known_tail.max(known_tail);
         if sequencer {
             let new = self.sequencer != Some(peer);
-            self.sequencer = Some(peer);
+            self.hear(peer);
             if new || self.local_tail() > tail {
                 if self.is_open() { self.owes.stored = true } else { self.owes.sealed = true }
             }
