@@ -320,6 +320,34 @@ fn a_sealed_log_takes_nothing_and_says_so() {
 }
 
 #[test]
+fn damage_found_at_the_start_is_named_in_the_log_and_in_the_status() {
+    let directory = directory();
+    let cluster = ["--cluster", text(directory.path())];
+    let start = || {
+        let mut dev = Running::start(&mut naxos(&["--json", "dev", "--nodes", "1", "--dir", text(directory.path())]));
+        dev.first_line();
+        dev
+    };
+    let mut dev = start();
+    for _ in 0..20 {
+        assert!(run(&[&cluster[..], &["append", &"x".repeat(8000)]].concat()).status.success());
+    }
+    kill_process(dev.pid(), Signal::INT).unwrap();
+    assert!(dev.0.wait().unwrap().success());
+    let first = directory.path().join("node-1/journal-0/0000000100000000.seg");
+    let mut bytes = fs::read(&first).unwrap();
+    let record = bytes.windows(8).position(|window| window == b"xxxxxxxx").unwrap();
+    bytes[record] ^= 1;
+    fs::write(&first, bytes).unwrap();
+    let _dev = start();
+    let log = fs::read_to_string(directory.path().join("node-1.log")).unwrap();
+    assert!(log.contains("damaged"), "{log}");
+    let status = run(&[&cluster[..], &["--json", "status"]].concat());
+    let status = String::from_utf8(status.stdout).unwrap();
+    assert!(status.contains("holes"), "{status}");
+}
+
+#[test]
 fn an_interrupted_benchmark_removes_its_directory() {
     let directory = directory();
     let mut bench = naxos(&["bench", "append", "--seconds", "600", "--dir", text(directory.path())]);

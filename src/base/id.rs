@@ -129,7 +129,7 @@ impl fmt::Debug for Offset {
 }
 
 /// Names one small durable fact of the journal. The meaning of `kind` belongs to the layer that writes the cell.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 pub struct CellKey {
     /// Whom the fact is about.
     pub loglet: LogletId,

@@ -64,6 +64,12 @@ pub enum DataDirError {
         /// What is wrong.
         detail: String,
     },
+    /// A journal of the directory is gone (P13): started without it, the node would have forgotten what it had promised.
+    #[error("{0} is missing; bring it back, or start the node anew in an empty directory")]
+    JournalMissing(PathBuf),
+    /// There are journals, and no identity file that says whose.
+    #[error("{0} has journals but no node.json; bring it back, or start the node anew in an empty directory")]
+    IdentityMissing(PathBuf),
     /// The number of shards was fixed at birth (P13).
     #[error("{path} was created with {found} shards and cannot be used with {wanted}")]
     OtherShards {
@@ -142,6 +148,7 @@ impl DataDir {
             Some(identity) => identity,
             None => {
                 let shards = shards.unwrap_or_else(cores);
+                make_journals(path, shards)?;
                 let identity = Identity { format: FORMAT, cluster, node: NodeId::random(), shards };
                 write_identity(path, &identity)?;
                 identity
@@ -154,11 +161,10 @@ impl DataDir {
         if let Some(wanted) = shards.filter(|&wanted| wanted != identity.shards) {
             return Err(DataDirError::OtherShards { path: path.clone(), found: identity.shards, wanted });
         }
-        for shard in 0..identity.shards {
-            let journal = path.join(format!("journal-{shard}"));
-            fs::create_dir_all(&journal).map_err(io_error("cannot create", &journal))?;
+        let journals = (0..identity.shards).map(|shard| journal(path, shard));
+        if let Some(missing) = journals.into_iter().find(|journal| !journal.is_dir()) {
+            return Err(DataDirError::JournalMissing(missing));
         }
-        sync_directory(path)?;
         let durability = if volatile { Durability::Volatile } else { Durability::QuorumDsync };
         let block_bytes = block_bytes(&lock);
         Ok(Self { path: path.clone(), lock, identity, durability, block_bytes })
@@ -191,7 +197,7 @@ impl DataDir {
 
     /// The directory of one journal.
     pub fn journal(&self, shard: usize) -> PathBuf {
-        self.path.join(format!("journal-{shard}"))
+        journal(&self.path, shard)
     }
 
     /// Another descriptor of the lock, for a ring to hold: the lock lasts until the last of them is gone, and the ring's lasts
@@ -202,6 +208,23 @@ impl DataDir {
     pub fn lock_for_ring(&self) -> io::Result<OwnedFd> {
         self.lock.try_clone()
     }
+}
+
+fn journal(path: &Path, shard: usize) -> PathBuf {
+    path.join(format!("journal-{shard}"))
+}
+
+/// The journals of a new directory. They are made, and durable, before the identity file, so that one that is missing later
+/// has been lost.
+fn make_journals(path: &Path, shards: usize) -> Result<(), DataDirError> {
+    for shard in 0..shards {
+        let journal = journal(path, shard);
+        fs::create_dir_all(&journal).map_err(io_error("cannot create", &journal))?;
+        if fs::read_dir(&journal).map_err(io_error("cannot read", &journal))?.next().is_some() {
+            return Err(DataDirError::IdentityMissing(path.to_owned()));
+        }
+    }
+    sync_directory(path)
 }
 
 fn cores() -> usize {
@@ -314,6 +337,21 @@ mod tests {
         assert!(matches!(refused, Err(DataDirError::Volatile(_))));
         let allowed = DataDir::open(scratch.path(), ClusterId(1), Some(1), true).unwrap();
         assert_eq!(allowed.durability().name(), "volatile");
+    }
+
+    #[test]
+    fn a_directory_that_has_lost_a_part_of_itself_is_refused() {
+        let scratch = scratch();
+        let open = || DataDir::open(scratch.path(), ClusterId(1), None, false);
+        drop(DataDir::open(scratch.path(), ClusterId(1), Some(2), false).unwrap());
+        fs::remove_dir(scratch.path().join("journal-1")).unwrap();
+        assert!(matches!(open(), Err(DataDirError::JournalMissing(path)) if path.ends_with("journal-1")));
+        fs::create_dir(scratch.path().join("journal-1")).unwrap();
+        fs::write(scratch.path().join("journal-0").join("some"), "records").unwrap();
+        drop(open().unwrap());
+        fs::remove_file(scratch.path().join(IDENTITY_FILE)).unwrap();
+        assert!(matches!(open(), Err(DataDirError::IdentityMissing(_))));
+        assert!(!scratch.path().join(IDENTITY_FILE).exists(), "no new identity over old journals");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::net::{Closed, Flow};
 use crate::proto::PeerId;
 use crate::proto::log_server::{LogServer, Output, ReadId, ReadOutcome, RecoveredLoglet};
 use crate::proto::sequencers::Sequencers;
-use crate::storage::{self, Journal, JournalConfig};
+use crate::storage::{self, Damage, Journal, JournalConfig};
 use crate::wire::{Batch, Message, RejectCode, Role};
 
 /// Owners of tokens.
@@ -77,6 +77,8 @@ pub struct Shard<D: Driver> {
     journal: Journal,
     /// None until the journal is recovered.
     recovered: bool,
+    /// What the recovery found damaged.
+    damage: Vec<Damage>,
     log_server: LogServer,
     sequencing: Sequencing,
     members: Members,
@@ -132,6 +134,7 @@ impl<D: Driver> Shard<D> {
             accept_at: listener.map(|_| Instant::ORIGIN),
             journal,
             recovered: false,
+            damage: Vec::new(),
             durable: Write::default(),
             failure_told: false,
             asked: Vec::new(),
@@ -389,6 +392,7 @@ impl<D: Driver> Shard<D> {
             let home = home_shard(loglet.id, self.config.shards);
             assert_eq!(home, self.config.shard, "a loglet is stored where it is looked for");
         }
+        self.damage = recovered.damage;
         let prepared = self.config.prepare_bytes.div_ceil(self.config.limits.segment_bytes) as u32;
         self.journal.set_prepared_target(self.config.limits.segments_prepared + prepared);
         self.log_server.recover(recovered.cells, loglets, table_lost, &mut JournalDisk(&mut self.journal));
@@ -558,6 +562,7 @@ impl<D: Driver> Shard<D> {
         status::report(
             self.config.shard,
             &self.journal,
+            &self.damage,
             &self.log_server,
             sequencers,
             self.sequencing.counters(),

@@ -4,12 +4,13 @@ use super::{NodeIdentity, sequencing};
 use crate::base::Instant;
 use crate::proto::log_server::LogServer;
 use crate::proto::sequencer::Sequencer;
-use crate::storage::Journal;
+use crate::storage::{Damage, Journal};
 
 /// What a shard says of itself, as a JSON object.
 pub(super) fn report(
     shard: usize,
     journal: &Journal,
+    damage: &[Damage],
     log_server: &LogServer,
     sequencers: Vec<Value>,
     appends: sequencing::Counters,
@@ -21,6 +22,7 @@ pub(super) fn report(
         "connections": connections,
         "journal": {
             "failure": journal.failure().map(ToString::to_string),
+            "damage": damage,
             "prepared_bytes": journal.prepared_bytes(),
             "counters": counters,
         },

@@ -147,7 +147,7 @@ pub struct Recovered {
 }
 
 /// Why something is damaged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub enum DamageCause {
     /// A unit that a later one claims was durable is not there or fails its checksums.
     Unit,
@@ -158,7 +158,7 @@ pub enum DamageCause {
 }
 
 /// Damage found by a start.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Damage {
     /// The segment's number.
     pub segment: u64,
