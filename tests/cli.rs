@@ -307,6 +307,18 @@ fn records_are_read_back_exactly_as_they_were_appended() {
 }
 
 #[test]
+fn a_file_larger_than_the_window_keeps_its_order() {
+    let directory = directory();
+    let (_dev, _) = start_dev(directory.path());
+    let cluster = ["--cluster", text(directory.path())];
+    let input: Vec<u8> = (0..10_000).flat_map(|line| format!("{line:01000}\n").into_bytes()).collect();
+    let file = directory.path().join("input");
+    fs::write(&file, &input).unwrap();
+    assert!(run(&[&cluster[..], &["append", "--from", text(&file)]].concat()).status.success());
+    assert!(run(&[&cluster[..], &["read"]].concat()).stdout == input, "every line, in the file's order");
+}
+
+#[test]
 fn a_sealed_log_takes_nothing_and_says_so() {
     let directory = directory();
     let (_dev, _) = start_dev(directory.path());

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::log::LogInner;
-use super::submission::{BatchOutcome, Refused};
+use super::submission::{HeldPlace, Place, Refused, Taken};
 use super::{AppendError, Full};
 use crate::base::Offset;
-use crate::ring::wait;
 
 /// An append on its way: resolves to the record's offset once the record is on stable storage on a majority.
 ///
@@ -21,42 +20,40 @@ pub struct Append {
 #[derive(Debug)]
 enum State {
     /// Part of a batch.
-    Placed {
-        outcome: Arc<BatchOutcome>,
-        index: u32,
-    },
+    Placed(Place),
     /// Waits for room in the client's window.
-    Held {
-        record: Vec<u8>,
-        log: Arc<LogInner>,
-    },
+    Held(Arc<HeldPlace>),
     Refused(AppendError),
 }
 
 impl Append {
-    pub(super) fn start(log: &Arc<LogInner>, record: &[u8]) -> Self {
-        let state = match Self::place(log, record, None) {
+    pub(super) fn start(log: &LogInner, record: &[u8]) -> Self {
+        let state = match Self::place(log, record, true) {
             Ok(state) => state,
             Err(Refused::Error(error)) => State::Refused(error),
-            Err(Refused::Full(_)) => State::Held { record: record.to_vec(), log: log.clone() },
+            Err(Refused::Full(_)) => unreachable!("a record is held where there is no room"),
         };
         Self { state }
     }
 
-    pub(super) fn try_start(log: &Arc<LogInner>, record: &[u8]) -> Result<Self, Full> {
-        match Self::place(log, record, None) {
+    pub(super) fn try_start(log: &LogInner, record: &[u8]) -> Result<Self, Full> {
+        match Self::place(log, record, false) {
             Ok(state) => Ok(Self { state }),
             Err(Refused::Error(error)) => Ok(Self { state: State::Refused(error) }),
             Err(Refused::Full(full)) => Err(full),
         }
     }
 
-    fn place(log: &LogInner, record: &[u8], context: Option<&mut Context<'_>>) -> Result<State, Refused> {
-        let placed = log.submission().place(record, context)?;
-        if placed.tell {
-            log.tell_appends();
+    fn place(log: &LogInner, record: &[u8], hold: bool) -> Result<State, Refused> {
+        match log.submission().place(record, hold)? {
+            Taken::Placed { place, tell } => {
+                if tell {
+                    log.tell_appends();
+                }
+                Ok(State::Placed(place))
+            }
+            Taken::Held(place) => Ok(State::Held(place)),
         }
-        Ok(State::Placed { outcome: placed.outcome, index: placed.index })
     }
 
     /// Blocks this thread until the append is acknowledged or has failed.
@@ -64,11 +61,12 @@ impl Append {
     /// # Errors
     /// As the future.
     pub fn wait(self) -> Result<Offset, AppendError> {
-        match self.state {
-            State::Placed { outcome, index } => settled(outcome.wait(), index),
-            State::Refused(error) => Err(error),
-            State::Held { .. } => wait(self),
-        }
+        let place = match self.state {
+            State::Placed(place) => place,
+            State::Held(held) => held.wait()?,
+            State::Refused(error) => return Err(error),
+        };
+        settled(place.outcome.wait(), place.index)
     }
 }
 
@@ -87,17 +85,17 @@ impl Future for Append {
     type Output = Result<Offset, AppendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let State::Held { record, log } = &self.state {
-            match Self::place(log, record, Some(context)) {
-                Ok(state) => self.state = state,
-                Err(Refused::Error(error)) => return Poll::Ready(Err(error)),
-                Err(Refused::Full(_)) => return Poll::Pending,
+        if let State::Held(held) = &self.state {
+            match held.poll(context) {
+                Poll::Ready(Ok(place)) => self.state = State::Placed(place),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
             }
         }
         match &self.state {
-            State::Placed { outcome, index } => outcome.poll(context).map(|outcome| settled(outcome, *index)),
+            State::Placed(place) => place.outcome.poll(context).map(|outcome| settled(outcome, place.index)),
             State::Refused(error) => Poll::Ready(Err(error.clone())),
-            State::Held { .. } => unreachable!("placed or returned above"),
+            State::Held(_) => unreachable!("placed or returned above"),
         }
     }
 }

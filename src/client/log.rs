@@ -108,7 +108,8 @@ impl Log {
         Self { inner: Arc::new(LogInner { key, handle, submission }) }
     }
 
-    /// Appends a record. It is on its way when this returns, unless the window is full: then the future waits for room.
+    /// Appends a record. It is on its way when this returns, unless the window is full: then it leaves when there is room, after
+    /// all that were appended before it.
     pub fn append(&self, record: &[u8]) -> Append {
         Append::start(&self.inner, record)
     }

@@ -1,6 +1,5 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
 
 use super::{AppendError, Full};
 use crate::base::{Limits, Offset};
@@ -30,8 +29,9 @@ struct State {
     full: VecDeque<Submitted>,
     /// Bytes of records that are not settled yet.
     window_used: usize,
-    /// Tasks that wait for room in the window.
-    waiting: Vec<Waker>,
+    /// Records that wait for room in the window, oldest first. While there are any, later ones queue up behind them, so that
+    /// the records of one thread keep their order.
+    held: VecDeque<Held>,
     /// Whether the reactor has been told, and has not looked yet.
     told: bool,
     closed: Option<AppendError>,
@@ -45,13 +45,32 @@ pub(super) struct Submitted {
     pub(super) outcome: Arc<BatchOutcome>,
 }
 
-/// A record's place in a batch.
 #[derive(Debug)]
-pub(super) struct Placed {
+struct Held {
+    record: Vec<u8>,
+    place: Arc<HeldPlace>,
+}
+
+/// Where a held record is found once there was room for it.
+pub(super) type HeldPlace = Completion<Result<Place, AppendError>>;
+
+/// A record's place in a batch.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
     pub(super) outcome: Arc<BatchOutcome>,
     pub(super) index: u32,
-    /// Whether the reactor has to be told.
-    pub(super) tell: bool,
+}
+
+/// What has become of a record.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Placed {
+        place: Place,
+        /// Whether the reactor has to be told.
+        tell: bool,
+    },
+    /// The window was full.
+    Held(Arc<HeldPlace>),
 }
 
 impl Submission {
@@ -61,7 +80,7 @@ impl Submission {
             open_outcome: Arc::default(),
             full: VecDeque::new(),
             window_used: 0,
-            waiting: Vec::new(),
+            held: VecDeque::new(),
             told: false,
             closed: None,
             spare: Vec::new(),
@@ -73,33 +92,27 @@ impl Submission {
         self.state.lock().expect("no panic while locked")
     }
 
-    /// Puts a record into the open batch, if it is small enough and the window has room.
-    pub(super) fn place(&self, record: &[u8], context: Option<&mut Context<'_>>) -> Result<Placed, Refused> {
+    /// Puts a record into the open batch if the window has room; else holds it, if `hold`, until there is some.
+    pub(super) fn place(&self, record: &[u8], hold: bool) -> Result<Taken, Refused> {
         if record.len() > self.limits.record_bytes_max as usize {
             let limit = self.limits.record_bytes_max;
             return Err(Refused::Error(AppendError::TooLarge { bytes: record.len(), limit }));
         }
-        let bytes = record.len() + Limits::RECORD_OVERHEAD as usize;
         let mut state = self.state();
         if let Some(error) = &state.closed {
             return Err(Refused::Error(error.clone()));
         }
-        if state.window_used + bytes > self.limits.client_window_bytes as usize {
-            if let Some(context) = context {
-                state.waiting.push(context.waker().clone());
+        if !state.held.is_empty() || !state.has_room(record, &self.limits) {
+            if !hold {
+                return Err(Refused::Full(Full { window_bytes: self.limits.client_window_bytes }));
             }
-            return Err(Refused::Full(Full { window_bytes: self.limits.client_window_bytes }));
+            let place = Arc::<HeldPlace>::default();
+            state.held.push_back(Held { record: record.to_vec(), place: place.clone() });
+            return Ok(Taken::Held(place));
         }
-        let full = state.open.len() + bytes > self.limits.batch_bytes_max as usize
-            || state.open.count() == self.limits.batch_records_max;
-        if full && !state.open.is_empty() {
-            state.close_open();
-        }
-        let index = state.open.count();
-        state.open.push(record);
-        state.window_used += bytes;
+        let place = state.place(record, &self.limits);
         let tell = !std::mem::replace(&mut state.told, true);
-        Ok(Placed { outcome: state.open_outcome.clone(), index, tell })
+        Ok(Taken::Placed { place, tell })
     }
 
     /// Notes that the reactor is looking: later records tell it anew.
@@ -116,7 +129,8 @@ impl Submission {
         state.full.pop_front()
     }
 
-    /// A batch has its outcome: settles it, gives back its room in the window and its memory.
+    /// A batch has its outcome: settles it, gives back its memory, and its room in the window to records that are held. The
+    /// reactor, which calls this, looks for them.
     pub(super) fn settle(&self, outcome: &BatchOutcome, result: Result<Offset, AppendError>, mut records: Records) {
         outcome.complete(result);
         let mut state = self.state();
@@ -127,9 +141,16 @@ impl Submission {
         if state.spare.len() < SPARE_MAX {
             state.spare.push(records.bytes);
         }
-        let waiting = std::mem::take(&mut state.waiting);
+        let mut placed = Vec::new();
+        while state.closed.is_none()
+            && let Some(first) = state.held.front()
+            && state.has_room(&first.record, &self.limits)
+        {
+            let held = state.held.pop_front().expect("just seen");
+            placed.push((held.place, state.place(&held.record, &self.limits)));
+        }
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        placed.into_iter().for_each(|(held, place)| held.complete(Ok(place)));
     }
 
     /// Refuses further records, and settles those not yet picked up, with this error.
@@ -140,16 +161,33 @@ impl Submission {
             state.close_open();
         }
         let unsent = std::mem::take(&mut state.full);
+        let held = std::mem::take(&mut state.held);
         drop(state);
         for batch in unsent {
             self.settle(&batch.outcome, Err(error.clone()), batch.records);
         }
-        let waiting = std::mem::take(&mut self.state().waiting);
-        waiting.into_iter().for_each(Waker::wake);
+        held.into_iter().for_each(|held| held.place.complete(Err(error.clone())));
     }
 }
 
 impl State {
+    fn has_room(&self, record: &[u8], limits: &Limits) -> bool {
+        self.window_used + record.len() + Limits::RECORD_OVERHEAD as usize <= limits.client_window_bytes as usize
+    }
+
+    fn place(&mut self, record: &[u8], limits: &Limits) -> Place {
+        let bytes = record.len() + Limits::RECORD_OVERHEAD as usize;
+        let full =
+            self.open.len() + bytes > limits.batch_bytes_max as usize || self.open.count() == limits.batch_records_max;
+        if full && !self.open.is_empty() {
+            self.close_open();
+        }
+        let index = self.open.count();
+        self.open.push(record);
+        self.window_used += bytes;
+        Place { outcome: self.open_outcome.clone(), index }
+    }
+
     fn close_open(&mut self) {
         let mut bytes = self.spare.pop().unwrap_or_default();
         self.open.write_to(&mut bytes);
@@ -177,14 +215,22 @@ mod tests {
         Submission::new(Limits { client_window_bytes: 100, batch_bytes_max: 40, ..Limits::default() })
     }
 
+    /// The place of a record that the window has room for, and whether the reactor has to be told.
+    fn placed(submission: &Submission, record: &[u8]) -> (Place, bool) {
+        match submission.place(record, false).unwrap() {
+            Taken::Placed { place, tell } => (place, tell),
+            Taken::Held(_) => panic!("there is room"),
+        }
+    }
+
     #[test]
     fn records_collect_in_batches_and_share_an_outcome() {
         let submission = small();
-        let first = submission.place(b"0123456789", None).unwrap();
-        let second = submission.place(b"0123456789", None).unwrap();
-        assert!(first.tell && !second.tell, "one wake-up for both");
+        let (first, first_tells) = placed(&submission, b"0123456789");
+        let (second, second_tells) = placed(&submission, b"0123456789");
+        assert!(first_tells && !second_tells, "one wake-up for both");
         assert!(Arc::ptr_eq(&first.outcome, &second.outcome));
-        let third = submission.place(b"0123456789", None).unwrap();
+        let (third, _) = placed(&submission, b"0123456789");
         assert_eq!((first.index, second.index, third.index), (0, 1, 0), "the third opens a new batch");
         assert_eq!(submission.take(false).unwrap().records.count, 2);
         assert!(submission.take(false).is_none(), "the open batch is not full");
@@ -195,21 +241,48 @@ mod tests {
     fn a_full_window_refuses_until_something_is_settled() {
         let submission = small();
         for _ in 0..5 {
-            submission.place(b"0123456789", None).unwrap();
+            placed(&submission, b"0123456789");
         }
-        assert!(matches!(submission.place(b"0123456789", None), Err(Refused::Full(_))));
+        assert!(matches!(submission.place(b"0123456789", false), Err(Refused::Full(_))));
         let batch = submission.take(true).unwrap();
         submission.settle(&batch.outcome, Ok(Offset(7)), batch.records);
         assert_eq!(batch.outcome.get(), Some(Ok(Offset(7))));
-        submission.place(b"0123456789", None).unwrap();
+        placed(&submission, b"0123456789");
+    }
+
+    #[test]
+    fn records_that_wait_for_room_keep_their_order() {
+        let submission = small();
+        for _ in 0..5 {
+            placed(&submission, b"0123456789");
+        }
+        let hold = |record: &[u8]| match submission.place(record, true).unwrap() {
+            Taken::Held(place) => place,
+            Taken::Placed { .. } => panic!("others wait already, or there is no room"),
+        };
+        let first = hold(b"this first");
+        let second = hold(b"then");
+        let batch = submission.take(true).unwrap();
+        submission.settle(&batch.outcome, Ok(Offset(0)), batch.records);
+        assert!(first.get().unwrap().is_ok() && second.get().unwrap().is_ok());
+        let taken: Vec<u8> =
+            std::iter::from_fn(|| submission.take(true)).flat_map(|batch| batch.records.bytes).collect();
+        let position = |record: &[u8]| taken.windows(record.len()).position(|window| window == record).unwrap();
+        assert!(position(b"this first") < position(b"then"));
+        // Room for the last one comes with the close only.
+        while let Ok(Taken::Placed { .. }) = submission.place(b"0123456789", true) {}
+        assert!(matches!(submission.place(b"", false), Err(Refused::Full(_))), "not past those who wait");
+        let last = hold(b"last");
+        submission.close(&AppendError::Closed);
+        assert_eq!(last.get().unwrap().unwrap_err(), AppendError::Closed);
     }
 
     #[test]
     fn closing_settles_what_was_not_picked_up() {
         let submission = small();
-        let placed = submission.place(b"x", None).unwrap();
+        let (place, _) = placed(&submission, b"x");
         submission.close(&AppendError::Closed);
-        assert_eq!(placed.outcome.get(), Some(Err(AppendError::Closed)));
-        assert!(matches!(submission.place(b"x", None), Err(Refused::Error(AppendError::Closed))));
+        assert_eq!(place.outcome.get(), Some(Err(AppendError::Closed)));
+        assert!(matches!(submission.place(b"x", true), Err(Refused::Error(AppendError::Closed))));
     }
 }
