@@ -18,11 +18,9 @@ mod read;
 mod serve;
 mod supervisor;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::filter::LevelFilter;
 
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
@@ -35,18 +33,11 @@ pub fn main() -> ExitCode {
         }
     };
     let json = arguments.global.json;
-    log_to_standard_error(matches!(arguments.command, args::Command::Serve(_)));
+    output::log_to_standard_error(matches!(arguments.command, args::Command::Serve(_)));
     match run(arguments) {
         Ok(()) => ExitCode::from(exit::SUCCESS),
         Err(error) => exit::report(&error, json),
     }
-}
-
-/// What happens beside results: damage found, a failed journal, a lost connection. A node also tells the course of its life.
-fn log_to_standard_error(node: bool) {
-    let level = if node { LevelFilter::INFO } else { LevelFilter::WARN };
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_max_level(level).with_ansi(colours).with_writer(std::io::stderr).init();
 }
 
 fn run(arguments: args::Arguments) -> anyhow::Result<()> {

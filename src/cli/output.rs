@@ -1,8 +1,9 @@
-//! Results on standard output.
+//! Results on standard output, and everything else on standard error.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Prints one object on one line.
 pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
@@ -16,4 +17,11 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 pub(super) fn text(text: impl std::fmt::Display) -> anyhow::Result<()> {
     writeln!(io::stdout().lock(), "{text}")?;
     Ok(())
+}
+
+/// What happens beside results: damage found, a failed journal, a lost connection. A node also tells the course of its life.
+pub(super) fn log_to_standard_error(node: bool) {
+    let level = if node { LevelFilter::INFO } else { LevelFilter::WARN };
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_max_level(level).with_ansi(colours).with_writer(io::stderr).init();
 }
