@@ -187,7 +187,9 @@ impl Run {
             self.cluster.rejoin(server);
             self.cluster.servers[server].disk_held = false;
         }
+        // One after the other: a checkTail beside the seal may rightly come before it, and answer open.
         self.ask(0, LogletOp::Seal, Asked::Seal);
+        self.cluster.pass_time(self.cluster.limits.operation_timeout);
         self.check_tail(1);
         self.cluster.pass_time(self.cluster.limits.operation_timeout);
         self.take_results();
