@@ -86,6 +86,8 @@ pub struct Shard<D: Driver> {
     /// What the LogServer has been told to be durable.
     durable: Write,
     failure_told: bool,
+    /// Failed preparations of segments that the log has been told of.
+    prepare_failures: u64,
     /// Status requests of this turn.
     asked: Vec<(PeerId, u64)>,
     questions: BTreeMap<u64, Question>,
@@ -137,6 +139,7 @@ impl<D: Driver> Shard<D> {
             damage: Vec::new(),
             durable: Write::default(),
             failure_told: false,
+            prepare_failures: 0,
             asked: Vec::new(),
             questions: BTreeMap::new(),
             next_question: 0,
@@ -434,6 +437,15 @@ impl<D: Driver> Shard<D> {
             tracing::error!(shard = self.config.shard, reason = ?self.journal.failure(), "the journal has failed");
             self.log_server.handle_disk_failed();
             moved = true;
+        }
+        let prepare_failures = self.journal.counters().prepare_failures;
+        if prepare_failures > std::mem::replace(&mut self.prepare_failures, prepare_failures) {
+            tracing::warn!(
+                shard = self.config.shard,
+                directory = %self.config.directory.display(),
+                prepared_bytes = self.journal.prepared_bytes(),
+                "a journal segment could not be prepared: is the disk full? Appends end when none is left"
+            );
         }
         let durable = self.journal.durable();
         if durable > self.durable && !self.failure_told {
