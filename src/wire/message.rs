@@ -153,7 +153,7 @@ pub enum Message<'a> {
     Conflict { request: u64, loglet: LogletId, at: Offset },
     /// The loglet has been deleted; ask the MetaStore. `request` is 0 in answer to a `Store`.
     Gone { request: u64, loglet: LogletId },
-    /// Records from `first` on. `no_op` marks no-ops, which readers skip.
+    /// Records from `first` on, in answer to a read or for a subscription.
     Records { request: u64, loglet: LogletId, first: Offset, known_tail: Offset, batch: Batch<'a> },
     /// The server lacks `from..to`, which lies below its local tail; another server has it.
     Gap { request: u64, loglet: LogletId, from: Offset, to: Offset },
