@@ -156,8 +156,44 @@ pub(super) struct Bench {
 pub(super) enum BenchCommand {
     /// Append under load, and read everything back
     Append(Load),
+    /// Catch up with a log from the disk, and see what readers cost those who append
+    Read(ReadLoad),
     /// Only measure what the disk and the loopback can do
     Floor(FloorOptions),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct ReadLoad {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=15))]
+    pub(super) nodes: u16,
+    /// How long the log that is read is filled; the rate of the filling is the peak that appends beside readers are offered a
+    /// share of
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    pub(super) fill: f64,
+    /// Measured time of each load of appends
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    pub(super) seconds: f64,
+    /// How often each is measured; the medians count
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(super) rounds: u16,
+    /// Size of every record; at least 24, which tell where it comes from
+    #[arg(long, value_name = "BYTES", default_value_t = 1024)]
+    pub(super) record_bytes: usize,
+    /// Connections of the appends
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    pub(super) clients: u32,
+    /// Appends a second beside the readers [default: a quarter of the rate of the filling]
+    #[arg(long, value_name = "APPENDS_PER_S", value_parser = rate)]
+    pub(super) rate: Option<f64>,
+    /// Slow subscribers beside the appends: every second one never takes what comes, the others 10 deliveries a second
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(super) subscribers: u16,
+    /// Journal bytes of each node to prepare before the load [default: estimated from the floor]
+    #[arg(long, value_name = "BYTES")]
+    pub(super) prepare_bytes: Option<u64>,
+    #[command(flatten)]
+    pub(super) place: Place,
 }
 
 #[derive(Debug, Clone, Args)]

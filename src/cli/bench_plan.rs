@@ -1,5 +1,6 @@
 //! From arguments to a load, and how much journal it will fill.
 
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::args::Load;
@@ -50,7 +51,11 @@ pub(super) fn plan(options: &Load) -> anyhow::Result<Plan> {
 ///
 /// A closed loop turns once in a floor at best, and each turn writes what is in flight; an open loop writes its rate.
 /// Neither can write faster than the disk, nor handle more records than the cores.
-pub(super) fn journal_bytes(plan: &Plan, clients: u32, floor: &Floor, cores: usize) -> u64 {
+pub(super) fn journal_bytes(plan: &Plan, clients: u32, floor: &Floor) -> u64 {
+    journal_bytes_on(plan, clients, floor, available_parallelism().map_or(1, usize::from))
+}
+
+fn journal_bytes_on(plan: &Plan, clients: u32, floor: &Floor, cores: usize) -> u64 {
     let record = plan.record_bytes as f64 + RECORD_OVERHEAD_BYTES;
     let turns_per_s = 1e6 / floor.append_p50;
     let cores_limit = cores as f64 * APPENDS_PER_S_PER_CORE_MAX * record;
@@ -88,21 +93,21 @@ mod tests {
 
     #[test]
     fn one_at_a_time_fills_a_block_each_turn() {
-        let bytes = journal_bytes(&plan(Pace::Closed { inflight: 1 }, 100), 1, &FLOOR, 2);
+        let bytes = journal_bytes_on(&plan(Pace::Closed { inflight: 1 }, 100), 1, &FLOOR, 2);
         assert_eq!(bytes, (10_000.0 * 4096.0 * 5.0 * 1.25) as u64);
     }
 
     #[test]
     fn a_large_load_is_bounded_by_the_cores_or_the_disk() {
-        let small = journal_bytes(&plan(Pace::Closed { inflight: 4096 }, 100), 4, &FLOOR, 2);
+        let small = journal_bytes_on(&plan(Pace::Closed { inflight: 4096 }, 100), 4, &FLOOR, 2);
         assert_eq!(small, (2_500_000.0 * 116.0 * 5.0 * 1.25) as u64);
-        let large = journal_bytes(&plan(Pace::Closed { inflight: 4096 }, 4096), 4, &FLOOR, 2);
+        let large = journal_bytes_on(&plan(Pace::Closed { inflight: 4096 }, 4096), 4, &FLOOR, 2);
         assert_eq!(large, (800e6 * 5.0 * 1.25) as u64);
     }
 
     #[test]
     fn an_open_loop_fills_what_it_offers() {
-        let bytes = journal_bytes(&plan(Pace::Open { appends_per_s: 1000.0 }, 100), 4, &FLOOR, 2);
+        let bytes = journal_bytes_on(&plan(Pace::Open { appends_per_s: 1000.0 }, 100), 4, &FLOOR, 2);
         assert_eq!(bytes, (1000.0 * 4096.0 * 5.0 * 1.25) as u64);
     }
 }

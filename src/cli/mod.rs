@@ -6,6 +6,8 @@ mod args;
 mod bench;
 mod bench_cluster;
 mod bench_plan;
+mod bench_read;
+mod bench_rig;
 mod cluster_file;
 mod dev;
 mod directory;

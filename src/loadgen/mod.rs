@@ -3,6 +3,7 @@
 //! One generator thread keeps many clients busy ([`generator`]); [`verify`] reads everything back; [`report`] says how far
 //! the result is from the [`floor`] of the same disk and loopback.
 
+pub mod catch_up;
 pub mod counters;
 pub mod cpu;
 pub mod device;
@@ -15,6 +16,8 @@ mod pace;
 pub mod payload;
 mod prewritten;
 mod ready;
+pub mod read_floor;
+pub mod read_report;
 pub mod report;
 pub mod run;
 pub mod verify;

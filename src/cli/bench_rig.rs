@@ -1,0 +1,218 @@
+//! What every benchmark stands on: a measured floor, a cluster with prepared space, and a client.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::args::Load;
+use super::bench_cluster::BenchCluster;
+use super::directory::Scratch;
+use super::interrupt::Interrupt;
+use super::progress::Progress;
+use super::{dev, exit};
+use crate::base::{Limits, quorum};
+use crate::client::{Client, ClientOptions};
+use crate::loadgen::counters::sum;
+use crate::loadgen::explain::bytes;
+use crate::loadgen::floor::{Floor, measure};
+use crate::loadgen::generator::Plan;
+use crate::loadgen::machine::{BlockDevice, Machine};
+use crate::loadgen::report::{Report, Setup};
+use crate::loadgen::run::{Measured, Observer, Target, run};
+
+/// How long preparing may take for each gibibyte, on a slow disk.
+const PREPARE_PER_GIB: Duration = Duration::from_secs(30);
+/// Share of the free space that a benchmark may fill.
+const FREE_SHARE_MAX: f64 = 0.8;
+
+/// A cluster to be measured, in a directory of its own.
+pub(super) struct Rig<'a> {
+    pub(super) floor: Floor,
+    pub(super) machine: Machine,
+    pub(super) client: Client,
+    pub(super) setup: Setup,
+    options: &'a Load,
+    cluster: BenchCluster,
+    /// Last, so that the directory goes after those who write to it.
+    scratch: Scratch,
+}
+
+impl<'a> Rig<'a> {
+    /// Measures the floor, starts the cluster and waits until each node has prepared `journal_bytes`.
+    pub(super) fn start(
+        options: &'a Load,
+        journal_bytes: impl FnOnce(&Floor) -> u64,
+        progress: &Progress<'_>,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Self> {
+        let scratch = Scratch::create(&options.place)?;
+        progress.step("floor", 0.0, "measuring the disk and the loopback");
+        let floor = measure(scratch.path(), options.nodes.into())
+            .with_context(|| format!("measure the floor in {}", scratch.path().display()))?;
+        interrupt.check()?;
+        let prepare_bytes = space(options, journal_bytes(&floor), &scratch)?;
+        let cluster = BenchCluster::start(options, &scratch, prepare_bytes, interrupt)?;
+        let client = Client::start(ClientOptions::default()).context("cannot start the client")?;
+        let statuses = await_prepared(&client, &cluster, prepare_bytes, progress, interrupt)?;
+        let setup = Setup {
+            driver: text(&statuses, "driver").context("no node says in its status which driver it uses")?,
+            durability: if scratch.volatile { "volatile" } else { "quorum-dsync" },
+            processes: 1 + cluster.pids().len(),
+            nodes: options.nodes.into(),
+            quorum: quorum(options.nodes.into()),
+            clients: options.clients as usize,
+            prepared_bytes: prepared(&statuses),
+            commit: commit(),
+        };
+        let machine = Machine::describe(scratch.path());
+        Ok(Self { floor, machine, client, setup, options, cluster, scratch })
+    }
+
+    /// Where the nodes keep their data.
+    pub(super) fn directory(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Creates a log; `number` must be new.
+    pub(super) fn create_log(&self, number: u64) -> anyhow::Result<Target> {
+        let config = dev::loglet(self.cluster.ready(), number);
+        self.client.create(&config, self.cluster.id()).context("cannot create the log")?;
+        Ok(Target {
+            config,
+            cluster: self.cluster.id(),
+            nodes: self.cluster.addresses(),
+            server_pids: self.cluster.pids(),
+            device: BlockDevice::of(self.scratch.path()).ok(),
+        })
+    }
+
+    /// Puts a load on a log that is still empty, and reads everything back.
+    pub(super) fn load(
+        &self,
+        target: &Target,
+        plan: &Plan,
+        clients: u32,
+        observer: &mut dyn Observer,
+    ) -> anyhow::Result<Measured> {
+        let measured = run(&self.client, target, plan, clients as usize, observer);
+        measured.map_err(|error| self.explain(error.into()))
+    }
+
+    /// A node that has ended explains more than the client's error does.
+    pub(super) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        self.cluster.explain(error)
+    }
+
+    /// What a load amounts to.
+    pub(super) fn report(&self, plan: &Plan, clients: u32, measured: &Measured) -> Report {
+        let setup = Setup { clients: clients as usize, ..self.setup.clone() };
+        Report::new(&setup, plan, measured, self.floor, self.machine.clone())
+    }
+
+    /// What every node says of itself.
+    pub(super) fn statuses(&self) -> anyhow::Result<Vec<Value>> {
+        statuses(&self.client, &self.cluster)
+    }
+
+    /// Ends the cluster.
+    pub(super) fn stop(self) -> anyhow::Result<()> {
+        self.cluster.stop()?;
+        if self.options.place.keep {
+            eprintln!("naxos: the data is kept in {}", self.scratch.path().display());
+        }
+        Ok(())
+    }
+}
+
+/// Journal bytes to prepare on each node; fails when the disk has no room for all of them.
+fn space(options: &Load, estimate: u64, scratch: &Scratch) -> anyhow::Result<u64> {
+    let wanted = options.prepare_bytes.unwrap_or(estimate);
+    let limits = Limits::default();
+    let segments = wanted.div_ceil(limits.segment_bytes);
+    // One segment is in use, and the next life needs a reserve of its own: the rest is the most that can be prepared.
+    let most = u64::from(limits.segments_max - limits.segments_prepared - 1);
+    let wanted = limits.segment_bytes * segments.clamp(limits.segments_prepared.into(), most);
+    let (all, free) = (wanted * u64::from(options.nodes), scratch.free_bytes()?);
+    if all as f64 > free as f64 * FREE_SHARE_MAX {
+        return Err(exit::coded(
+            exit::USAGE,
+            format!(
+                "{} has {} free, and the load wants to prepare {}; name another directory with --dir, or less with \
+                 --prepare-bytes or --seconds",
+                scratch.path().display(),
+                bytes(free as f64),
+                bytes(all as f64)
+            ),
+        ));
+    }
+    Ok(wanted)
+}
+
+/// Bytes that the nodes have prepared; zero when none says.
+fn prepared(statuses: &[Value]) -> u64 {
+    statuses.iter().filter_map(|status| sum(status, "prepared_bytes")).sum()
+}
+
+fn statuses(client: &Client, cluster: &BenchCluster) -> anyhow::Result<Vec<Value>> {
+    cluster
+        .addresses()
+        .into_iter()
+        .map(|node| client.status(node).with_context(|| format!("node {node} does not report its status")))
+        .collect::<anyhow::Result<Vec<_>>>()
+        .map_err(|error| cluster.explain(error))
+}
+
+/// Waits until every node has prepared what it was told, and gives their status.
+fn await_prepared(
+    client: &Client,
+    cluster: &BenchCluster,
+    prepare_bytes: u64,
+    progress: &Progress<'_>,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Vec<Value>> {
+    let nodes = cluster.addresses().len() as u64;
+    let all = prepare_bytes * nodes;
+    let deadline = Instant::now() + PREPARE_PER_GIB * (1 + (all >> 30) as u32);
+    loop {
+        let statuses = statuses(client, cluster)?;
+        if statuses.iter().any(|status| sum(status, "prepared_bytes").is_none()) {
+            anyhow::bail!("a node does not say in its status how much it has prepared (`prepared_bytes`)");
+        }
+        let ready = prepared(&statuses);
+        // A journal's segment in use was prepared too, and is not counted any more.
+        if ready + Limits::default().segment_bytes * nodes >= all {
+            return Ok(statuses);
+        }
+        if Instant::now() > deadline {
+            anyhow::bail!("the nodes have prepared only {} of {} in time", bytes(ready as f64), bytes(all as f64));
+        }
+        progress.step(
+            "preparing",
+            ready as f64 / all as f64,
+            format!("{} of {}", bytes(ready as f64), bytes(all as f64)),
+        );
+        if interrupt.wait(Duration::from_millis(50)) {
+            return Err(exit::interrupted());
+        }
+    }
+}
+
+/// The first text of this name at the top of the nodes' status.
+fn text(statuses: &[Value], name: &str) -> Option<String> {
+    statuses.iter().find_map(|status| Some(status.get(name)?.as_str()?.to_owned()))
+}
+
+/// The commit of the checkout that the program lies in, marked when the checkout differs from it.
+fn commit() -> Option<String> {
+    let program = std::env::current_exe().ok()?;
+    let git = Command::new("git")
+        .args(["describe", "--always", "--dirty", "--abbrev=12", "--match="])
+        .current_dir(program.parent()?)
+        .output()
+        .ok()?;
+    let text = String::from_utf8(git.stdout).ok()?;
+    Some(text.trim().to_owned()).filter(|text| git.status.success() && !text.is_empty())
+}
