@@ -132,7 +132,8 @@ impl Bench<'_> {
         for _ in 0..self.options.rounds {
             let reader = reader(log)?;
             let tail = reader.log().check_tail().context("cannot find the tail of the log")?.tail;
-            let pass = read_through(reader.log(), tail, |read| progress.progress(Phase::Verifying { read, total: tail.0 }))?;
+            let pass =
+                read_through(reader.log(), tail, |read| progress.progress(Phase::Verifying { read, total: tail.0 }))?;
             if pass.records < tail.0 {
                 return Err(exit::interrupted());
             }
@@ -182,6 +183,8 @@ impl Bench<'_> {
         let target = self.rig.create_log(number)?;
         let mut observer = Until { inner: progress, readers: readers(&target)?, pass: Ok(Pass::default()) };
         let measured: Measured = self.rig.load(&target, plan, self.options.clients, &mut observer)?;
+        // A load that is verified within a moment shows nobody that it is.
+        observer.end_readers();
         let pass = observer.pass?;
         let end = reader(&target)?;
         let tail = end.log().check_tail().context("cannot find the tail of the log")?.tail;
@@ -197,12 +200,18 @@ struct Until<'a, 'b> {
     pass: Result<Pass, crate::loadgen::run::RunError>,
 }
 
+impl Until<'_, '_> {
+    fn end_readers(&mut self) {
+        if let Some(readers) = self.readers.take() {
+            self.pass = readers.stop();
+        }
+    }
+}
+
 impl Observer for Until<'_, '_> {
     fn progress(&mut self, phase: Phase) -> bool {
-        if let Phase::Verifying { .. } = phase
-            && let Some(readers) = self.readers.take()
-        {
-            self.pass = readers.stop();
+        if let Phase::Verifying { .. } = phase {
+            self.end_readers();
         }
         self.inner.progress(phase)
     }

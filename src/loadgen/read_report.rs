@@ -122,9 +122,8 @@ impl ReadReport {
         let alone = || rounds.iter().map(|round| p99(&round.alone));
         let (least, most) = (alone().fold(f64::MAX, f64::min), alone().fold(0.0, f64::max));
         self.p99_alone_spread = thousandths(most / least.max(1e-3));
-        self.valid &= rounds
-            .iter()
-            .all(|round| round.alone.valid && round.beside_catch_up.valid && round.beside_slow.valid);
+        self.valid &=
+            rounds.iter().all(|round| round.alone.valid && round.beside_catch_up.valid && round.beside_slow.valid);
     }
 }
 

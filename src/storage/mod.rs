@@ -26,6 +26,7 @@ mod testing;
 mod tests;
 mod types;
 mod unit;
+mod windows;
 mod writer;
 
 pub use journal::Journal;

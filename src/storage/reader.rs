@@ -1,21 +1,25 @@
 //! Reads: from the index to the units, and only what verifies.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 
-use super::format::{Entry, Kind, SegmentIdentity};
+use super::format::{Entry, Kind, Owner, SegmentIdentity};
 use super::index::Extent;
 use super::journal::{Journal, Tag};
 use super::types::{ReadOutcome, ReadRequest, State};
 use super::unit::UnitView;
+use super::windows::{Found, Span, WINDOW_BYTES, WINDOWS_MAX, Windows};
 use crate::base::checksum::crc32c;
 use crate::base::{Buf, LogletId, Offset};
 use crate::io::op::{Op, Token};
 use crate::wire::{Batch, BatchBuilder};
 
-/// Reads from the disk at once; further ones wait.
-const READS_MAX: usize = 16;
-/// Answers, builders and buffers kept for their memory.
+/// Reads under way at once; further ones wait.
+const READS_MAX: usize = WINDOWS_MAX / 2;
+/// Windows that are fetched for a reader in order before it asks: while one is sent and one is on its way from the disk's queue,
+/// the disk has the next to work on.
+const AHEAD: usize = 2;
+/// Answers and builders kept for their memory.
 const SPARES_MAX: usize = 32;
 
 /// Whether an entry has the record at `offset`.
@@ -31,26 +35,16 @@ struct Reading {
     from_disk: bool,
 }
 
-/// A read that waits for the disk.
-struct Waiting {
-    reading: Reading,
-    extent: Extent,
-    segment: SegmentIdentity,
-    /// Where in the segment the bytes begin.
-    base: u64,
-}
-
 /// The reading half of the journal.
 #[derive(Default)]
 pub(super) struct Reader {
     queued: VecDeque<ReadRequest>,
-    wanted: VecDeque<Waiting>,
-    in_flight: BTreeMap<u64, Waiting>,
-    next_token: u64,
+    /// Reads taken up and not yet answered.
+    under_way: usize,
+    windows: Windows<Reading>,
     answers: VecDeque<(u64, ReadOutcome)>,
     spare_bytes: Vec<Vec<u8>>,
     spare_builders: Vec<BatchBuilder>,
-    spare_bufs: Vec<Buf>,
 }
 
 impl Reader {
@@ -70,14 +64,7 @@ impl Reader {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.queued.is_empty() && self.wanted.is_empty() && self.in_flight.is_empty()
-    }
-
-    fn buf(&mut self, bytes: usize) -> Buf {
-        let at = self.spare_bufs.iter().position(|buf| buf.capacity() >= bytes);
-        let mut buf = at.map_or_else(|| Buf::zeroed(bytes), |at| self.spare_bufs.swap_remove(at));
-        buf.set_len(bytes);
-        buf
+        self.queued.is_empty() && self.under_way == 0 && self.windows.is_idle()
     }
 
     /// Answers with what was gathered, or else with `otherwise`.
@@ -93,6 +80,7 @@ impl Reader {
         if self.spare_builders.len() < SPARES_MAX {
             self.spare_builders.push(reading.gathered);
         }
+        self.under_way -= 1;
         self.answers.push_back((reading.request.id, outcome));
     }
 }
@@ -134,6 +122,38 @@ impl Reading {
         Gathered::Full
     }
 
+    /// Takes verified records from the units of an extent, in `bytes` that begin at `base` of the segment.
+    fn gather_extent(
+        &mut self,
+        bytes: &[u8],
+        base: u64,
+        extent: &Extent,
+        owner: Owner,
+        segment: SegmentIdentity,
+    ) -> Gathered {
+        let (mut at, mut damage_to) = (extent.position, extent.end);
+        while let Some(unit) = UnitView::find(bytes, base, at, owner, segment)
+            && unit.position < extent.data_end()
+        {
+            at = unit.next_position();
+            let Some(table) = unit.table().filter(|_| unit.is_complete()) else { continue };
+            match self.gather(&unit, table) {
+                Gathered::Exhausted if self.next >= extent.end => return Gathered::Exhausted,
+                Gathered::Exhausted => {}
+                ends => return ends,
+            }
+            let after = |entry: &&Entry| {
+                entry.kind() == Some(Kind::Records)
+                    && entry.loglet() == self.request.loglet
+                    && entry.first() > self.next
+            };
+            if let Some(later) = table.iter().filter(after).map(Entry::first).min() {
+                damage_to = damage_to.min(later);
+            }
+        }
+        Gathered::Damaged { to: damage_to }
+    }
+
     fn damaged(&self, to: Offset) -> ReadOutcome {
         ReadOutcome::Damaged { from: self.request.from, to: to.min(self.request.to) }
     }
@@ -142,9 +162,10 @@ impl Reading {
 impl Journal {
     /// Takes up reads that wait, as far as the disk's queue allows.
     pub(super) fn start_reads(&mut self) {
-        while self.reader.wanted.len() + self.reader.in_flight.len() < READS_MAX
+        while self.reader.under_way < READS_MAX
             && let Some(request) = self.reader.queued.pop_front()
         {
+            self.reader.under_way += 1;
             let gathered = self.reader.spare_builders.pop().unwrap_or_default();
             self.resume(Reading { request, gathered, next: request.from, from_disk: false });
         }
@@ -197,9 +218,66 @@ impl Journal {
                 return self.reader.answer(reading, none);
             }
             reading.from_disk = true;
+            match self.gather_from_disk(reading, &extent) {
+                Some(goes_on) => reading = goes_on,
+                None => return,
+            }
+        }
+    }
+
+    /// Takes what the disk has of an extent. Gives the read back when it has got all of that, and else sees to it that it goes
+    /// on, or is answered.
+    fn gather_from_disk(&mut self, mut reading: Reading, extent: &Extent) -> Option<Reading> {
+        let request = reading.request;
+        let segment = self.segments.live[&extent.segment].identity;
+        match self.reader.windows.find(extent, segment) {
+            Found::Bytes(bytes, span) => {
+                let gathered = reading.gather_extent(bytes, span.base, extent, self.owner, segment);
+                self.read_ahead(&request, span);
+                let outcome = match gathered {
+                    Gathered::Exhausted => return Some(reading),
+                    Gathered::Full => ReadOutcome::Missing { from: reading.next, to: reading.next },
+                    Gathered::Damaged { to } => {
+                        self.reader.windows.forget(span);
+                        self.counters.reads_damaged += 1;
+                        reading.damaged(to)
+                    }
+                };
+                self.reader.answer(reading, outcome);
+            }
+            Found::Pending => self.reader.windows.wait(extent, segment, reading),
+            Found::Nothing => {
+                let block = u64::from(self.config.block_bytes);
+                let span = Span::around(*extent, segment, request.loglet, &self.index, block);
+                self.reader.windows.want(span, vec![reading]);
+                self.read_ahead(&request, span);
+            }
+        }
+        None
+    }
+
+    /// Fetches what a reader who wants more than `span` will ask for next.
+    fn read_ahead(&mut self, request: &ReadRequest, span: Span) {
+        if u64::from(request.bytes_max) < WINDOW_BYTES / 2 {
+            return;
+        }
+        let mut until = span.until;
+        for _ in 0..AHEAD {
+            if until >= request.to {
+                return;
+            }
+            let Ok(extent) = self.index.find(request.loglet, until) else { return };
             let segment = self.segments.live[&extent.segment].identity;
-            let base = extent.position / u64::from(self.config.block_bytes) * u64::from(self.config.block_bytes);
-            return self.reader.wanted.push_back(Waiting { reading, extent, segment, base });
+            until = match self.reader.windows.until(&extent, segment) {
+                Some(there) => there.max(extent.end),
+                None if self.reader.windows.pending() + READS_MAX >= WINDOWS_MAX => return,
+                None => {
+                    let block = u64::from(self.config.block_bytes);
+                    let next = Span::around(extent, segment, request.loglet, &self.index, block);
+                    self.reader.windows.want(next, Vec::new());
+                    next.until
+                }
+            };
         }
     }
 
@@ -213,71 +291,29 @@ impl Journal {
         if self.state != State::Opening {
             self.start_reads();
         }
-        let waiting = self.reader.wanted.pop_front()?;
-        // The segment may have been dropped meanwhile: its records were trimmed.
-        let slot = match self.segments.live.get(&waiting.extent.segment) {
-            Some(segment) => segment.slot,
-            None => {
-                self.resume(waiting.reading);
-                return self.poll_reader();
+        loop {
+            let segment = self.reader.windows.next_wanted()?.segment.number;
+            if let Some(live) = self.segments.live.get(&segment) {
+                let slot = &self.segments.slots[live.slot];
+                let (token, offset, buf) = self.reader.windows.start(slot.bytes);
+                self.counters.read_bytes += buf.len() as u64;
+                return Some((self.token(Tag::Read, token), Op::Read { file: slot.file, offset, buf }));
             }
-        };
-        let block = u64::from(self.config.block_bytes);
-        let end = (waiting.extent.position + u64::from(waiting.extent.span)).next_multiple_of(block);
-        let bytes = end.min(self.segments.slots[slot].bytes).saturating_sub(waiting.base);
-        let buf = self.reader.buf(bytes as usize);
-        self.counters.read_bytes += bytes;
-        let op = Op::Read { file: self.segments.slots[slot].file, offset: waiting.base, buf };
-        let token = self.reader.next_token;
-        self.reader.next_token += 1;
-        self.reader.in_flight.insert(token, waiting);
-        Some((self.token(Tag::Read, token), op))
+            // It has been dropped meanwhile: its records were trimmed.
+            for reading in self.reader.windows.abandon(segment) {
+                self.resume(reading);
+            }
+        }
     }
 
     pub(super) fn handle_read(&mut self, token: u64, buf: Buf, result: io::Result<usize>) {
-        let waiting = self.reader.in_flight.remove(&token).expect("a read completes once");
-        self.judge_read(waiting, &buf, result);
-        if self.reader.spare_bufs.len() < READS_MAX {
-            self.reader.spare_bufs.push(buf);
+        let (span, is_whole, waiting) = self.reader.windows.complete(token, buf, result);
+        for reading in waiting {
+            self.resume(reading);
+        }
+        if !is_whole {
+            self.reader.windows.forget(span);
         }
         self.start_reads();
-    }
-
-    fn judge_read(&mut self, waiting: Waiting, buf: &[u8], result: io::Result<usize>) {
-        let Waiting { mut reading, extent, segment, base } = waiting;
-        let bytes = &buf[..result.unwrap_or(0).min(buf.len())];
-        let (mut at, mut damage_to) = (extent.position, extent.end);
-        while let Some(unit) = UnitView::find(bytes, base, at, self.owner, segment) {
-            at = unit.next_position();
-            let Some(table) = unit.table().filter(|_| unit.is_complete()) else { continue };
-            match reading.gather(&unit, table) {
-                Gathered::Exhausted => {}
-                Gathered::Full => {
-                    let none = ReadOutcome::Missing { from: reading.next, to: reading.next };
-                    return self.reader.answer(reading, none);
-                }
-                Gathered::Damaged { to } => {
-                    damage_to = to;
-                    break;
-                }
-            }
-            let after = |entry: &&Entry| {
-                entry.kind() == Some(Kind::Records)
-                    && entry.loglet() == reading.request.loglet
-                    && entry.first() > reading.next
-            };
-            if let Some(later) = table.iter().filter(after).map(Entry::first).min() {
-                damage_to = damage_to.min(later);
-            }
-        }
-        // Either the extent has given all that it had when the read began, or it is no longer the one that counts.
-        let now = self.index.find(reading.request.loglet, reading.next);
-        let same = now.is_ok_and(|now| now.segment == extent.segment && now.position == extent.position);
-        if reading.next >= extent.end || !same {
-            return self.resume(reading);
-        }
-        self.counters.reads_damaged += 1;
-        let outcome = reading.damaged(damage_to);
-        self.reader.answer(reading, outcome);
     }
 }

@@ -4,4 +4,5 @@ mod crashes;
 mod faults;
 mod lives;
 mod random;
+mod reading;
 mod space;

@@ -1,0 +1,78 @@
+//! What readers cost the disk.
+
+use super::super::testing::{Rig, limits, loglet};
+use super::super::windows::{WINDOW_BYTES, WINDOWS_MAX};
+use super::super::{ReadOutcome, ReadRequest};
+use crate::base::Offset;
+
+const RECORD_BYTES: usize = 3000;
+
+/// A restarted journal, so that nothing is in memory, whose loglets `0..loglets` have `records` records each, interleaved.
+fn written(loglets: u64, records: u64) -> Rig {
+    let mut rig = Rig::new(limits(4));
+    for n in 0..records {
+        for log in 0..loglets {
+            rig.append(loglet(log), n, 1, RECORD_BYTES);
+        }
+    }
+    let mut rig = rig.restart(|_, _| false);
+    rig.settle();
+    rig
+}
+
+#[test]
+fn a_reader_in_order_has_each_stretch_read_once() {
+    let mut rig = written(1, 150);
+    let (reads, segments) = (rig.disk.reads, rig.journal.counters().segments_in_use);
+    for first in 0..150 {
+        rig.check(loglet(0), first, first + 1, RECORD_BYTES);
+    }
+    let reads = rig.disk.reads - reads;
+    assert!(reads <= segments as usize, "{reads} reads of {segments} segments");
+}
+
+#[test]
+fn a_reader_who_wants_more_has_it_fetched_ahead() {
+    let mut rig = written(1, 150);
+    let bytes_max = u32::try_from(WINDOW_BYTES / 2).unwrap();
+    let ask = |rig: &mut Rig, from: u64, to: u64| {
+        rig.journal.read(ReadRequest { id: from, loglet: loglet(0), from: Offset(from), to: Offset(to), bytes_max });
+        rig.poll();
+        rig.disk.in_flight.len()
+    };
+    assert_eq!(ask(&mut rig, 0, 2), 1, "one that wants little gets no more than that");
+    rig.settle();
+    assert!(rig.journal.poll_read().is_some());
+    assert!(ask(&mut rig, 0, 150) > 0, "the first stretch is in memory, those behind it are on their way");
+    rig.settle();
+    assert!(matches!(rig.journal.poll_read(), Some((0, ReadOutcome::Records { .. }))));
+}
+
+#[test]
+fn more_readers_than_windows_are_all_served() {
+    let loglets = WINDOWS_MAX as u64 + 5;
+    let mut rig = written(loglets, 8);
+    for n in 0..8 {
+        for log in 0..loglets {
+            rig.journal.read(ReadRequest {
+                id: log,
+                loglet: loglet(log),
+                from: Offset(n),
+                to: Offset(8),
+                bytes_max: RECORD_BYTES as u32,
+            });
+        }
+        rig.settle();
+        let mut answered: Vec<u64> = std::iter::from_fn(|| rig.journal.poll_read())
+            .map(|(log, outcome)| match outcome {
+                ReadOutcome::Records { first, records } => {
+                    assert_eq!((first, records.0), (Offset(n), 1));
+                    log
+                }
+                outcome => panic!("{outcome:?}"),
+            })
+            .collect();
+        answered.sort_unstable();
+        assert_eq!(answered, (0..loglets).collect::<Vec<_>>());
+    }
+}
