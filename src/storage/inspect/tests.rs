@@ -39,9 +39,9 @@ fn lived(rng: &mut Rng, cut_off: bool) -> Files {
     let mut rig = Rig::new(limits([1, 2, 4][rng.usize(..3)]));
     let mut next = [0; 3];
     for _ in 0..rng.u64(1..4) {
-        for _ in 0..rng.u64(5..60) {
+        for _ in 0..rng.u64(20..110) {
             let log = rng.usize(..3);
-            let (count, bytes) = (rng.u64(1..6), rng.usize(..1500));
+            let (count, bytes) = (rng.u64(1..6), rng.usize(200..2500));
             rig.append(loglet(log as u64), next[log], count, bytes.min(4000 / count as usize));
             next[log] += count;
             if rng.u32(..4) == 0 {
@@ -259,7 +259,11 @@ fn a_damaged_index_block_is_named_and_nothing_is_lost() {
     let files = lived(&mut Rng::with_seed(3), false);
     let before = look(&files, None);
     let mut tried = 0;
-    for segment in before.segments.iter().filter(|segment| segment.index == super::IndexState::Intact) {
+    for segment in before
+        .segments
+        .iter()
+        .filter(|segment| segment.role == FileRole::Live && segment.index == super::IndexState::Intact)
+    {
         let path = PathBuf::from("/journal-0").join(&segment.file);
         let region = segment.bytes - crate::storage::format::index_region(segment.bytes, 512);
         for (at, severity) in [(20, Severity::Damage), (300, Severity::Notice)] {
