@@ -52,7 +52,9 @@ fn refused(directory: &Path, words: &[&str]) {
 fn append(cluster: &Cluster, from: u64, to: u64) {
     let log = cluster.log();
     let appends: Vec<_> = (from..to).map(|index| log.append(&record(0, index))).collect();
-    appends.into_iter().for_each(|append| drop(append.wait().unwrap()));
+    for (index, append) in (from..to).zip(appends) {
+        assert_eq!(append.wait().unwrap(), Offset(index));
+    }
 }
 
 /// A node that was stopped in good order, with several lives and a trimmed log.
@@ -69,7 +71,9 @@ fn stopped() -> Stopped {
     let mut cluster = Cluster::start(1, 2);
     append(&cluster, 0, RECORDS);
     let log = cluster.log();
-    log.trim(Offset(TRIMMED)).unwrap();
+    // A trim reaches as far as is known to be committed.
+    assert_eq!(log.check_tail().unwrap().tail, Offset(RECORDS));
+    assert_eq!(log.trim(Offset(TRIMMED)).unwrap(), Offset(TRIMMED));
     log.seal().unwrap();
     let address = cluster.stop(0);
     cluster.restart(0, address);

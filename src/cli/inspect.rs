@@ -6,8 +6,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 use super::args::{Global, Inspect};
 use super::{exit, output};
 use crate::base::Offset;
-use crate::inspect::{Explained, InspectError, Options, Report, inspect};
-use crate::storage::inspect::{JournalReport, Severity, Start};
+use crate::inspect::{Explained, InspectError, JournalReport, Options, Report, Severity, Start, inspect};
 
 /// Holes of one loglet that the table shows; JSON has all.
 const HOLES_SHOWN: usize = 4;
@@ -119,7 +118,7 @@ fn journals(report: &Report) -> String {
         });
         let (end, next) = match &journal.start {
             Start::Accepts { end_sequence, next_life } => {
-                (end_sequence.to_string(), format!("life {next_life}, accepts all up to the last unit"))
+                (end_sequence.to_string(), format!("begins life {next_life}"))
             }
             Start::Refuses { .. } => ("-".to_owned(), "REFUSES".to_owned()),
             Start::Aborts => ("-".to_owned(), "FAILS".to_owned()),

@@ -15,3 +15,5 @@ mod report;
 
 pub use directory::{InspectError, Options, inspect};
 pub use report::{Cell, Explained, Loglet, Report, SCHEMA};
+
+pub use crate::storage::inspect::{JournalReport, Severity, Start};
