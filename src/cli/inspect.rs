@@ -36,6 +36,9 @@ pub(super) fn run(global: &Global, options: &Inspect) -> anyhow::Result<()> {
     Err(exit::coded(exit::DAMAGED, format!("{} is damaged: {damages} {findings}", options.dir.display())))
 }
 
+/// Writes one part of the report.
+type Section = fn(&Report) -> String;
+
 fn describe(report: &Report, options: &Inspect) -> Vec<String> {
     let mut texts = vec![identity(report)];
     if report.live {
@@ -43,7 +46,7 @@ fn describe(report: &Report, options: &Inspect) -> Vec<String> {
     }
     texts.push(String::new());
     texts.push(journals(report));
-    let sections: [(bool, &str, fn(&Report) -> String); 4] = [
+    let sections: [(bool, &str, Section); 4] = [
         (options.segments, "Segments", segments),
         (options.units, "Units", units),
         (options.loglets, "Loglets", loglets),

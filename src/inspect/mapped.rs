@@ -102,10 +102,11 @@ fn is_readable(file: &File, buffer: &mut [u8], at: usize) -> io::Result<bool> {
 fn copy(file: &File, bytes: usize, unreadable: &[Range<u64>]) -> io::Result<Vec<u8>> {
     let mut copy = vec![0; bytes];
     let mut from = 0;
-    for range in unreadable.iter().cloned().chain([bytes as u64..bytes as u64]) {
+    for range in unreadable {
         file.read_exact_at(&mut copy[from..range.start as usize], from as u64)?;
         from = range.end as usize;
     }
+    file.read_exact_at(&mut copy[from..], from as u64)?;
     Ok(copy)
 }
 
