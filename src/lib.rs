@@ -6,6 +6,7 @@
 pub mod base;
 pub mod cli;
 pub mod client;
+pub mod inspect;
 pub mod io;
 pub mod loadgen;
 pub mod net;

@@ -16,8 +16,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("server", &["base", "wire", "proto", "ring", "io", "storage", "net"]),
     ("client", &["base", "wire", "proto", "ring", "io", "net"]),
     ("node", &["base", "wire", "io", "server", "client", "net"]),
+    ("inspect", &["base", "wire", "proto", "storage", "node"]),
     ("loadgen", &["base", "wire", "client", "io::op", "node"]),
-    ("cli", &["base", "wire", "io", "client", "node", "loadgen"]),
+    ("cli", &["base", "wire", "io", "client", "node", "inspect", "loadgen"]),
 ];
 
 const LINES_MAX: usize = 800;

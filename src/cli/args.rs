@@ -56,6 +56,9 @@ pub(super) enum Command {
     Trim(Trim),
     /// Show the state of every node
     Status,
+    /// Look at the data directory of a node that is not running: what is in it, what its next start will make of it, and
+    /// every damage with its place and meaning. Nothing is written
+    Inspect(Inspect),
     /// Measure: a cluster of its own in a temporary directory, appends, reads back, compares with the hardware
     Bench(Bench),
 }
@@ -141,6 +144,31 @@ pub(super) struct Trim {
     /// First offset to keep
     #[arg(value_name = "OFFSET")]
     pub(super) point: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// The node's directory, as given to `naxos serve --dir`; of `naxos dev`, one of its node directories
+    #[arg(value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// Show every segment file
+    #[arg(long)]
+    pub(super) segments: bool,
+    /// Show every unit, one row each; at most a million
+    #[arg(long)]
+    pub(super) units: bool,
+    /// Show the units of this segment alone
+    #[arg(long, value_name = "NUMBER", requires = "units")]
+    pub(super) segment: Option<u64>,
+    /// Show every loglet and its holes
+    #[arg(long)]
+    pub(super) loglets: bool,
+    /// Show every cell
+    #[arg(long)]
+    pub(super) cells: bool,
+    /// Look even though a node runs on the directory: the ends of its journals may look torn, or damaged
+    #[arg(long)]
+    pub(super) live: bool,
 }
 
 #[derive(Debug, Args)]

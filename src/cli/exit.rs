@@ -13,6 +13,7 @@ pub(super) const SEALED: u8 = 3;
 pub(super) const UNAVAILABLE: u8 = 4;
 pub(super) const TRIMMED: u8 = 5;
 pub(super) const INVALID: u8 = 6;
+pub(super) const DAMAGED: u8 = 7;
 pub(super) const INTERRUPTED: u8 = 130;
 
 /// The table that `--help` shows.
@@ -25,6 +26,7 @@ Exit codes:
     4  a node, a majority or the sequencer cannot be reached
     5  the records asked for have been trimmed
     6  a benchmark ran and its result is not valid
+    7  a data directory that was inspected is damaged; the report says where
   130  interrupted";
 
 /// An error whose exit code is decided where it is made.

@@ -1,4 +1,4 @@
-//! The `naxos` program: a cluster on this machine, a node, operations on logs, and the benchmark.
+//! The `naxos` program: a cluster on this machine, a node, operations on logs, data directories, and the benchmark.
 
 mod admin;
 mod append;
@@ -12,6 +12,7 @@ mod cluster_file;
 mod dev;
 mod directory;
 mod exit;
+mod inspect;
 mod interrupt;
 mod orphan;
 mod output;
@@ -53,6 +54,7 @@ fn run(arguments: args::Arguments) -> anyhow::Result<()> {
         args::Command::Log { command: args::LogCommand::Seal } => admin::seal(&global),
         args::Command::Trim(options) => admin::trim(&global, &options),
         args::Command::Status => admin::status(&global),
+        args::Command::Inspect(options) => inspect::run(&global, &options),
         args::Command::Bench(options) => bench::run(&global, &options),
     }
 }

@@ -15,7 +15,7 @@ const VOLATILE_FILE_SYSTEMS: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 /// The format of the identity file.
 const FORMAT: u32 = 1;
 const IDENTITY_FILE: &str = "node.json";
-const LOCK_FILE: &str = "LOCK";
+pub(super) const LOCK_FILE: &str = "LOCK";
 /// How long a lock is waited for: the ring of a process that was killed a moment ago still holds it until its last write is
 /// done, and whoever restarts a node at once shall not be turned away.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
@@ -104,11 +104,11 @@ impl Durability {
 /// The identity file: who this directory is, for its whole life.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Identity {
-    format: u32,
-    cluster: ClusterId,
-    node: NodeId,
-    shards: usize,
+pub(super) struct Identity {
+    pub(super) format: u32,
+    pub(super) cluster: ClusterId,
+    pub(super) node: NodeId,
+    pub(super) shards: usize,
 }
 
 /// A data directory, locked for this process.
@@ -121,7 +121,7 @@ pub struct DataDir {
     block_bytes: u32,
 }
 
-fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> DataDirError + 'a {
+pub(super) fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> DataDirError + 'a {
     move |error| DataDirError::Io { action, path: path.to_owned(), error }
 }
 
@@ -210,7 +210,7 @@ impl DataDir {
     }
 }
 
-fn journal(path: &Path, shard: usize) -> PathBuf {
+pub(super) fn journal(path: &Path, shard: usize) -> PathBuf {
     path.join(format!("journal-{shard}"))
 }
 
@@ -246,7 +246,7 @@ fn lock(path: &Path) -> Result<OwnedFd, DataDirError> {
     }
 }
 
-fn read_identity(path: &Path) -> Result<Option<Identity>, DataDirError> {
+pub(super) fn read_identity(path: &Path) -> Result<Option<Identity>, DataDirError> {
     let file_path = path.join(IDENTITY_FILE);
     let json = match fs::read(&file_path) {
         Ok(json) => json,
@@ -282,7 +282,7 @@ fn sync_directory(path: &Path) -> Result<(), DataDirError> {
 }
 
 /// The larger of the file system's alignment for direct I/O, as far as it tells, and what every disk accepts.
-fn block_bytes(file: &OwnedFd) -> u32 {
+pub(super) fn block_bytes(file: &OwnedFd) -> u32 {
     let told = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN)
         .ok()
         .filter(|told| told.stx_mask & StatxFlags::DIOALIGN.bits() != 0)

@@ -8,6 +8,7 @@
 //! - `carry`: indexes of former lives' last segments.
 //! - `index`, `cache`, `reader`: from a loglet's offset to its records.
 //! - `recovery`: what a start makes of the files it finds.
+//! - `inspect`: the same without starting, for people.
 
 mod cache;
 mod carry;
@@ -16,6 +17,7 @@ mod format;
 mod head;
 mod index;
 mod index_block;
+pub mod inspect;
 mod journal;
 mod reader;
 mod recovery;

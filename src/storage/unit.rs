@@ -209,6 +209,11 @@ impl<'a> UnitView<'a> {
         Self { position: header.position.get(), header, bytes: &bytes[..len] }
     }
 
+    /// The unit's bytes, as far as they were read.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Whether all of it has been read.
     pub(super) fn is_complete(&self) -> bool {
         self.bytes.len() == self.header.unit_bytes.get() as usize

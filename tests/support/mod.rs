@@ -34,6 +34,11 @@ pub fn node_config(directory: &Path) -> NodeConfig {
     }
 }
 
+/// To start a node again on a directory that has its number of shards.
+pub fn node_config_of(directory: &Path) -> NodeConfig {
+    NodeConfig { shards: None, ..node_config(directory) }
+}
+
 /// Nodes in this process, and a loglet over all of them whose sequencer is the first.
 pub struct Cluster {
     pub directory: tempfile::TempDir,

@@ -72,7 +72,7 @@ fn judge_unit(unit: &UnitView<'_>) -> UnitFacts {
     UnitFacts { header: unit.header, whole: table.is_some() && unit.payload_holds(), entries }
 }
 
-fn fact(unit: &UnitView<'_>, entry: &Entry) -> Option<Fact> {
+pub(super) fn fact(unit: &UnitView<'_>, entry: &Entry) -> Option<Fact> {
     Some(match entry.kind()? {
         Kind::NoOp => return None,
         Kind::Index => Fact::Carried(carried(unit, entry)?),

@@ -5,11 +5,14 @@
 //! - `judge`: torn, discarded or damaged.
 //! - `replay`: from accepted units to state.
 //! - `machine`: the order of it all.
+//! - `inspect`: single steps of it, for who looks at files without starting on them.
 
 mod facts;
 mod fetch;
+mod inspect;
 mod judge;
 mod machine;
 mod replay;
 
+pub(super) use inspect::{UnitContent, content, index_end, judge_closed, newest_use};
 pub(super) use machine::{Recovery, Restored};
