@@ -78,6 +78,7 @@ fn floor(global: &Global, options: &FloorOptions) -> anyhow::Result<()> {
 /// The whole benchmark; `with_single` adds a short load of one append at a time on the same cluster.
 fn append(global: &Global, options: &Load, with_single: bool) -> anyhow::Result<()> {
     let plan = plan(options)?;
+    options.driver.driver.resolve()?;
     let interrupt = Interrupt::install()?;
     let mut progress = Progress::new(&interrupt, plan.warm_up + plan.measured);
     let scratch = Scratch::create(&options.place)?;
@@ -89,10 +90,11 @@ fn append(global: &Global, options: &Load, with_single: bool) -> anyhow::Result<
     let single = Plan { pace: Pace::Closed { inflight: 1 }, warm_up: SINGLE / 4, measured: SINGLE, ..plan.clone() };
     let prepare_bytes = space(options, &plan, with_single.then_some(&single), &floor, &scratch)?;
     let cluster = BenchCluster::start(options, &scratch, prepare_bytes, &interrupt)?;
-    let client = Client::start(ClientOptions::default()).context("cannot start the client")?;
+    let client = Client::start(ClientOptions { driver: options.driver.driver, ..ClientOptions::default() })
+        .context("cannot start the client")?;
     let statuses = await_prepared(&client, &cluster, prepare_bytes, &progress, &interrupt)?;
     let setup = Setup {
-        driver: text(&statuses, "driver").unwrap_or_else(|| "uring".to_owned()),
+        driver: text(&statuses, "driver").context("no node says in its status which driver it uses")?,
         durability: if scratch.volatile { "volatile" } else { "quorum-dsync" },
         processes: 1 + cluster.pids().len(),
         nodes: options.nodes.into(),

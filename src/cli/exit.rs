@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::client::{AppendError, OpError};
+use crate::io::DriverError;
 use crate::loadgen::run::RunError;
 
 pub(super) const SUCCESS: u8 = 0;
@@ -91,6 +92,9 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = cause.downcast_ref::<OpError>() {
         return Some(code_of_operation(error));
+    }
+    if let Some(DriverError::Refused { .. }) = cause.downcast_ref::<DriverError>() {
+        return Some(USAGE);
     }
     match cause.downcast_ref::<RunError>()? {
         RunError::Interrupted => Some(INTERRUPTED),

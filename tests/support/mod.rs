@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use naxos::base::{ClusterId, Limits, LogletId};
 use naxos::client::{Client, ClientOptions, Log};
+use naxos::io::DriverChoice;
 use naxos::node::{NodeConfig, Running, serve};
 use naxos::wire::{LogletConfig, Member, Sequencer};
 
@@ -31,6 +32,7 @@ pub fn node_config(directory: &Path) -> NodeConfig {
         limits: small_limits(),
         allow_volatile: false,
         prepare_bytes: None,
+        driver: DriverChoice::Auto,
     }
 }
 
@@ -53,7 +55,7 @@ impl Cluster {
             })
             .collect();
         let config = loglet_over(&running, 1);
-        let client = Client::start(ClientOptions { limits: small_limits(), core: None }).unwrap();
+        let client = Client::start(ClientOptions { limits: small_limits(), ..ClientOptions::default() }).unwrap();
         client.create(&config, CLUSTER).unwrap();
         Self { directory, nodes: running.into_iter().map(Some).collect(), config, client }
     }
