@@ -3,20 +3,21 @@
 //! An operation goes to them with everything it uses, and comes back with it: nobody can free memory or close a file that a
 //! thread, or the kernel for it, still needs.
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::Wake;
 use std::thread::JoinHandle;
 
-use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
-use crossbeam::queue::ArrayQueue;
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::wake::WakeUp;
 use crate::base::Buf;
 use crate::io::op::{FileId, Token};
+use crate::ring::WorkQueue;
+
+/// Transfers for which the queues have memory from the start; with more of them they grow.
+const QUEUED: usize = 32;
 
 /// A read or write of a file.
 pub(super) struct Transfer {
@@ -49,13 +50,10 @@ pub(super) struct Pool {
     threads_max: usize,
     threads: Vec<JoinHandle<()>>,
     wake: Arc<WakeUp>,
-    jobs: Option<Sender<Transfer>>,
-    inbox: Receiver<Transfer>,
-    results: Arc<ArrayQueue<Transferred>>,
+    jobs: Arc<WorkQueue<Transfer>>,
+    results: Arc<WorkQueue<Transferred>>,
     /// Transfers handed to the threads and not yet collected.
     outstanding: usize,
-    /// Transfers for which the queue had no place.
-    backlog: VecDeque<Transfer>,
 }
 
 impl Pool {
@@ -63,19 +61,14 @@ impl Pool {
     pub(super) fn new(name: &'static str, threads_max: u16, wake: &Arc<WakeUp>) -> Self {
         assert!(threads_max > 0, "somebody has to work");
         let threads_max = usize::from(threads_max);
-        // One in work and one at hand for each thread, so that none waits for the driver between two.
-        let places = 2 * threads_max;
-        let (jobs, inbox) = bounded(places);
         Self {
             name,
             threads_max,
             threads: Vec::with_capacity(threads_max),
             wake: Arc::clone(wake),
-            jobs: Some(jobs),
-            inbox,
-            results: Arc::new(ArrayQueue::new(places)),
+            jobs: Arc::new(WorkQueue::with_capacity(QUEUED)),
+            results: Arc::new(WorkQueue::with_capacity(QUEUED)),
             outstanding: 0,
-            backlog: VecDeque::new(),
         }
     }
 
@@ -91,8 +84,8 @@ impl Pool {
         {
             return Err(Transferred { transfer, result: Err(error) });
         }
-        self.backlog.push_back(transfer);
-        self.hand_over();
+        self.outstanding += 1;
+        self.jobs.push(transfer);
         Ok(())
     }
 
@@ -102,11 +95,10 @@ impl Pool {
     }
 
     fn spawn(&mut self) -> io::Result<()> {
-        let (inbox, results, wake) = (self.inbox.clone(), Arc::clone(&self.results), Arc::clone(&self.wake));
+        let (jobs, results, wake) = (Arc::clone(&self.jobs), Arc::clone(&self.results), Arc::clone(&self.wake));
         let thread = std::thread::Builder::new().name(self.name.to_owned()).spawn(move || {
-            for transfer in inbox {
-                let pushed = results.push(carry_out(transfer));
-                assert!(pushed.is_ok(), "as many results as outstanding transfers have a place");
+            while let Some(transfer) = jobs.pop() {
+                results.push(carry_out(transfer));
                 wake.wake_by_ref();
             }
         })?;
@@ -114,37 +106,20 @@ impl Pool {
         Ok(())
     }
 
-    fn hand_over(&mut self) {
-        let jobs = self.jobs.as_ref().expect("taken only by the drop");
-        while self.outstanding < self.results.capacity()
-            && let Some(transfer) = self.backlog.pop_front()
-        {
-            match jobs.try_send(transfer) {
-                Ok(()) => self.outstanding += 1,
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                    unreachable!("the queue has a place for each outstanding transfer, and this pool keeps a receiver")
-                }
-            }
-        }
-    }
-
     /// The next transfer that has ended, if there is one.
     pub(super) fn poll_transferred(&mut self) -> Option<Transferred> {
         if self.outstanding == 0 {
             return None;
         }
-        let transferred = self.results.pop()?;
+        let transferred = self.results.try_pop()?;
         self.outstanding -= 1;
-        self.hand_over();
         Some(transferred)
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.jobs = None;
-        // What no thread has taken yet is not begun any more.
-        while self.inbox.try_recv().is_ok() {}
+        self.jobs.close();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!(name = self.name, "a thread had panicked");
