@@ -188,6 +188,15 @@ fn either_driver_can_be_asked_for_by_name() {
 }
 
 #[test]
+fn connections_find_their_shard_on_epoll() {
+    // Each loglet lives on one of the shards, and its connections are handed to it.
+    let directory = directory();
+    let mut dev = Dev::start(directory.path(), &["--driver", "epoll", "--shards", "4"], None);
+    works(directory.path(), None);
+    assert_eq!(dev.errors(), "");
+}
+
+#[test]
 fn a_benchmark_on_epoll_says_so_and_verifies_every_record() {
     let directory = directory();
     let load = ["--seconds", "0.5", "--warm-up", "0.2", "--clients", "2", "--inflight", "16", "--prepare-bytes", "1"];

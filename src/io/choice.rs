@@ -146,7 +146,7 @@ fn advice(error: &io::Error) -> &'static str {
             "let the container's seccomp profile allow io_uring_setup, io_uring_enter and io_uring_register, and the \
              sysctl kernel.io_uring_disabled be 0"
         }
-        _ => "the kernel is too old: io_uring with provided-buffer rings needs Linux 6.0 or later",
+        _ => "the kernel is too old: io_uring is used from Linux 6.1 on",
     }
 }
 

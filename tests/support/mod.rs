@@ -46,16 +46,21 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn start(nodes: usize, shards: usize) -> Self {
+        Self::start_on(DriverChoice::Auto, nodes, shards)
+    }
+
+    /// With this driver in the nodes and the client.
+    pub fn start_on(driver: DriverChoice, nodes: usize, shards: usize) -> Self {
         let directory = scratch();
         let running: Vec<_> = (0..nodes)
             .map(|node| {
-                let config =
-                    NodeConfig { shards: Some(shards), ..node_config(&directory.path().join(node.to_string())) };
-                serve(config).unwrap()
+                let directory = directory.path().join(node.to_string());
+                serve(NodeConfig { shards: Some(shards), driver, ..node_config(&directory) }).unwrap()
             })
             .collect();
         let config = loglet_over(&running, 1);
-        let client = Client::start(ClientOptions { limits: small_limits(), ..ClientOptions::default() }).unwrap();
+        let client =
+            Client::start(ClientOptions { limits: small_limits(), driver, ..ClientOptions::default() }).unwrap();
         client.create(&config, CLUSTER).unwrap();
         Self { directory, nodes: running.into_iter().map(Some).collect(), config, client }
     }
