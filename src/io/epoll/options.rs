@@ -5,7 +5,7 @@
 pub struct Options {
     /// Events taken by one system call.
     pub events: u16,
-    /// Receive buffers, shared by all connections.
+    /// Most receive buffers, shared by all connections; allocated as they are needed.
     pub receive_buffers: u16,
     /// Size of one receive buffer.
     pub receive_buffer_bytes: u32,

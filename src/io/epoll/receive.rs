@@ -7,9 +7,11 @@ use rustix::net::RecvFlags;
 use crate::base::Buf;
 use crate::io::op::Chunk;
 
-/// The receive buffers of one driver. Their memory is touched when they are first used, the last one released first.
+/// The receive buffers of one driver. Each is allocated when none of those before it is free, so that a driver with little to
+/// receive has few.
 pub(super) struct ReceiveBuffers {
     buffers: Vec<Buf>,
+    buffers_max: usize,
     buffer_bytes: usize,
     free: Vec<u32>,
     /// For each buffer, how many bytes the caller holds in it.
@@ -21,21 +23,27 @@ impl ReceiveBuffers {
         assert!(buffers > 0 && buffer_bytes > 0, "receive buffers hold something");
         let buffer_bytes = buffer_bytes as usize;
         Self {
-            buffers: (0..buffers).map(|_| Buf::zeroed(buffer_bytes)).collect(),
+            buffers: Vec::new(),
+            buffers_max: buffers.into(),
             buffer_bytes,
-            free: (0..u32::from(buffers)).rev().collect(),
-            held: vec![None; usize::from(buffers)],
+            free: Vec::with_capacity(buffers.into()),
+            held: vec![None; buffers.into()],
         }
     }
 
     /// Whether the caller holds every buffer, so that only a release can make room.
     pub(super) fn are_all_held(&self) -> bool {
-        self.free.is_empty()
+        self.free.is_empty() && self.buffers.len() == self.buffers_max
     }
 
     /// Receives what a socket has, up to one buffer. Nothing at the end of the stream is [`Chunk::END`].
     pub(super) fn fill(&mut self, socket: impl AsFd) -> rustix::io::Result<Chunk> {
-        let buffer = *self.free.last().expect("asked before");
+        if self.free.is_empty() {
+            assert!(self.buffers.len() < self.buffers_max, "asked before");
+            self.free.push(u32::try_from(self.buffers.len()).expect("their number has 16 bits"));
+            self.buffers.push(Buf::zeroed(self.buffer_bytes));
+        }
+        let buffer = *self.free.last().expect("there is one now");
         let memory = &mut self.buffers[buffer as usize][..self.buffer_bytes];
         let (len, _) = rustix::net::recv(socket, memory, RecvFlags::DONTWAIT)?;
         if len == 0 {
