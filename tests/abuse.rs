@@ -213,7 +213,7 @@ fn a_node_that_is_not_there_is_a_bounded_wait() {
     let nobody = listener.local_addr().unwrap();
     drop(listener);
     let limits = naxos::base::Limits { operation_timeout: Duration::from_millis(300), ..support::small_limits() };
-    let client = Client::start(ClientOptions { limits, core: None }).unwrap();
+    let client = Client::start(ClientOptions { limits, ..ClientOptions::default() }).unwrap();
     let error = client.hello(nobody).unwrap_err();
     assert!(error.to_string().contains(&nobody.to_string()), "{error}");
 }

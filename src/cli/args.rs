@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::base::ClusterId;
+use crate::io::DriverChoice;
 
 /// A replicated, durable, totally ordered log.
 #[derive(Debug, Parser)]
@@ -83,6 +85,8 @@ pub(super) struct Dev {
     /// Allow a directory in memory, where acknowledged records are lost with the power
     #[arg(long)]
     pub(super) allow_volatile: bool,
+    #[command(flatten)]
+    pub(super) driver: Driver,
 }
 
 #[derive(Debug, Args)]
@@ -108,6 +112,8 @@ pub(super) struct Serve {
     /// Journal bytes to prepare at the start, instead of the usual reserve
     #[arg(long, value_name = "BYTES")]
     pub(super) prepare_bytes: Option<u64>,
+    #[command(flatten)]
+    pub(super) driver: Driver,
     /// Stop when standard input ends or the parent process dies
     #[arg(long, hide = true)]
     pub(super) exit_with_parent: bool,
@@ -221,6 +227,8 @@ pub(super) struct ReadLoad {
     #[arg(long, value_name = "BYTES")]
     pub(super) prepare_bytes: Option<u64>,
     #[command(flatten)]
+    pub(super) driver: Driver,
+    #[command(flatten)]
     pub(super) place: Place,
 }
 
@@ -263,6 +271,8 @@ pub(super) struct Load {
     #[arg(long, value_name = "FILE|no", default_value = "no")]
     pub(super) history: PathBuf,
     #[command(flatten)]
+    pub(super) driver: Driver,
+    #[command(flatten)]
     pub(super) place: Place,
 }
 
@@ -286,6 +296,17 @@ pub(super) struct Place {
     /// Allow a directory in memory; the result says that it is not durable
     #[arg(long)]
     pub(super) allow_volatile: bool,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Driver {
+    /// How to do input and output: `auto` is io_uring, or epoll where io_uring is refused
+    #[arg(long, value_name = "DRIVER", default_value = "auto", value_parser = driver_parser())]
+    pub(super) driver: DriverChoice,
+}
+
+fn driver_parser() -> impl TypedValueParser<Value = DriverChoice> {
+    PossibleValuesParser::new(DriverChoice::NAMES).try_map(|name| name.parse::<DriverChoice>())
 }
 
 fn positive(text: &str, most: f64) -> Result<f64, String> {

@@ -44,6 +44,7 @@ impl BenchCluster {
                 shards: options.shards,
                 allow_volatile: scratch.volatile,
                 prepare_bytes: Some(prepare_bytes),
+                driver: options.driver.driver,
             },
             interrupt,
         )?;
@@ -61,6 +62,7 @@ impl BenchCluster {
                 limits: Limits::default(),
                 allow_volatile: scratch.volatile,
                 prepare_bytes: Some(prepare_bytes),
+                driver: options.driver.driver,
             })
             .with_context(|| format!("cannot start node {index}"))
         };

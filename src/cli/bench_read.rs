@@ -11,6 +11,7 @@ use super::bench_rig::Rig;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::{exit, output};
+use crate::client::ClientOptions;
 use crate::loadgen::catch_up::{Beside, Pass, Reader, read_through};
 use crate::loadgen::counters::sum;
 use crate::loadgen::cpu::processes_time;
@@ -42,6 +43,7 @@ fn load_options(options: &ReadLoad) -> Load {
         seed: None,
         in_process: false,
         history: "no".into(),
+        driver: options.driver,
         place: options.place.clone(),
     }
 }
@@ -130,7 +132,7 @@ impl Bench<'_> {
         let (read_before, cpu_before) = (disk_reads()?, cpu()?);
         let mut passes = Vec::new();
         for _ in 0..self.options.rounds {
-            let reader = reader(log)?;
+            let reader = self.reader(log)?;
             let tail = reader.log().check_tail().context("cannot find the tail of the log")?.tail;
             let pass =
                 read_through(reader.log(), tail, |read| progress.progress(Phase::Verifying { read, total: tail.0 }))?;
@@ -155,17 +157,22 @@ impl Bench<'_> {
         Ok((catch_up, passes[0].records))
     }
 
+    fn reader(&self, log: &Target) -> anyhow::Result<Reader> {
+        let options = ClientOptions { driver: self.options.driver.driver, ..ClientOptions::default() };
+        Reader::start(log, options).context("cannot start a reader")
+    }
+
     /// One load of each kind, on the logs `first..first + 3`.
     fn round(&self, first: u64, log: &Target, plan: &Plan, progress: &mut Progress<'_>) -> anyhow::Result<Round> {
         let (alone, _) = self.beside(first, plan, |_| Ok(None), progress)?;
         let catch_up = |_: &Target| {
-            let reader = reader(log)?;
+            let reader = self.reader(log)?;
             let tail = reader.log().check_tail().context("cannot find the tail of the log")?.tail;
             Ok(Some(Beside::catch_up(reader, tail)))
         };
         let (beside_catch_up, pass) = self.beside(first + 1, plan, catch_up, progress)?;
         let slow = |target: &Target| {
-            let readers = (0..self.options.subscribers).map(|_| reader(target));
+            let readers = (0..self.options.subscribers).map(|_| self.reader(target));
             Ok(Some(Beside::slow(readers.collect::<anyhow::Result<_>>()?)))
         };
         let (beside_slow, _) = self.beside(first + 2, plan, slow, progress)?;
@@ -186,7 +193,7 @@ impl Bench<'_> {
         // A load that is verified within a moment shows nobody that it is.
         observer.end_readers();
         let pass = observer.pass?;
-        let end = reader(&target)?;
+        let end = self.reader(&target)?;
         let tail = end.log().check_tail().context("cannot find the tail of the log")?.tail;
         end.log().trim(tail).context("cannot give the log up after its load")?;
         Ok((self.rig.report(plan, self.options.clients, &measured), pass))
@@ -215,10 +222,6 @@ impl Observer for Until<'_, '_> {
         }
         self.inner.progress(phase)
     }
-}
-
-fn reader(log: &Target) -> anyhow::Result<Reader> {
-    Reader::start(log).context("cannot start a reader")
 }
 
 /// The most memory that a process had resident, from /proc/PID/status.

@@ -48,6 +48,7 @@ impl<'a> Rig<'a> {
         progress: &Progress<'_>,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Self> {
+        options.driver.driver.resolve()?;
         let scratch = Scratch::create(&options.place)?;
         progress.step("floor", 0.0, "measuring the disk and the loopback");
         let floor = measure(scratch.path(), options.nodes.into())
@@ -55,7 +56,8 @@ impl<'a> Rig<'a> {
         interrupt.check()?;
         let prepare_bytes = space(options, journal_bytes(&floor), &scratch)?;
         let cluster = BenchCluster::start(options, &scratch, prepare_bytes, interrupt)?;
-        let client = Client::start(ClientOptions::default()).context("cannot start the client")?;
+        let client = Client::start(ClientOptions { driver: options.driver.driver, ..ClientOptions::default() })
+            .context("cannot start the client")?;
         let statuses = await_prepared(&client, &cluster, prepare_bytes, progress, interrupt)?;
         let setup = Setup {
             driver: text(&statuses, "driver").context("no node says in its status which driver it uses")?,

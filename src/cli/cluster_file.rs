@@ -13,6 +13,7 @@ use super::args::Global;
 use super::exit;
 use crate::base::{ClusterId, Limits, NodeId};
 use crate::client::{Client, ClientOptions, Log};
+use crate::io::DriverChoice;
 use crate::wire::LogletConfig;
 
 pub(super) const FILE_NAME: &str = "cluster.json";
@@ -93,7 +94,7 @@ impl Session {
         let file = ClusterFile::load(&path(global))?;
         let (log_name, config) = file.log(global.log.as_deref())?;
         let (log_name, config) = (log_name.to_owned(), config.clone());
-        let client = start_client(global)?;
+        let client = start_client(global, DriverChoice::Auto)?;
         Ok(Self { file, client, log_name, config })
     }
 
@@ -103,9 +104,9 @@ impl Session {
 }
 
 /// A client with the time limit of the arguments.
-pub(super) fn start_client(global: &Global) -> anyhow::Result<Client> {
+pub(super) fn start_client(global: &Global, driver: DriverChoice) -> anyhow::Result<Client> {
     let limits = Limits { operation_timeout: Duration::from_secs_f64(global.timeout), ..Limits::default() };
-    Client::start(ClientOptions { limits, ..ClientOptions::default() }).context("cannot start the client")
+    Client::start(ClientOptions { limits, driver, ..ClientOptions::default() }).context("cannot start the client")
 }
 
 #[cfg(test)]

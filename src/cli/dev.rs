@@ -20,6 +20,8 @@ const LOG_NAME: &str = "main";
 
 pub(super) fn run(global: &Global, options: &Dev) -> anyhow::Result<()> {
     let interrupt = Interrupt::install()?;
+    // Asked here as well, so that a refusal is said once, and not by every node in its log.
+    options.driver.driver.resolve()?;
     directory::prepare(&options.dir, options.allow_volatile)?;
     let path = options.dir.join(FILE_NAME);
     let before = if path.exists() { Some(ClusterFile::load(&path)?) } else { None };
@@ -42,6 +44,7 @@ pub(super) fn run(global: &Global, options: &Dev) -> anyhow::Result<()> {
         shards: options.shards,
         allow_volatile: options.allow_volatile,
         prepare_bytes: None,
+        driver: options.driver.driver,
     };
     let mut supervisor = Supervisor::start(&node_options, &interrupt)?;
     let nodes: Vec<Ready> = supervisor.ready().cloned().collect();
@@ -50,7 +53,7 @@ pub(super) fn run(global: &Global, options: &Dev) -> anyhow::Result<()> {
     // A sequencer is one life of one process, so the logs of an earlier start can only be read; this one gets its own.
     let name = free_name(&logs);
     let config = loglet(&nodes, logs.len() as u64 + 1);
-    start_client(global)?.create(&config, cluster).context("cannot create the log")?;
+    start_client(global, options.driver.driver)?.create(&config, cluster).context("cannot create the log")?;
     let older = logs.keys().cloned().collect::<Vec<_>>();
     logs.insert(name.clone(), config);
     let entry = |ready: &Ready| NodeEntry { node: ready.node, address: ready.address, pid: Some(ready.pid) };

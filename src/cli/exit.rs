@@ -4,7 +4,9 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::client::{AppendError, OpError};
+use crate::io::DriverError;
 use crate::loadgen::run::RunError;
+use crate::node::ServeError;
 
 pub(super) const SUCCESS: u8 = 0;
 pub(super) const FAILURE: u8 = 1;
@@ -93,6 +95,13 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = cause.downcast_ref::<OpError>() {
         return Some(code_of_operation(error));
+    }
+    let driver = cause.downcast_ref::<DriverError>().or_else(|| match cause.downcast_ref::<ServeError>() {
+        Some(ServeError::Driver(error)) => Some(error),
+        _ => None,
+    });
+    if let Some(DriverError::Refused { .. }) = driver {
+        return Some(USAGE);
     }
     match cause.downcast_ref::<RunError>()? {
         RunError::Interrupted => Some(INTERRUPTED),

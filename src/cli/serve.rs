@@ -36,6 +36,7 @@ pub(super) fn run(global: &Global, options: &Serve) -> anyhow::Result<()> {
         limits: Limits::default(),
         allow_volatile: options.allow_volatile,
         prepare_bytes: options.prepare_bytes,
+        driver: options.driver.driver,
     };
     let running = serve(config).with_context(|| format!("cannot serve {}", options.dir.display()))?;
     let ready = Ready {

@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::interrupt::Interrupt;
 use super::serve::Ready;
 use crate::base::ClusterId;
+use crate::io::DriverChoice;
 
 /// How long a node may take until it listens: recovery of a large journal included.
 const START: Duration = Duration::from_secs(120);
@@ -32,6 +33,7 @@ pub(super) struct NodeOptions<'a> {
     pub(super) shards: u16,
     pub(super) allow_volatile: bool,
     pub(super) prepare_bytes: Option<u64>,
+    pub(super) driver: DriverChoice,
 }
 
 /// Running nodes. Dropping kills what is left of them.
@@ -129,7 +131,7 @@ fn spawn(options: &NodeOptions<'_>, index: u16) -> anyhow::Result<(NodeProcess, 
     let mut command = Command::new(program);
     command.args(["--json", "serve", "--listen", "127.0.0.1:0", "--no-pin", "--exit-with-parent", "--dir"]);
     command.arg(&directory).args(["--cluster-id", &options.cluster.to_string()]);
-    command.args(["--shards", &options.shards.to_string()]);
+    command.args(["--shards", &options.shards.to_string(), "--driver", &options.driver.to_string()]);
     if options.allow_volatile {
         command.arg("--allow-volatile");
     }

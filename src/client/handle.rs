@@ -10,7 +10,7 @@ use super::reactor::Reactor;
 use super::submission::Submission;
 use super::{Log, OpError};
 use crate::base::{ClusterId, Incarnation, Limits, NodeId};
-use crate::io::uring::{self, UringDriver};
+use crate::io::{DriverChoice, SystemDriver};
 use crate::wire::LogletConfig;
 
 /// How a client works.
@@ -20,6 +20,8 @@ pub struct ClientOptions {
     pub limits: Limits,
     /// The core to pin its I/O thread to.
     pub core: Option<usize>,
+    /// What it does its input and output with.
+    pub driver: DriverChoice,
 }
 
 /// Who a node is.
@@ -90,16 +92,17 @@ impl Client {
     /// Starts the I/O thread.
     ///
     /// # Errors
-    /// The thread or its io_uring cannot be set up.
+    /// The driver asked for is refused, or it or the thread cannot be set up.
     pub fn start(options: ClientOptions) -> io::Result<Self> {
         options.limits.check().map_err(io::Error::other)?;
+        let driver = options.driver.resolve().map_err(io::Error::other)?;
         let (started, outcome) = sync_channel(1);
         let limits = options.limits.clone();
         let thread = std::thread::Builder::new().name("naxos-client".to_owned()).spawn(move || {
             if let Some(id) = options.core {
                 core_affinity::set_for_current(core_affinity::CoreId { id });
             }
-            let driver = match UringDriver::new(uring::Options::default()) {
+            let driver = match SystemDriver::open(driver) {
                 Ok(driver) => driver,
                 Err(error) => {
                     started.send(Err(error)).expect("the starting thread waits");

@@ -2,13 +2,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Driver;
 use super::op::{Chunk, Completion, ConnId, FileId, ListenerId, Op, Outcome, Token};
 use crate::base::{Buf, Instant};
 
+pub(super) mod ends;
 pub(super) mod files;
+pub(super) mod handover;
+pub(super) mod limits;
 pub(super) mod sockets;
 
 /// A driver under test and its surroundings.
@@ -25,6 +29,31 @@ pub(super) trait Rig {
 
     /// An empty directory for this test alone.
     fn directory(&self) -> &Path;
+
+    /// Drops the driver, whatever it is doing, and makes another one over the same directory.
+    fn restart(&mut self);
+
+    /// A further driver beside this one.
+    fn another(&self) -> Self;
+
+    /// What the driver has to receive into; `None` where there is no bound.
+    fn receive_buffers(&self) -> Option<ReceiveBuffers>;
+}
+
+/// The receive buffers of a driver.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReceiveBuffers {
+    pub(super) count: usize,
+    /// Size of each.
+    pub(super) bytes: usize,
+}
+
+/// A directory on the disk that holds the build: direct I/O is not possible everywhere.
+pub(super) fn directory() -> tempfile::TempDir {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
+    std::fs::create_dir_all(&target).unwrap();
+    tempfile::tempdir_in(target).unwrap()
 }
 
 /// Submits operations and finds their completions.
@@ -72,6 +101,17 @@ impl<R: Rig> Harness<R> {
             }
             self.arrived.extend(completions);
         }
+    }
+
+    /// What comes within `time`, which passes in any case. Chunks are not given back.
+    pub(super) fn completions_within(&mut self, time: Duration) -> Vec<Completion> {
+        let deadline = self.rig.driver().now() + time;
+        let mut completions = Vec::new();
+        while self.rig.driver().now() < deadline {
+            self.rig.driver().wait(Some(deadline), &mut completions).unwrap();
+            self.rig.advance_to(deadline);
+        }
+        completions
     }
 
     /// The bytes of a chunk, which is the harness's own.
@@ -160,17 +200,35 @@ macro_rules! conformance_tests {
             files: a_closed_file_takes_nothing_more,
             files: closing_waits_for_the_operations_in_flight,
             files: what_is_missing_is_not_opened_or_removed,
+            files: memory_comes_back_with_the_completion,
             sockets: large_data_is_echoed_both_ways,
             sockets: a_reader_that_stops_holds_up_the_sender,
             sockets: a_receive_stopped_and_armed_again_loses_nothing,
             sockets: a_peer_that_closes_ends_the_stream,
             sockets: nobody_listening_refuses_the_connection,
             sockets: a_send_to_a_closed_peer_fails_and_returns_its_memory,
-            sockets: closing_ends_what_is_in_flight_with_failures,
             sockets: a_closed_connection_takes_nothing_more,
             sockets: a_listener_accepts_many_connections,
-            sockets: a_driver_may_go_with_operations_in_flight,
             sockets: a_deadline_ends_a_wait,
+            sockets: sends_of_every_size_arrive_whole_and_in_order,
+            sockets: a_large_send_reaches_a_reader_that_keeps_stopping,
+            limits: a_receive_without_a_free_buffer_goes_on_after_a_release,
+            limits: more_completions_than_a_queue_holds_all_arrive,
+            limits: a_busy_connection_does_not_starve_a_quiet_one,
+            ends: closing_ends_what_is_in_flight_with_failures,
+            ends: every_operation_ends_once_when_many_connections_close,
+            ends: a_stopped_receive_says_nothing_more_and_the_close_still_comes,
+            ends: a_reset_ends_what_is_in_flight,
+            ends: a_driver_may_go_with_operations_in_flight,
+            ends: a_write_in_flight_when_its_driver_goes_has_landed_whole_or_not_at_all,
+        }
+    };
+    // Only where connections can be handed over, and threads can wake each other.
+    (real: $rig:expr) => {
+        $crate::io::conformance::conformance_tests! { $rig;
+            handover: a_connection_goes_from_one_driver_to_another_without_loss,
+            handover: a_send_in_flight_completes_before_its_connection_leaves,
+            handover: a_waker_ends_a_wait_from_another_thread_and_is_remembered_before_it,
         }
     };
     ($rig:expr; $($area:ident: $name:ident,)*) => {

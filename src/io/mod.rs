@@ -1,13 +1,20 @@
 //! Input and output: one vocabulary of operations, one trait, one folder for each implementation.
 
+mod choice;
+mod clock;
 #[cfg(test)]
 mod conformance;
 mod driver;
+pub mod epoll;
 mod files;
 pub mod mem;
 pub mod op;
 mod slab;
+mod sockets;
+mod system;
 pub mod uring;
 mod worker;
 
+pub use choice::{DriverChoice, DriverError, DriverKind};
 pub use driver::Driver;
+pub use system::SystemDriver;

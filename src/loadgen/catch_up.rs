@@ -29,8 +29,8 @@ impl Reader {
     ///
     /// # Errors
     /// Its I/O thread cannot be started.
-    pub fn start(target: &Target) -> io::Result<Self> {
-        let client = Client::start(ClientOptions::default())?;
+    pub fn start(target: &Target, options: ClientOptions) -> io::Result<Self> {
+        let client = Client::start(options)?;
         Ok(Self { log: client.open(&target.config, target.cluster), _client: client })
     }
 

@@ -7,8 +7,7 @@ use std::thread::JoinHandle;
 
 use super::data_dir::{DataDir, DataDirError};
 use crate::base::{ClusterId, Incarnation, InvalidLimits, Limits, NodeId};
-use crate::io::Driver;
-use crate::io::uring::{self, UringDriver};
+use crate::io::{Driver, DriverChoice, DriverError, DriverKind, SystemDriver};
 use crate::server::{Command, Inbox, NodeIdentity, Shard, ShardConfig};
 
 /// How a node is run.
@@ -30,6 +29,8 @@ pub struct NodeConfig {
     pub allow_volatile: bool,
     /// Journal bytes, over all shards, to prepare ahead of need, beyond the usual number of segments.
     pub prepare_bytes: Option<u64>,
+    /// What its shards do their input and output with.
+    pub driver: DriverChoice,
 }
 
 /// Why a node cannot run.
@@ -41,9 +42,9 @@ pub enum ServeError {
     /// Its directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// io_uring is refused.
-    #[error("io_uring cannot be used: {0}")]
-    Driver(#[source] io::Error),
+    /// The driver asked for cannot be used.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -150,6 +151,7 @@ enum Started {
 /// It cannot run; nothing of it is left running then.
 pub fn serve(config: NodeConfig) -> Result<Running, ServeError> {
     config.limits.check()?;
+    let driver = config.driver.resolve()?;
     let directory = DataDir::open(&config.directory, config.cluster, config.shards, config.allow_volatile)?;
     let identity = NodeIdentity { cluster: config.cluster, node: directory.node(), incarnation: Incarnation::random() };
     let shards = directory.shards();
@@ -176,11 +178,12 @@ pub fn serve(config: NodeConfig) -> Result<Running, ServeError> {
             limits,
             seed: (Incarnation::random().0 as u64).wrapping_add(shard as u64),
             durability: node.durability,
-            driver: "uring",
+            driver: driver.name(),
             prepare_bytes: config.prepare_bytes.unwrap_or(0) / shards as u64,
         };
         let thread = ShardThread {
             config: shard_config,
+            driver,
             listen: (shard == 0).then_some(config.listen),
             lock: directory.lock_for_ring().map_err(|error| ServeError::Shard { shard, error })?,
             core: config.pin.then_some(shard),
@@ -232,6 +235,7 @@ impl Running {
 
 struct ShardThread {
     config: ShardConfig,
+    driver: DriverKind,
     listen: Option<SocketAddr>,
     lock: std::os::fd::OwnedFd,
     core: Option<usize>,
@@ -254,8 +258,9 @@ impl ShardThread {
         if let Some(core) = self.core {
             pin(core);
         }
-        let mut driver = UringDriver::new(uring::Options::default()).map_err(ServeError::Driver)?;
-        driver.hold(self.lock).map_err(ServeError::Driver)?;
+        let failed = |error| ServeError::Shard { shard: number, error };
+        let mut driver = SystemDriver::open(self.driver).map_err(failed)?;
+        driver.hold(self.lock).map_err(failed)?;
         let mut listener = None;
         let mut address = None;
         if let Some(listen) = self.listen {

@@ -2,6 +2,8 @@
 
 mod completion;
 mod wake_flag;
+mod work_queue;
 
 pub use completion::{Completion, wait};
 pub use wake_flag::WakeFlag;
+pub use work_queue::WorkQueue;

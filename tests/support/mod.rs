@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use naxos::base::{ClusterId, Limits, LogletId};
 use naxos::client::{Client, ClientOptions, Log};
+use naxos::io::DriverChoice;
 use naxos::node::{NodeConfig, Running, serve};
 use naxos::wire::{LogletConfig, Member, Sequencer};
 
@@ -31,6 +32,7 @@ pub fn node_config(directory: &Path) -> NodeConfig {
         limits: small_limits(),
         allow_volatile: false,
         prepare_bytes: None,
+        driver: DriverChoice::Auto,
     }
 }
 
@@ -49,16 +51,21 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn start(nodes: usize, shards: usize) -> Self {
+        Self::start_on(DriverChoice::Auto, nodes, shards)
+    }
+
+    /// With this driver in the nodes and the client.
+    pub fn start_on(driver: DriverChoice, nodes: usize, shards: usize) -> Self {
         let directory = scratch();
         let running: Vec<_> = (0..nodes)
             .map(|node| {
-                let config =
-                    NodeConfig { shards: Some(shards), ..node_config(&directory.path().join(node.to_string())) };
-                serve(config).unwrap()
+                let directory = directory.path().join(node.to_string());
+                serve(NodeConfig { shards: Some(shards), driver, ..node_config(&directory) }).unwrap()
             })
             .collect();
         let config = loglet_over(&running, 1);
-        let client = Client::start(ClientOptions { limits: small_limits(), core: None }).unwrap();
+        let client =
+            Client::start(ClientOptions { limits: small_limits(), driver, ..ClientOptions::default() }).unwrap();
         client.create(&config, CLUSTER).unwrap();
         Self { directory, nodes: running.into_iter().map(Some).collect(), config, client }
     }

@@ -5,7 +5,7 @@ use std::io;
 
 use super::{Harness, Rig, pattern};
 use crate::base::Buf;
-use crate::io::op::{Op, Outcome};
+use crate::io::op::{FileId, Op, Outcome};
 
 const BLOCK: usize = 4096;
 
@@ -116,5 +116,35 @@ pub(in crate::io) fn what_is_missing_is_not_opened_or_removed<R: Rig>(mut test: 
     for op in [Op::Open { path: path.clone() }, Op::Remove { path }] {
         let Outcome::Failed(error) = test.run(op) else { panic!() };
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}
+
+pub(in crate::io) fn memory_comes_back_with_the_completion<R: Rig>(mut test: Harness<R>) {
+    let file = test.prepared("a", 4 * BLOCK as u64);
+    let nowhere = FileId(u32::MAX);
+    for file in [file, nowhere] {
+        let mut expected = BTreeMap::new();
+        for index in 0..4 {
+            let offset = index * BLOCK as u64;
+            let written = pattern(index as u8, BLOCK);
+            let address = written.as_ptr() as usize;
+            expected.insert(test.submit(Op::Write { file, offset, buf: written }), (address, Some(index)));
+            let read = Buf::zeroed(BLOCK);
+            let address = read.as_ptr() as usize;
+            expected.insert(test.submit(Op::Read { file, offset, buf: read }), (address, None));
+        }
+        while !expected.is_empty() {
+            let completion = test.next_where(|completion| expected.contains_key(&completion.token));
+            let (address, index) = expected.remove(&completion.token).unwrap();
+            let (buf, result) = match completion.outcome {
+                Outcome::Written { buf, result } | Outcome::Read { buf, result } => (buf, result),
+                outcome => panic!("unexpected {outcome:?}"),
+            };
+            assert_eq!((buf.as_ptr() as usize, buf.len()), (address, BLOCK));
+            assert_eq!(result.is_err(), file == nowhere);
+            if let Some(index) = index {
+                assert_eq!(buf[..], pattern(index as u8, BLOCK)[..], "what was written stays as it was");
+            }
+        }
     }
 }

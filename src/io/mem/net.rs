@@ -191,10 +191,12 @@ impl State {
         self.reply(driver, token, Outcome::Done);
     }
 
-    /// Ends one side of a connection; the other learns of it behind all that was sent.
+    /// Ends one side of a connection; the other learns of it behind all that was sent. With bytes that nobody has received
+    /// it is a reset, as with TCP: whoever sends would wait for ever for room.
     pub(super) fn remove_endpoint(&mut self, key: u64, reset: bool) -> Endpoint {
         let at = self.arrival_from(key);
         let endpoint = self.endpoints.remove(&key).expect("removed once");
+        let reset = reset || !endpoint.arrived.is_empty();
         let (key, from, to) = (endpoint.other, endpoint.local, endpoint.remote);
         let event = if reset { NetEvent::Reset { key, from, to } } else { NetEvent::Closed { key, from, to } };
         self.schedule(at, Event::Net(event));

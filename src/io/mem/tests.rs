@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use super::{Config, DiskFault, MemDriver, Trace, World};
 use crate::base::{Buf, Instant};
 use crate::io::Driver;
-use crate::io::conformance::{Harness, Rig, conformance_tests, pattern};
+use crate::io::conformance::{Harness, ReceiveBuffers, Rig, conformance_tests, pattern};
 use crate::io::op::{Completion, ConnId, Op, Outcome, Token};
 
 const A: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
@@ -43,6 +43,18 @@ impl Rig for MemRig {
 
     fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    fn restart(&mut self) {
+        self.driver = self.world.node(Ipv4Addr::LOCALHOST.into());
+    }
+
+    fn another(&self) -> Self {
+        rig(1)
+    }
+
+    fn receive_buffers(&self) -> Option<ReceiveBuffers> {
+        None
     }
 }
 

@@ -17,6 +17,7 @@ use super::ring::{Event, Ring};
 use super::wake::WakeUp;
 use crate::base::Instant;
 use crate::io::Driver;
+use crate::io::clock;
 use crate::io::op::{Chunk, Completion, ConnId, FileId, ListenerId, Op, Outcome, Token};
 use crate::io::slab::Slab;
 use crate::io::worker::{Job, Worker};
@@ -175,8 +176,7 @@ impl Driver for UringDriver {
     }
 
     fn now(&self) -> Instant {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        Instant::from_nanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+        clock::now()
     }
 
     fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {

@@ -7,16 +7,17 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use io_uring::cqueue;
 use rustix::net::SocketAddrAny;
 
-use super::connections::{self, Connection, Leaving, Receive};
+use super::connections::{Connection, Leaving, Receive};
 use super::driver::UringDriver;
 use super::flight::Flight;
 use super::receive::END;
 use super::ring::Event;
 use crate::io::op::{Chunk, ConnId, ListenerId, Outcome, Token};
+use crate::io::sockets::{self, Blocking};
 
 impl UringDriver {
     pub(super) fn start_listening(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
-        let (socket, bound) = connections::listening_socket(address)?;
+        let (socket, bound) = sockets::listening_socket(address, Blocking::Yes)?;
         self.listeners.push(socket);
         Ok((ListenerId(self.listeners.len() as u32 - 1), bound))
     }
@@ -32,7 +33,7 @@ impl UringDriver {
     }
 
     pub(super) fn connect(&mut self, token: Token, address: SocketAddr) {
-        match connections::connecting_socket(address) {
+        match sockets::connecting_socket(address, Blocking::Yes) {
             Ok(socket) => {
                 let conn = Connection::new(socket);
                 let socket = conn.fd();
@@ -110,14 +111,13 @@ impl UringDriver {
         let Some(&Flight::Accept { token, listener, .. }) = flight else { unreachable!("dispatched by kind") };
         let rearm = event.ended.is_some();
         if let Some(socket) = event.accepted {
-            let peer = connections::prepare_stream(&socket).and_then(|()| connections::peer_of(&socket));
+            let peer = sockets::prepare_stream(&socket).and_then(|()| sockets::peer_of(&socket));
             // A peer that has gone already is nobody's concern.
             if let Ok(peer) = peer {
                 let conn = ConnId(self.connections.insert(Connection::new(socket)));
                 self.complete(token, Outcome::Accepted { conn, peer });
             }
-        } else if is_lack_of_resources(-event.result) {
-            // To try again at once would spin for as long as the connection waits.
+        } else if sockets::is_lack_of_resources(-event.result) {
             let error = io::Error::from_raw_os_error(-event.result);
             return self.complete(token, Outcome::Failed(error));
         }
@@ -269,8 +269,4 @@ impl UringDriver {
     fn open_connection(&mut self, conn: u64) -> Option<&mut Connection> {
         self.connections.get_mut(conn).filter(|connection| connection.leaving.is_none())
     }
-}
-
-fn is_lack_of_resources(error: i32) -> bool {
-    matches!(error, libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::EINVAL | libc::EBADF)
 }
