@@ -52,6 +52,10 @@ pub struct Limits {
     pub stall: Duration,
     /// Pause before a lost connection is tried again; doubles up to 16 times this.
     pub reconnect_delay: Duration,
+    /// How long a peer may be silent on the network, not answering probes or not taking what is sent, before its connection is
+    /// ended: a host that vanishes sends no end of its streams. Much longer than `stall`, so that a congested network is given
+    /// up by the protocols before it is by TCP.
+    pub peer_timeout: Duration,
     /// How long an operation of the client may take altogether before it fails with a timeout.
     pub operation_timeout: Duration,
 }
@@ -82,6 +86,7 @@ impl Default for Limits {
             client_window_bytes: 4 << 20,
             stall: Duration::from_secs(2),
             reconnect_delay: Duration::from_millis(20),
+            peer_timeout: Duration::from_secs(20),
             operation_timeout: Duration::from_secs(30),
         }
     }

@@ -44,6 +44,7 @@ impl BenchCluster {
                 shards: options.shards,
                 allow_volatile: scratch.volatile,
                 prepare_bytes: Some(prepare_bytes),
+                listen: &[],
             },
             interrupt,
         )?;

@@ -6,6 +6,7 @@ mod driver;
 mod files;
 pub mod mem;
 pub mod op;
+mod peer_timeout;
 mod slab;
 pub mod uring;
 mod worker;

@@ -2,7 +2,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SendError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use super::data_dir::{DataDir, DataDirError};
@@ -42,10 +42,10 @@ pub enum ServeError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// io_uring is refused.
-    #[error("io_uring cannot be used: {0}")]
+    #[error("io_uring cannot be used")]
     Driver(#[source] io::Error),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {error}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -62,7 +62,7 @@ pub enum ServeError {
         reason: String,
     },
     /// A thread could not be started, or ended.
-    #[error("shard {shard}: {error}")]
+    #[error("shard {shard}")]
     Shard {
         /// Which.
         shard: usize,
@@ -243,9 +243,10 @@ impl ShardThread {
     fn run(self) {
         let started = self.started.clone();
         if let Err(error) = self.try_run() {
-            tracing::error!(%error, "a shard has ended");
-            // Nobody listens any more once the node runs.
-            let _ = started.send(Started::Failed(error));
+            // Whoever starts the node reports why it does not; nobody listens any more once it runs.
+            if let Err(SendError(Started::Failed(error))) = started.send(Started::Failed(error)) {
+                tracing::error!(error = &error as &dyn std::error::Error, "a shard has ended");
+            }
         }
     }
 

@@ -113,7 +113,8 @@ struct Question {
 
 impl<D: Driver> Shard<D> {
     /// A shard over `driver`, which recovers its journal in its first turns.
-    pub fn new(driver: D, config: ShardConfig, listener: Option<ListenerId>) -> Self {
+    pub fn new(mut driver: D, config: ShardConfig, listener: Option<ListenerId>) -> Self {
+        driver.set_peer_timeout(config.limits.peer_timeout);
         let inbox = Arc::new(Inbox::new(driver.waker()));
         let journal = Journal::open(JournalConfig {
             directory: config.directory.clone(),

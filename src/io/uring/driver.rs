@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use super::buffers::FixedBuffers;
 use super::connections::Connection;
@@ -18,6 +19,7 @@ use super::wake::WakeUp;
 use crate::base::Instant;
 use crate::io::Driver;
 use crate::io::op::{Chunk, Completion, ConnId, FileId, ListenerId, Op, Outcome, Token};
+use crate::io::peer_timeout::PeerTimeout;
 use crate::io::slab::Slab;
 use crate::io::worker::{Job, Worker};
 
@@ -43,6 +45,8 @@ pub struct UringDriver {
     /// What has completed and was not yet reported.
     ready: Vec<Completion>,
     held: Vec<OwnedFd>,
+    /// What every connection gets.
+    pub(super) peer_timeout: PeerTimeout,
     _one_thread: PhantomData<*const ()>,
 }
 
@@ -76,6 +80,7 @@ impl UringDriver {
             wake,
             ready: Vec::new(),
             held: Vec::new(),
+            peer_timeout: PeerTimeout::default(),
             _one_thread: PhantomData,
         })
     }
@@ -193,6 +198,10 @@ impl Driver for UringDriver {
 
     fn waker(&self) -> Waker {
         Waker::from(Arc::clone(&self.wake))
+    }
+
+    fn set_peer_timeout(&mut self, timeout: Duration) {
+        self.peer_timeout = PeerTimeout::after(timeout);
     }
 
     fn attach(&mut self, socket: OwnedFd) -> ConnId {

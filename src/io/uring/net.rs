@@ -34,6 +34,8 @@ impl UringDriver {
     pub(super) fn connect(&mut self, token: Token, address: SocketAddr) {
         match connections::connecting_socket(address) {
             Ok(socket) => {
+                // Without it the connection works, and a peer that vanishes is noticed late.
+                let _ = self.peer_timeout.set_on(&socket);
                 let conn = Connection::new(socket);
                 let socket = conn.fd();
                 let conn = self.connections.insert(conn);
@@ -113,6 +115,7 @@ impl UringDriver {
             let peer = connections::prepare_stream(&socket).and_then(|()| connections::peer_of(&socket));
             // A peer that has gone already is nobody's concern.
             if let Ok(peer) = peer {
+                let _ = self.peer_timeout.set_on(&socket);
                 let conn = ConnId(self.connections.insert(Connection::new(socket)));
                 self.complete(token, Outcome::Accepted { conn, peer });
             }
