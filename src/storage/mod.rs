@@ -7,6 +7,7 @@
 //! - `writer`, `head`, `index_block`, `segments`: units in flight, both ends of a segment, preparing and reclaiming files.
 //! - `carry`: indexes of former lives' last segments.
 //! - `index`, `cache`, `reader`: from a loglet's offset to its records.
+//! - `memory`: what all of it may hold in memory.
 //! - `recovery`: what a start makes of the files it finds.
 
 mod cache;
@@ -17,6 +18,7 @@ mod head;
 mod index;
 mod index_block;
 mod journal;
+mod memory;
 mod reader;
 mod recovery;
 mod segments;
@@ -29,6 +31,7 @@ mod unit;
 mod writer;
 
 pub use journal::Journal;
+pub use memory::MemoryBound;
 pub use types::{
     Counters, Damage, DamageCause, Failure, Full, FullReason, JournalConfig, ReadOutcome, ReadRequest, Recovered, State,
 };

@@ -14,9 +14,9 @@ use crate::io::op::{Op, Token};
 use crate::wire::{Batch, BatchBuilder};
 
 /// Reads from the disk at once; further ones wait.
-const READS_MAX: usize = 16;
+pub(super) const READS_MAX: usize = 16;
 /// Answers, builders and buffers kept for their memory.
-const SPARES_MAX: usize = 32;
+pub(super) const SPARES_MAX: usize = 32;
 
 /// Whether an entry has the record at `offset`.
 pub(super) fn holds(entry: &Entry, loglet: LogletId, offset: Offset) -> bool {

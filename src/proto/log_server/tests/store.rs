@@ -182,13 +182,13 @@ fn a_full_window_drops_its_highest_and_always_takes_the_next_record() {
 }
 
 #[test]
-fn a_busy_journal_drops_the_store_and_says_behind() {
+fn what_a_busy_journal_refused_is_taken_when_it_moves() {
     let mut server = with_records(1);
     server.disk.refuse = Some(Refused::Busy);
     store(&mut server, 1, 2, 0);
-    assert_eq!(server.answers(), [(SEQUENCER, behind(0, 1, 0))]);
+    assert_eq!(server.answers(), [], "it is held, and need not be sent again");
     server.disk.refuse = None;
-    store(&mut server, 1, 2, 0);
+    server.advance(server.limits.reconnect_delay);
     server.flush();
     assert_eq!(server.answers(), [(SEQUENCER, stored(2))]);
 }
