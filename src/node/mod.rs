@@ -1,7 +1,9 @@
 //! A node: one data directory, one listening port, and its shards, one thread each.
 
 mod data_dir;
+mod descriptors;
 mod running;
 
 pub use data_dir::{DataDir, DataDirError, Durability};
+pub use descriptors::TooFewDescriptors;
 pub use running::{NodeConfig, Running, ServeError, serve};

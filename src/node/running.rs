@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, SendError, Sender, SyncSender, channel, sync_cha
 use std::thread::JoinHandle;
 
 use super::data_dir::{DataDir, DataDirError};
+use super::descriptors::{TooFewDescriptors, connections_allowed};
 use crate::base::{ClusterId, Incarnation, InvalidLimits, Limits, NodeId};
 use crate::io::Driver;
 use crate::io::uring::{self, UringDriver};
@@ -41,6 +42,14 @@ pub enum ServeError {
     /// Its directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The process may have too few descriptors.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
+    /// io_uring may not lock the memory that its queues need.
+    #[error(
+        "io_uring may not lock the memory that it needs; raise the limit with `ulimit -l`, or LimitMEMLOCK= in a systemd unit"
+    )]
+    LockedMemory(#[source] io::Error),
     /// io_uring is refused.
     #[error("io_uring cannot be used")]
     Driver(#[source] io::Error),
@@ -153,6 +162,7 @@ pub fn serve(config: NodeConfig) -> Result<Running, ServeError> {
     let directory = DataDir::open(&config.directory, config.cluster, config.shards, config.allow_volatile)?;
     let identity = NodeIdentity { cluster: config.cluster, node: directory.node(), incarnation: Incarnation::random() };
     let shards = directory.shards();
+    let connections = connections_allowed(&config.limits, shards)?;
     let (started, events) = channel();
     let mut node = Running {
         address: config.listen,
@@ -166,7 +176,7 @@ pub fn serve(config: NodeConfig) -> Result<Running, ServeError> {
         let (peers_sender, peers) = sync_channel(1);
         peers_senders.push(peers_sender);
         let mut limits = config.limits.clone();
-        limits.connections_max = limits.connections_max.div_ceil(shards as u32);
+        limits.connections_max = connections.div_ceil(shards as u32);
         let shard_config = ShardConfig {
             identity,
             shard,
@@ -255,7 +265,7 @@ impl ShardThread {
         if let Some(core) = self.core {
             pin(core);
         }
-        let mut driver = UringDriver::new(uring::Options::default()).map_err(ServeError::Driver)?;
+        let mut driver = UringDriver::new(uring::Options::default()).map_err(refused)?;
         driver.hold(self.lock).map_err(ServeError::Driver)?;
         let mut listener = None;
         let mut address = None;
@@ -283,6 +293,14 @@ impl ShardThread {
                 return Ok(());
             }
         }
+    }
+}
+
+/// The kernel counts a ring's memory as locked, before 5.12 all of it.
+fn refused(error: io::Error) -> ServeError {
+    match error.kind() {
+        io::ErrorKind::OutOfMemory => ServeError::LockedMemory(error),
+        _ => ServeError::Driver(error),
     }
 }
 

@@ -116,6 +116,27 @@ mod tests {
         assert_eq!(rig.replies().len(), 500);
     }
 
+    #[test]
+    fn what_is_kept_for_a_slow_server_only_is_given_up_for_want_of_memory() {
+        let mut rig = Rig::new(3);
+        for request in 1..=20 {
+            rig.append_bytes(request, &[0; 4000]);
+            rig.stored(0, request);
+            rig.stored(1, request.min(19));
+        }
+        assert!(rig.core.memory_bytes() > 20 * 4000);
+        rig.core.shed();
+        assert!((4000..2 * 16 * 1024).contains(&rig.core.memory_bytes()), "{}", rig.core.memory_bytes());
+        rig.stored(1, 20);
+        assert_eq!(rig.replies().len(), 20);
+        rig.core.shed();
+        assert_eq!(rig.core.memory_bytes(), 0);
+        rig.append_bytes(21, &[0; 4000]);
+        rig.stored(0, 21);
+        rig.stored(1, 21);
+        assert_eq!(rig.core.known_tail(), Offset(21), "it goes on");
+    }
+
     /// P11 c: what a server will never get is announced by a known tail at or above its end, before anything else.
     #[test]
     fn a_dropped_range_is_owed_a_known_tail_before_the_next_store() {
