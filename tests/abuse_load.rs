@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use naxos::base::{ClusterId, Incarnation, Limits, LogletId, NodeId, Offset};
-use naxos::client::{AppendError, Client, ClientOptions, Log};
+use naxos::client::{Append, AppendError, Client, ClientOptions, Log};
 use naxos::wire::{
     Batch, BatchBuilder, FrameHeader, HEADER_BYTES, Hello, LogletConfig, Member, Message, RejectCode, Role, Sequencer,
 };
@@ -107,6 +107,10 @@ fn create(client: &Client, config: &LogletConfig) -> Log {
     client.open(config, CLUSTER)
 }
 
+fn acknowledged(append: Append) {
+    append.wait().unwrap();
+}
+
 fn framed(message: &Message<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     message.encode(&mut out);
@@ -200,7 +204,7 @@ fn stalled_subscribers_and_readers_are_bounded_and_disturb_nobody() {
     let log = create(&client, &config);
     let record = vec![7; 1 << 20];
     let appends: Vec<_> = (0..48).map(|_| log.append(&record)).collect();
-    appends.into_iter().for_each(|append| drop(append.wait().unwrap()));
+    appends.into_iter().for_each(acknowledged);
     let limit = log.check_tail().unwrap().tail;
     // Together they have credit for far more than the node may hold: 64 times 48 MiB.
     let stalled: Vec<_> = (0..64)
@@ -265,7 +269,7 @@ fn a_flood_of_tiny_frames_is_held_back_and_answered() {
             stream
         })
         .collect();
-    (0..100).for_each(|_| drop(log.append(b"beside the flood").wait().unwrap()));
+    (0..100).for_each(|_| acknowledged(log.append(b"beside the flood")));
     node.assert_within_bound(&client);
     drop(floods);
     // Somebody does.
@@ -348,16 +352,16 @@ fn one_log_that_floods_its_shard_does_not_starve_another() {
     std::thread::scope(|scope| {
         let flooding = scope.spawn(|| {
             let record = vec![3; 64 << 10];
-            let (mut waiting, mut acknowledged) = (std::collections::VecDeque::new(), 0);
+            let (mut waiting, mut count) = (std::collections::VecDeque::new(), 0);
             while !stop.load(relaxed) {
                 waiting.push_back(flood.append(&record));
                 if waiting.len() > 1_000 {
                     waiting.pop_front().unwrap().wait().unwrap();
-                    acknowledged += 1;
+                    count += 1;
                 }
             }
-            waiting.into_iter().for_each(|append| drop(append.wait().unwrap()));
-            acknowledged
+            waiting.into_iter().for_each(acknowledged);
+            count
         });
         let tail = || client.open(&node.loglet(1), CLUSTER).check_tail().unwrap().tail;
         until("the flood", || tail() > Offset(1_000));
@@ -399,6 +403,7 @@ fn few_descriptors_mean_few_connections_and_the_log_says_how_to_have_more() {
     assert!(node.log().contains("ulimit -n") && node.log().contains("LimitNOFILE="), "{}", node.log());
     let client = client();
     let log = create(&client, &node.loglet(1));
+    log.append(b"who is in").wait().unwrap();
     let mut streams: Vec<_> = (0..150).map(|_| connect(node.address)).collect();
     for stream in &mut streams {
         // Whoever was refused before may have closed already.
@@ -412,7 +417,7 @@ fn few_descriptors_mean_few_connections_and_the_log_says_how_to_have_more() {
         None => Some(()),
     });
     assert!(refused.count() > 50);
-    log.append(b"whoever is in is served").wait().unwrap();
+    log.append(b"is served").wait().unwrap();
     drop(streams);
     until("a free place", || client.hello(node.address).is_ok());
 }
@@ -446,7 +451,7 @@ fn little_lockable_memory_means_fewer_registrations_or_the_setting_to_change() {
     let client = client();
     let log = create(&client, &node.loglet(1));
     let appends: Vec<_> = (0..2_000).map(|_| log.append(&[5; 4096])).collect();
-    appends.into_iter().for_each(|append| drop(append.wait().unwrap()));
+    appends.into_iter().for_each(acknowledged);
     let log = node.log();
     assert!(log.contains("ulimit -l") && log.contains("LimitMEMLOCK="), "{log}");
 }

@@ -37,9 +37,37 @@ pub(super) struct InboundTable {
     touched: Vec<ConnId>,
     /// Connections whose requests wait for room.
     pub(super) held: Vec<ConnId>,
+    pool: Pool,
+}
+
+/// The memory that connections hold, and may hold.
+#[derive(Debug)]
+struct Pool {
     memory_bytes: usize,
-    pool_bytes: usize,
+    bytes_max: usize,
+    /// What one connection may have queued while memory is not short.
     outbound_bytes_max: usize,
+}
+
+impl Pool {
+    fn is_short(&self) -> bool {
+        self.memory_bytes > self.bytes_max / 2
+    }
+
+    /// Counts a connection's memory anew.
+    fn count(&mut self, inbound: &mut Inbound) {
+        let bytes = inbound.connection.memory_bytes();
+        self.memory_bytes = self.memory_bytes - inbound.counted + bytes;
+        inbound.counted = bytes;
+    }
+
+    /// Counts a connection that has been used, and gives it its share.
+    fn account(&mut self, inbound: &mut Inbound) {
+        self.count(inbound);
+        inbound.used = true;
+        let share = if self.is_short() { SHORT_OUTBOUND_BYTES } else { self.outbound_bytes_max };
+        inbound.connection.set_outbound_max(share.min(self.outbound_bytes_max));
+    }
 }
 
 /// The peer number of a connection.
@@ -53,9 +81,11 @@ impl InboundTable {
             connections: HashMap::new(),
             touched: Vec::new(),
             held: Vec::new(),
-            memory_bytes: 0,
-            pool_bytes: limits.connection_pool_bytes as usize,
-            outbound_bytes_max: limits.outbound_bytes_max as usize,
+            pool: Pool {
+                memory_bytes: 0,
+                bytes_max: limits.connection_pool_bytes as usize,
+                outbound_bytes_max: limits.outbound_bytes_max as usize,
+            },
         }
     }
 
@@ -65,12 +95,12 @@ impl InboundTable {
 
     /// Bytes of memory that all connections hold for frames.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.memory_bytes
+        self.pool.memory_bytes
     }
 
     /// Whether half of the memory is used up, so that each connection is held to a small share.
     pub(super) fn is_short_of_memory(&self) -> bool {
-        self.memory_bytes > self.pool_bytes / 2
+        self.pool.is_short()
     }
 
     pub(super) fn insert(&mut self, conn: ConnId, peer: Option<SocketAddr>, hello: Option<Hello>, limits: &Limits) {
@@ -90,34 +120,23 @@ impl InboundTable {
 
     pub(super) fn put_back(&mut self, mut inbound: Inbound) {
         let conn = inbound.connection.id();
-        self.account(&mut inbound);
+        self.pool.account(&mut inbound);
         self.touched.push(conn);
         self.connections.insert(conn, inbound);
     }
 
     /// A connection that was taken out is gone.
     pub(super) fn forget(&mut self, inbound: &Inbound) {
-        self.memory_bytes -= inbound.counted;
-    }
-
-    /// Counts a connection's memory anew, and gives it its share.
-    fn account(&mut self, inbound: &mut Inbound) {
-        let bytes = inbound.connection.memory_bytes();
-        self.memory_bytes = self.memory_bytes - inbound.counted + bytes;
-        inbound.counted = bytes;
-        inbound.used = true;
-        let share = if self.is_short_of_memory() { SHORT_OUTBOUND_BYTES } else { self.outbound_bytes_max };
-        inbound.connection.set_outbound_max(share.min(self.outbound_bytes_max));
+        self.pool.memory_bytes -= inbound.counted;
     }
 
     /// Queues a message for a peer, if it is still there. Returns whether it may be sent more.
     pub(super) fn send(&mut self, to: PeerId, message: &Message<'_>) -> bool {
         let conn = ConnId(to.0);
-        let Some(mut inbound) = self.connections.remove(&conn) else { return true };
+        let Some(inbound) = self.connections.get_mut(&conn) else { return true };
         inbound.connection.send(message);
-        self.account(&mut inbound);
+        self.pool.account(inbound);
         let has_room = inbound.connection.has_room();
-        self.connections.insert(conn, inbound);
         if self.touched.last() != Some(&conn) {
             self.touched.push(conn);
         }
@@ -144,9 +163,7 @@ impl InboundTable {
                 more = true;
             } else {
                 inbound.connection.release_memory();
-                let bytes = inbound.connection.memory_bytes();
-                self.memory_bytes = self.memory_bytes - inbound.counted + bytes;
-                inbound.counted = bytes;
+                self.pool.count(inbound);
             }
         }
         more
@@ -155,19 +172,17 @@ impl InboundTable {
     /// Closes whichever connection holds most, until what the others hold is within the bound. Returns how many were closed.
     pub(super) fn enforce_pool(&mut self) -> usize {
         let mut closed = 0;
-        if self.memory_bytes <= self.pool_bytes {
+        if self.pool.memory_bytes <= self.pool.bytes_max {
             return closed;
         }
         for inbound in self.connections.values_mut() {
             inbound.connection.release_memory();
-            let bytes = inbound.connection.memory_bytes();
-            self.memory_bytes = self.memory_bytes - inbound.counted + bytes;
-            inbound.counted = bytes;
+            self.pool.count(inbound);
         }
         let mut held: Vec<_> = self.connections.iter().map(|(conn, inbound)| (inbound.counted, *conn)).collect();
         held.sort_unstable();
         // What is closed keeps the memory of its last send until the driver gives it back.
-        let mut excess = self.memory_bytes.saturating_sub(self.pool_bytes);
+        let mut excess = self.pool.memory_bytes.saturating_sub(self.pool.bytes_max);
         while excess > 0
             && let Some((bytes, conn)) = held.pop()
         {

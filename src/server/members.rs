@@ -7,6 +7,9 @@ use crate::io::op::{Op, Outcome};
 use crate::net::{Link, LinkEvent};
 use crate::wire::{Member, Message, Role};
 
+/// A link is closed when it has not been used for so many rounds: longer than a member may take for an answer.
+const UNUSED_ROUNDS_MAX: u32 = 10;
+
 /// What came over a link to another member.
 pub(super) enum MemberEvent<'a> {
     Message(Message<'a>),
@@ -28,8 +31,8 @@ pub(super) struct Members {
 struct MemberLink {
     node: NodeId,
     loglet: LogletId,
-    /// Something was asked or answered since idle links were closed last.
-    used: bool,
+    /// How often idle links were looked for since something was asked or answered.
+    unused_rounds: u32,
     link: Link,
     /// Requests that wait for the link to come up. The core has few in flight, so this stays short.
     waiting: VecDeque<Message<'static>>,
@@ -48,11 +51,11 @@ impl Members {
             self.next += 1;
             let hello = identity.hello(Role::LogServer, loglet);
             let link = Link::new(to.address, hello, Some(to.node), limits);
-            let member = MemberLink { node: to.node, loglet, used: true, link, waiting: VecDeque::new() };
+            let member = MemberLink { node: to.node, loglet, unused_rounds: 0, link, waiting: VecDeque::new() };
             self.links.insert(index, member);
         }
         let member = self.links.get_mut(&index).expect("just made, if it was not there");
-        member.used = true;
+        member.unused_rounds = 0;
         member.link.set_wanted(true);
         match member.link.connection() {
             Some(connection) => connection.send(&message),
@@ -70,8 +73,8 @@ impl Members {
         mut on_event: impl FnMut(NodeId, MemberEvent<'_>),
     ) {
         let member = self.links.get_mut(&index).expect("a link stays until it is idle");
-        let MemberLink { node, link, waiting, used, .. } = member;
-        *used = true;
+        let MemberLink { node, link, waiting, unused_rounds, .. } = member;
+        *unused_rounds = 0;
         let mut up = false;
         let mut down = false;
         link.handle(outcome, bytes, now, |event| match event {
@@ -102,15 +105,17 @@ impl Members {
         self.links.values().filter_map(|member| member.link.poll_timeout()).min()
     }
 
-    /// Closes the links that have not been used since the last time, and frees those that are closed. Returns whether there are any
+    /// Closes the links that have not been used for some rounds of this, and frees those that are closed. Returns whether there are any
     /// left.
     pub(super) fn release_idle(&mut self) -> bool {
         let Self { links, by_key, .. } = self;
         links.retain(|_, member| {
-            if !std::mem::take(&mut member.used) && member.waiting.is_empty() {
+            member.unused_rounds += 1;
+            let unused = member.unused_rounds > UNUSED_ROUNDS_MAX && member.waiting.is_empty();
+            if unused {
                 member.link.set_wanted(false);
             }
-            let stays = member.used || !member.waiting.is_empty() || !member.link.is_idle();
+            let stays = !unused || !member.link.is_idle();
             if !stays {
                 by_key.remove(&(member.node, member.loglet));
             }

@@ -15,7 +15,7 @@ const DRIVER_BYTES: u64 = 8 << 20;
 /// The program, its threads' stacks as far as used, and what the allocator keeps.
 const PROCESS_BYTES: u64 = 32 << 20;
 /// What a connection costs that holds nothing: its state in the shard, in the driver and in the LogServers' table of peers.
-/// `tests/abuse_connections.rs` measures it.
+/// `tests/abuse_load.rs` measures it.
 const IDLE_CONNECTION_BYTES: u64 = 4 << 10;
 /// A loglet's state, and its configuration, without its windows.
 const LOGLET_BYTES: u64 = 4 << 10;

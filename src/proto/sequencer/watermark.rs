@@ -119,22 +119,22 @@ mod tests {
     #[test]
     fn what_is_kept_for_a_slow_server_only_is_given_up_for_want_of_memory() {
         let mut rig = Rig::new(3);
-        for request in 1..=20 {
+        for request in 1..=6 {
             rig.append_bytes(request, &[0; 4000]);
             rig.stored(0, request);
-            rig.stored(1, request.min(19));
+            rig.stored(1, request.min(5));
         }
-        assert!(rig.core.memory_bytes() > 20 * 4000);
+        assert!(rig.core.memory_bytes() > 6 * 4000, "{}", rig.core.memory_bytes());
         rig.core.shed();
-        assert!((4000..2 * 16 * 1024).contains(&rig.core.memory_bytes()), "{}", rig.core.memory_bytes());
-        rig.stored(1, 20);
-        assert_eq!(rig.replies().len(), 20);
+        assert_eq!(rig.core.queue.end() - rig.core.queue.begin(), 1, "only what is not committed is kept");
+        rig.stored(1, 6);
+        assert_eq!(rig.replies().len(), 6);
         rig.core.shed();
         assert_eq!(rig.core.memory_bytes(), 0);
-        rig.append_bytes(21, &[0; 4000]);
-        rig.stored(0, 21);
-        rig.stored(1, 21);
-        assert_eq!(rig.core.known_tail(), Offset(21), "it goes on");
+        rig.append_bytes(7, &[0; 4000]);
+        rig.stored(0, 7);
+        rig.stored(1, 7);
+        assert_eq!(rig.core.known_tail(), Offset(7), "it goes on");
     }
 
     /// P11 c: what a server will never get is announced by a known tail at or above its end, before anything else.
