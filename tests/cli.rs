@@ -137,6 +137,18 @@ fn records_that_cannot_be_verified_are_refused_before_anything_starts() {
 }
 
 #[test]
+fn an_address_in_use_is_named_once() {
+    let directory = directory();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(&["serve", "--dir", text(directory.path()), "--cluster-id", "5", "--listen", &address]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(errors.matches(&address).count(), 1, "{errors}");
+    assert_eq!(errors.matches("in use").count(), 1, "{errors}");
+}
+
+#[test]
 fn errors_are_json_where_results_are() {
     let output = run(&["--json", "--cluster", "/nonexistent/cluster.json", "tail"]);
     assert_eq!(output.status.code(), Some(USAGE));
@@ -316,6 +328,7 @@ fn a_file_larger_than_the_window_keeps_its_order() {
     fs::write(&file, &input).unwrap();
     assert!(run(&[&cluster[..], &["append", "--from", text(&file)]].concat()).status.success());
     assert!(run(&[&cluster[..], &["read"]].concat()).stdout == input, "every line, in the file's order");
+    refused(&[&cluster[..], &["append", "--from", text(directory.path())]].concat(), USAGE, &["directory"]);
 }
 
 #[test]

@@ -202,7 +202,7 @@ fn rounds(count: u64, seed: u64) {
         log.seal().unwrap();
         let tail = log.check_tail().unwrap();
         assert!(tail.sealed);
-        log.set_stop(tail.tail);
+        log.set_stop(tail.tail).unwrap();
         verify(&log, tail.tail, &written);
         nodes[victim].restart();
         println!("round {round}: {} acknowledged, {} in the log", written.acknowledged.len(), tail.tail);

@@ -3,7 +3,7 @@
 mod support;
 
 use naxos::base::Offset;
-use naxos::client::{AppendError, Delivery, Event, Log, ReadResult};
+use naxos::client::{AppendError, Delivery, Event, Log, ReadResult, StopConflict};
 use support::{Cluster, record};
 
 fn append_all(log: &Log, records: impl Iterator<Item = Vec<u8>>) -> Vec<Offset> {
@@ -90,7 +90,10 @@ fn a_sealed_log_refuses_appends_and_stays_readable_up_to_its_stop() {
     let tail = log.check_tail().unwrap();
     assert_eq!((tail.tail, tail.sealed), (Offset(50), true));
     let reader = cluster.log();
-    reader.set_stop(tail.tail);
+    reader.set_stop(tail.tail).unwrap();
+    reader.clone().set_stop(tail.tail).unwrap();
+    let conflict = StopConflict { known: tail.tail, refused: Offset(51) };
+    assert_eq!(reader.set_stop(Offset(51)).unwrap_err(), conflict);
     assert_eq!(read_all(&reader, 0, 50).len(), 50);
     assert!(matches!(reader.read(Offset(50), Offset::MAX, 1000).unwrap(), ReadResult::NothingYet));
 }
@@ -137,7 +140,7 @@ fn the_sequencers_node_may_be_lost_and_everything_acknowledged_is_read() {
     survivor.seal().unwrap();
     let tail = survivor.check_tail().unwrap();
     assert!(tail.sealed);
-    survivor.set_stop(tail.tail);
+    survivor.set_stop(tail.tail).unwrap();
     assert_eq!(read_all(&survivor, 0, 700), (0..700).map(|index| record(0, index)).collect::<Vec<_>>());
 }
 
@@ -167,7 +170,7 @@ fn loglets_find_their_home_among_several_shards_and_keep_it() {
         log.seal().unwrap();
         let tail = log.check_tail().unwrap();
         assert_eq!((tail.tail, tail.sealed), (Offset(100), true));
-        log.set_stop(tail.tail);
+        log.set_stop(tail.tail).unwrap();
         assert_eq!(read_all(&log, 0, 100)[42], record(writer as u64, 42));
     }
 }

@@ -123,7 +123,7 @@ impl LogletUnderTest for Nodes {
                     && tail.sealed
                     && tail.tail == limit
                 {
-                    log.set_stop(limit);
+                    log.set_stop(limit).unwrap();
                 }
                 result_of(log.read(min, max, bytes_max), |found| match found {
                     ReadResult::Records(delivery) => {

@@ -41,6 +41,15 @@ pub struct Limits {
     pub outbound_bytes_max: u32,
     /// Most connections of one shard.
     pub connections_max: u32,
+    /// Memory for what the inbound connections of a shard have received in part and not sent yet. From half of it on, each of them
+    /// is held to a small share; beyond it, whichever holds most is closed.
+    pub connection_pool_bytes: u32,
+    /// Memory for the batches that all sequencers of a shard hold; when it is used up, appends wait.
+    pub sequencer_pool_bytes: u32,
+    /// Memory for the out-of-order stores that all loglets of a shard hold.
+    pub early_pool_bytes: u32,
+    /// Most loglets of one shard, and most sequencers.
+    pub loglets_max: u32,
     /// Largest answer to one read, in payload bytes.
     pub read_bytes_max: u32,
     /// Bytes of unacknowledged appends that one client handle holds before `append` waits.
@@ -48,10 +57,16 @@ pub struct Limits {
     /// Reads of one connection under way at once; further requests on it wait unread. With `read_bytes_max` it bounds what a
     /// peer that asks and never reads can make a node hold.
     pub reads_per_connection_max: u32,
+    /// Reads for all connections of a shard under way at once: their answers exist before anybody has taken them.
+    pub reads_max: u32,
     /// How long a watermark, or an open checkTail, may stand still before it is given up (L4).
     pub stall: Duration,
     /// Pause before a lost connection is tried again; doubles up to 16 times this.
     pub reconnect_delay: Duration,
+    /// How long a peer may be silent on the network, not answering probes or not taking what is sent, before its connection is
+    /// ended: a host that vanishes sends no end of its streams. Much longer than `stall`, so that a congested network is given
+    /// up by the protocols before it is by TCP.
+    pub peer_timeout: Duration,
     /// How long an operation of the client may take altogether before it fails with a timeout.
     pub operation_timeout: Duration,
 }
@@ -77,11 +92,17 @@ impl Default for Limits {
             store_window_bytes: 4 << 20,
             outbound_bytes_max: 4 << 20,
             connections_max: 16 << 10,
+            connection_pool_bytes: 128 << 20,
+            sequencer_pool_bytes: 128 << 20,
+            early_pool_bytes: 32 << 20,
+            loglets_max: 1024,
             read_bytes_max: 512 << 10,
             reads_per_connection_max: 4,
+            reads_max: 32,
             client_window_bytes: 4 << 20,
             stall: Duration::from_secs(2),
             reconnect_delay: Duration::from_millis(20),
+            peer_timeout: Duration::from_secs(20),
             operation_timeout: Duration::from_secs(30),
         }
     }
@@ -114,6 +135,13 @@ impl Limits {
             (self.store_window_bytes >= self.frame_body_bytes_max, "store_window_bytes holds a maximal frame"),
             (self.early_window_bytes >= self.frame_body_bytes_max, "early_window_bytes holds a maximal frame"),
             (self.client_window_bytes >= self.frame_body_bytes_max, "client_window_bytes holds a maximal frame"),
+            (
+                self.connection_pool_bytes / 8 >= self.frame_body_bytes_max,
+                "connection_pool_bytes holds several maximal frames",
+            ),
+            (self.sequencer_pool_bytes >= self.frame_body_bytes_max, "sequencer_pool_bytes holds a maximal frame"),
+            (self.early_pool_bytes >= self.frame_body_bytes_max, "early_pool_bytes holds a maximal frame"),
+            (self.reads_max >= 1 && self.reads_per_connection_max >= 1, "one read may be under way"),
             (self.outbound_bytes_max >= self.frame_body_bytes_max, "outbound_bytes_max holds a maximal frame"),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {

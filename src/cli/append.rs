@@ -94,12 +94,18 @@ fn for_each_record(options: &Options, mut take: impl FnMut(&[u8]) -> anyhow::Res
     }
     match options.from.as_deref().filter(|path| *path != Path::new("-")) {
         Some(path) => {
-            let file = File::open(path)
+            let file = open_records(path)
                 .map_err(|error| exit::coded(exit::USAGE, format!("cannot read {}: {error}", path.display())))?;
             for_each_line(BufReader::new(file), take).with_context(|| format!("{}", path.display()))
         }
         None => for_each_line(io::stdin().lock(), take).context("standard input"),
     }
+}
+
+/// A directory can be opened and not read, so that it would be noticed only after the log has been.
+fn open_records(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
 }
 
 /// A record is a line without its newline; every other byte belongs to it. The last line needs no newline.

@@ -45,6 +45,7 @@ impl BenchCluster {
                 allow_volatile: scratch.volatile,
                 prepare_bytes: Some(prepare_bytes),
                 driver: options.driver.driver,
+                listen: &[],
             },
             interrupt,
         )?;

@@ -45,6 +45,7 @@ pub(super) fn run(global: &Global, options: &Dev) -> anyhow::Result<()> {
         allow_volatile: options.allow_volatile,
         prepare_bytes: None,
         driver: options.driver.driver,
+        listen: &before.iter().flat_map(|file| &file.nodes).map(|node| node.address).collect::<Vec<_>>(),
     };
     let mut supervisor = Supervisor::start(&node_options, &interrupt)?;
     let nodes: Vec<Ready> = supervisor.ready().cloned().collect();
@@ -109,7 +110,7 @@ pub(super) fn loglet(nodes: &[Ready], log: u64) -> LogletConfig {
     }
 }
 
-/// Nodes listen on new ports after a restart; identity is the node's.
+/// A node whose port was taken listens on another one after a restart; identity is the node's.
 fn refresh_addresses(logs: &mut BTreeMap<String, LogletConfig>, nodes: &[Ready]) {
     let address = |id| nodes.iter().find(|node| node.node == id).map(|node| node.address);
     for config in logs.values_mut() {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -34,6 +35,8 @@ pub(super) struct NodeOptions<'a> {
     pub(super) allow_volatile: bool,
     pub(super) prepare_bytes: Option<u64>,
     pub(super) driver: DriverChoice,
+    /// Where the nodes listened before, in order; those for which nothing is given take free ports.
+    pub(super) listen: &'a [SocketAddr],
 }
 
 /// Running nodes. Dropping kills what is left of them.
@@ -121,6 +124,23 @@ impl Drop for Supervisor {
     }
 }
 
+/// Where a node listens: where it did before, because the configurations of its loglets name that address to their other
+/// LogServers for as long as they live; or on a free port, if somebody else has taken that one.
+fn listen_address(before: &[SocketAddr], index: u16) -> SocketAddr {
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    let Some(&address) = before.get(usize::from(index) - 1) else { return free };
+    match TcpListener::bind(address) {
+        Ok(_) => address,
+        Err(error) => {
+            tracing::warn!(
+                "node {index} cannot listen on {address} again ({error}) and takes another port: LogServers do not find it \
+                 for what they lack of older logs"
+            );
+            free
+        }
+    }
+}
+
 /// Starts one node. The receiver gets the first line of its output, and closes when the output does.
 fn spawn(options: &NodeOptions<'_>, index: u16) -> anyhow::Result<(NodeProcess, Receiver<String>)> {
     let directory = options.directory.join(format!("node-{index}"));
@@ -129,7 +149,8 @@ fn spawn(options: &NodeOptions<'_>, index: u16) -> anyhow::Result<(NodeProcess, 
     let errors = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let program = std::env::current_exe().context("cannot find the program's own file")?;
     let mut command = Command::new(program);
-    command.args(["--json", "serve", "--listen", "127.0.0.1:0", "--no-pin", "--exit-with-parent", "--dir"]);
+    let listen = listen_address(options.listen, index).to_string();
+    command.args(["--json", "serve", "--listen", &listen, "--no-pin", "--exit-with-parent", "--dir"]);
     command.arg(&directory).args(["--cluster-id", &options.cluster.to_string()]);
     command.args(["--shards", &options.shards.to_string(), "--driver", &options.driver.to_string()]);
     if options.allow_volatile {

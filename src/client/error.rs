@@ -40,6 +40,16 @@ pub struct Full {
     pub window_bytes: u32,
 }
 
+/// A log was told two different stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the loglet ends at {known} and cannot end at {refused} as well")]
+pub struct StopConflict {
+    /// The stop that was told first, and stands.
+    pub known: Offset,
+    /// The one that was told now.
+    pub refused: Offset,
+}
+
 /// Why any other operation has failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpError {

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::append::Append;
 use super::handle::Handle;
@@ -6,7 +6,7 @@ use super::inbox::{Command, LogKey};
 use super::operation::{Operation, unexpected};
 use super::submission::Submission;
 use super::subscription::Subscription;
-use super::{Full, OpError};
+use super::{Full, OpError, StopConflict};
 use crate::base::Offset;
 use crate::proto::loglet::{LogletOp, LogletResult, Records};
 use crate::wire::Batch;
@@ -23,6 +23,8 @@ pub(super) struct LogInner {
     key: LogKey,
     handle: Arc<Handle>,
     submission: Arc<Submission>,
+    /// Where the sealed loglet ends, once told.
+    stop: OnceLock<Offset>,
 }
 
 impl LogInner {
@@ -105,7 +107,7 @@ impl Delivery {
 
 impl Log {
     pub(super) fn new(key: LogKey, handle: Arc<Handle>, submission: Arc<Submission>) -> Self {
-        Self { inner: Arc::new(LogInner { key, handle, submission }) }
+        Self { inner: Arc::new(LogInner { key, handle, submission, stop: OnceLock::new() }) }
     }
 
     /// Appends a record. It is on its way when this returns, unless the window is full: then it leaves when there is room, after
@@ -213,8 +215,16 @@ impl Log {
     }
 
     /// Tells this handle where the sealed loglet ends, from whoever keeps that decision: everything below may be read, and
-    /// nothing at or beyond it is ever returned.
-    pub fn set_stop(&self, stop: Offset) {
+    /// nothing at or beyond it is ever returned. Saying the same again does nothing.
+    ///
+    /// # Errors
+    /// Another stop was told before, which stands: a loglet has one stop (P1).
+    pub fn set_stop(&self, stop: Offset) -> Result<(), StopConflict> {
+        let known = *self.inner.stop.get_or_init(|| stop);
+        if known != stop {
+            return Err(StopConflict { known, refused: stop });
+        }
         self.inner.handle.inbox.push(Command::Stop { log: self.inner.key, stop });
+        Ok(())
     }
 }

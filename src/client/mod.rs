@@ -16,7 +16,7 @@ mod submission;
 mod subscription;
 
 pub use append::Append;
-pub use error::{AppendError, Full, OpError};
+pub use error::{AppendError, Full, OpError, StopConflict};
 pub use handle::{Client, ClientOptions, NodeInfo};
 pub use log::{Delivery, Log, ReadResult, Tail};
 pub use operation::Operation;

@@ -38,7 +38,8 @@ pub struct Reactor<D: Driver> {
 
 impl<D: Driver> Reactor<D> {
     /// A reactor without any log. It is turned by a thread of its own, or by hand over a simulated driver.
-    pub fn new(driver: D, limits: Limits) -> Self {
+    pub fn new(mut driver: D, limits: Limits) -> Self {
+        driver.set_peer_timeout(limits.peer_timeout);
         let handle = Arc::new(Handle::new(Arc::new(Inbox::new(driver.waker()))));
         Self {
             driver,

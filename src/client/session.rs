@@ -110,7 +110,7 @@ impl Session {
     }
 
     pub(super) fn set_stop(&mut self, stop: Offset) {
-        assert!(self.stop.is_none_or(|before| before == stop), "a loglet has one stop");
+        assert!(self.stop.is_none_or(|before| before == stop), "the log's handle lets one stop through");
         self.stop = Some(stop);
     }
 

@@ -1,6 +1,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::task::Waker;
+use std::time::Duration;
 
 use super::op::{Chunk, Completion, ConnId, ListenerId, Op, Token};
 use crate::base::Instant;
@@ -38,6 +39,10 @@ pub trait Driver {
 
     /// Ends a [`Driver::wait`] from another thread.
     fn waker(&self) -> Waker;
+
+    /// How long the peers of connections made or accepted from now on may be silent before their connection fails; none is
+    /// timed out before this is called.
+    fn set_peer_timeout(&mut self, timeout: Duration);
 
     /// Takes in a connection that another driver has detached ([`Op::Detach`]).
     ///

@@ -9,6 +9,7 @@ pub mod epoll;
 mod files;
 pub mod mem;
 pub mod op;
+mod peer_timeout;
 mod slab;
 mod sockets;
 mod system;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::task::Waker;
+use std::time::Duration;
 
 use super::epoll::{self, EpollDriver};
 use super::op::{Chunk, Completion, ConnId, ListenerId, Op, Token};
@@ -58,6 +59,10 @@ macro_rules! either {
 }
 
 impl Driver for SystemDriver {
+    fn set_peer_timeout(&mut self, timeout: Duration) {
+        either!(self, driver => driver.set_peer_timeout(timeout));
+    }
+
     fn submit(&mut self, token: Token, op: Op) {
         either!(self, driver => driver.submit(token, op));
     }

@@ -48,6 +48,8 @@ pub struct Connection {
     spare: Vec<u8>,
     /// Bytes of the send in flight.
     sending_bytes: Option<usize>,
+    /// Bytes of memory of the send in flight.
+    sending_memory: usize,
     receive: Receive,
     queue_bytes_max: usize,
     /// Set once: nothing is received any more, what is queued still leaves, then the connection closes.
@@ -85,6 +87,7 @@ impl Connection {
             queue: Vec::new(),
             spare: Vec::new(),
             sending_bytes: None,
+            sending_memory: 0,
             receive: Receive::Wanted,
             queue_bytes_max: limits.outbound_bytes_max as usize,
             closing: None,
@@ -116,6 +119,25 @@ impl Connection {
     /// Bytes that have not left yet.
     pub fn outbound_bytes(&self) -> usize {
         self.queue.len() + self.sending_bytes.unwrap_or(0)
+    }
+
+    /// Bytes of memory that the connection holds, used or kept for use.
+    pub fn memory_bytes(&self) -> usize {
+        self.queue.capacity() + self.spare.capacity() + self.sending_memory + self.reader.memory_bytes()
+    }
+
+    /// Gives up memory that holds nothing, of a connection that has not been used for a while.
+    pub fn release_memory(&mut self) {
+        self.spare = Vec::new();
+        if self.queue.is_empty() {
+            self.queue = Vec::new();
+        }
+        self.reader.release_memory();
+    }
+
+    /// Changes the bound of what may be queued for a peer that does not read.
+    pub fn set_outbound_max(&mut self, bytes: usize) {
+        self.queue_bytes_max = bytes;
     }
 
     /// Whether more may be queued without exceeding the bound for a peer that does not read.
@@ -155,7 +177,8 @@ impl Connection {
     /// Ends the connection at once; what has not left is lost.
     pub fn abandon(&mut self, reason: Closed) {
         self.close(reason);
-        self.queue.clear();
+        self.queue = Vec::new();
+        self.release_memory();
         self.abandoned = true;
     }
 
@@ -194,6 +217,7 @@ impl Connection {
         assert!(self.sending_bytes.take().is_some(), "a send was in flight");
         data.clear();
         self.spare = data;
+        self.sending_memory = 0;
         if let Err(error) = result {
             self.queue.clear();
             self.close(error.into());
@@ -241,6 +265,7 @@ impl Connection {
         if self.sending_bytes.is_none() && !self.queue.is_empty() {
             let data = std::mem::replace(&mut self.queue, std::mem::take(&mut self.spare));
             self.sending_bytes = Some(data.len());
+            self.sending_memory = data.capacity();
             return Some(Op::Send { conn: self.conn, data });
         }
         match self.receive {

@@ -32,6 +32,20 @@ impl FrameReader {
         self.paused
     }
 
+    /// Bytes of memory held for frames that are incomplete or kept back.
+    pub fn memory_bytes(&self) -> usize {
+        self.partial.capacity() + self.backlog.capacity()
+    }
+
+    /// Gives up memory that holds nothing.
+    pub fn release_memory(&mut self) {
+        for memory in [&mut self.partial, &mut self.backlog] {
+            if memory.is_empty() {
+                *memory = Vec::new();
+            }
+        }
+    }
+
     /// Takes in received bytes and hands out the messages that they complete.
     ///
     /// # Errors

@@ -86,6 +86,11 @@ impl Link {
         }
     }
 
+    /// Whether nothing is open or being opened, so that no completion is still to come.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Down { .. })
+    }
+
     /// Whether nothing is open. An unwanted attempt to connect is not waited for: it may last for minutes, and whoever gets
     /// its connection after the link has gone closes it.
     pub fn is_at_rest(&self) -> bool {

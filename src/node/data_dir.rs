@@ -27,7 +27,7 @@ const BLOCK_BYTES_DEFAULT: u32 = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// The operating system refused.
-    #[error("{action} {path}: {error}")]
+    #[error("{action} {path}")]
     Io {
         /// What was tried.
         action: &'static str,

@@ -2,10 +2,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SendError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use super::data_dir::{DataDir, DataDirError};
+use super::descriptors::{TooFewDescriptors, connections_allowed};
 use crate::base::{ClusterId, Incarnation, InvalidLimits, Limits, NodeId};
 use crate::io::{Driver, DriverChoice, DriverError, DriverKind, SystemDriver};
 use crate::server::{Command, Inbox, NodeIdentity, Shard, ShardConfig};
@@ -42,11 +43,19 @@ pub enum ServeError {
     /// Its directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The process may have too few descriptors.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
+    /// io_uring may not lock the memory that its queues need.
+    #[error(
+        "io_uring may not lock the memory that it needs; raise the limit with `ulimit -l`, or LimitMEMLOCK= in a systemd unit"
+    )]
+    LockedMemory(#[source] io::Error),
     /// The driver asked for cannot be used.
     #[error(transparent)]
     Driver(#[from] DriverError),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {error}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -63,7 +72,7 @@ pub enum ServeError {
         reason: String,
     },
     /// A thread could not be started, or ended.
-    #[error("shard {shard}: {error}")]
+    #[error("shard {shard}")]
     Shard {
         /// Which.
         shard: usize,
@@ -155,6 +164,7 @@ pub fn serve(config: NodeConfig) -> Result<Running, ServeError> {
     let directory = DataDir::open(&config.directory, config.cluster, config.shards, config.allow_volatile)?;
     let identity = NodeIdentity { cluster: config.cluster, node: directory.node(), incarnation: Incarnation::random() };
     let shards = directory.shards();
+    let connections = connections_allowed(&config.limits, shards)?;
     let (started, events) = channel();
     let mut node = Running {
         address: config.listen,
@@ -168,7 +178,7 @@ pub fn serve(config: NodeConfig) -> Result<Running, ServeError> {
         let (peers_sender, peers) = sync_channel(1);
         peers_senders.push(peers_sender);
         let mut limits = config.limits.clone();
-        limits.connections_max = limits.connections_max.div_ceil(shards as u32);
+        limits.connections_max = connections.div_ceil(shards as u32);
         let shard_config = ShardConfig {
             identity,
             shard,
@@ -247,9 +257,10 @@ impl ShardThread {
     fn run(self) {
         let started = self.started.clone();
         if let Err(error) = self.try_run() {
-            tracing::error!(%error, "a shard has ended");
-            // Nobody listens any more once the node runs.
-            let _ = started.send(Started::Failed(error));
+            // Whoever starts the node reports why it does not; nobody listens any more once it runs.
+            if let Err(SendError(Started::Failed(error))) = started.send(Started::Failed(error)) {
+                tracing::error!(error = &error as &dyn std::error::Error, "a shard has ended");
+            }
         }
     }
 
@@ -259,7 +270,7 @@ impl ShardThread {
             pin(core);
         }
         let failed = |error| ServeError::Shard { shard: number, error };
-        let mut driver = SystemDriver::open(self.driver).map_err(failed)?;
+        let mut driver = SystemDriver::open(self.driver).map_err(|error| refused(number, error))?;
         driver.hold(self.lock).map_err(failed)?;
         let mut listener = None;
         let mut address = None;
@@ -287,6 +298,14 @@ impl ShardThread {
                 return Ok(());
             }
         }
+    }
+}
+
+/// The kernel counts a ring's memory as locked, before 5.12 all of it.
+fn refused(shard: usize, error: io::Error) -> ServeError {
+    match error.kind() {
+        io::ErrorKind::OutOfMemory => ServeError::LockedMemory(error),
+        _ => ServeError::Shard { shard, error },
     }
 }
 

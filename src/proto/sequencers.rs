@@ -18,10 +18,16 @@ pub enum Refused {
     /// This process has sequenced the loglet and ended it; starting again at offset 0 would give offsets out twice.
     #[error("this process has ended this loglet")]
     Ended,
+    /// This process sequences, or has ended, as many loglets as it may.
+    #[error("this process sequences, or has ended, as many loglets as it may")]
+    Limit,
     /// The loglet runs here under another configuration.
     #[error("the loglet runs with another configuration")]
     OtherConfig,
 }
+
+/// Loglets that one shard's process may end, because it never forgets them: 32 bytes each, about twice that in the set.
+pub const ENDED_MAX: usize = 1 << 18;
 
 /// The sequencers of this process, and the loglets that it never sequences again.
 #[derive(Clone, Debug)]
@@ -59,6 +65,10 @@ impl Sequencers {
         if self.ended.contains(&config.id) {
             return Err(Refused::Ended);
         }
+        let full = self.running.len() >= self.limits.loglets_max as usize || self.ended.len() >= ENDED_MAX;
+        if full && !self.running.contains_key(&config.id) {
+            return Err(Refused::Limit);
+        }
         let limits = &self.limits;
         let sequencer = self.running.entry(config.id).or_insert_with(|| Sequencer::new(config.clone(), limits, now));
         if sequencer.config() == config { Ok(sequencer) } else { Err(Refused::OtherConfig) }
@@ -72,6 +82,11 @@ impl Sequencers {
     /// As [`Sequencers::get_mut`], to look only.
     pub fn get(&self, loglet: LogletId) -> Option<&Sequencer> {
         self.running.get(&loglet)
+    }
+
+    /// Loglets ended for the life of this process.
+    pub fn ended(&self) -> usize {
+        self.ended.len()
     }
 
     /// All of them, in the order of their ids.

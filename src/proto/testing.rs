@@ -95,6 +95,8 @@ pub struct FakeDisk {
     durable: Write,
     /// Every write is refused with this.
     pub refuse: Option<Refused>,
+    /// After so many further writes, the others are refused as `Busy`.
+    pub room: Option<u32>,
     /// Offsets whose reads find damage.
     pub damaged: Vec<(LogletId, Offset, Offset)>,
     reads: VecDeque<AskedRead>,
@@ -107,6 +109,9 @@ impl FakeDisk {
     fn take(&mut self, entry: Entry) -> Result<Write, Refused> {
         if let Some(refused) = self.refuse {
             return Err(refused);
+        }
+        if let Some(room) = &mut self.room {
+            *room = room.checked_sub(1).ok_or(Refused::Busy)?;
         }
         self.taken += 1;
         self.entries.push((Write(self.taken), entry));

@@ -7,6 +7,9 @@ use crate::io::op::{Op, Outcome};
 use crate::net::{Link, LinkEvent};
 use crate::wire::{Member, Message, Role};
 
+/// A link is closed when it has not been used for so many rounds: longer than a member may take for an answer.
+const UNUSED_ROUNDS_MAX: u32 = 10;
+
 /// What came over a link to another member.
 pub(super) enum MemberEvent<'a> {
     Message(Message<'a>),
@@ -17,7 +20,9 @@ pub(super) enum MemberEvent<'a> {
 /// routes the connection to its home shard.
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    links: Vec<MemberLink>,
+    /// By numbers that are not used twice.
+    links: BTreeMap<usize, MemberLink>,
+    next: usize,
     by_key: BTreeMap<(NodeId, LogletId), usize>,
     closed: bool,
 }
@@ -25,6 +30,9 @@ pub(super) struct Members {
 #[derive(Debug)]
 struct MemberLink {
     node: NodeId,
+    loglet: LogletId,
+    /// How often idle links were looked for since something was asked or answered.
+    unused_rounds: u32,
     link: Link,
     /// Requests that wait for the link to come up. The core has few in flight, so this stays short.
     waiting: VecDeque<Message<'static>>,
@@ -38,14 +46,16 @@ impl Members {
         if self.closed {
             return;
         }
-        let next = self.links.len();
-        let index = *self.by_key.entry((to.node, loglet)).or_insert(next);
-        if index == next {
+        let index = *self.by_key.entry((to.node, loglet)).or_insert(self.next);
+        if index == self.next {
+            self.next += 1;
             let hello = identity.hello(Role::LogServer, loglet);
             let link = Link::new(to.address, hello, Some(to.node), limits);
-            self.links.push(MemberLink { node: to.node, link, waiting: VecDeque::new() });
+            let member = MemberLink { node: to.node, loglet, unused_rounds: 0, link, waiting: VecDeque::new() };
+            self.links.insert(index, member);
         }
-        let member = &mut self.links[index];
+        let member = self.links.get_mut(&index).expect("just made, if it was not there");
+        member.unused_rounds = 0;
         member.link.set_wanted(true);
         match member.link.connection() {
             Some(connection) => connection.send(&message),
@@ -62,7 +72,9 @@ impl Members {
         now: Instant,
         mut on_event: impl FnMut(NodeId, MemberEvent<'_>),
     ) {
-        let MemberLink { node, link, waiting } = &mut self.links[index];
+        let member = self.links.get_mut(&index).expect("a link stays until it is idle");
+        let MemberLink { node, link, waiting, unused_rounds, .. } = member;
+        *unused_rounds = 0;
         let mut up = false;
         let mut down = false;
         link.handle(outcome, bytes, now, |event| match event {
@@ -86,19 +98,38 @@ impl Members {
 
     /// The next operation of any link.
     pub(super) fn poll_op(&mut self, now: Instant) -> Option<(usize, Op)> {
-        self.links.iter_mut().enumerate().find_map(|(index, member)| Some((index, member.link.poll_op(now)?)))
+        self.links.iter_mut().find_map(|(index, member)| Some((*index, member.link.poll_op(now)?)))
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.links.iter().filter_map(|member| member.link.poll_timeout()).min()
+        self.links.values().filter_map(|member| member.link.poll_timeout()).min()
+    }
+
+    /// Closes the links that have not been used for some rounds of this, and frees those that are closed. Returns whether there are any
+    /// left.
+    pub(super) fn release_idle(&mut self) -> bool {
+        let Self { links, by_key, .. } = self;
+        links.retain(|_, member| {
+            member.unused_rounds += 1;
+            let unused = member.unused_rounds > UNUSED_ROUNDS_MAX && member.waiting.is_empty();
+            if unused {
+                member.link.set_wanted(false);
+            }
+            let stays = !unused || !member.link.is_idle();
+            if !stays {
+                by_key.remove(&(member.node, member.loglet));
+            }
+            stays
+        });
+        !self.links.is_empty()
     }
 
     pub(super) fn close(&mut self) {
         self.closed = true;
-        self.links.iter_mut().for_each(|member| member.link.set_wanted(false));
+        self.links.values_mut().for_each(|member| member.link.set_wanted(false));
     }
 
     pub(super) fn is_at_rest(&self) -> bool {
-        self.links.iter().all(|member| member.link.is_at_rest())
+        self.links.values().all(|member| member.link.is_at_rest())
     }
 }

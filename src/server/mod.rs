@@ -1,10 +1,15 @@
 //! One shard of a node: a pinned thread with its own driver, connections, journal, LogServers and sequencers.
 
+mod commands;
+mod cores;
 mod identity;
 mod inbound;
 mod inbox;
 mod journal_disk;
 mod members;
+mod memory;
+mod peers;
+mod progress;
 mod replies;
 mod requests;
 mod sequencing;

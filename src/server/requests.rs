@@ -1,13 +1,11 @@
-use super::inbound::peer_of;
+use super::cores::Cores;
+use super::inbound::{Inbound, peer_of};
 use super::journal_disk::JournalDisk;
-use super::sequencing::Sequencing;
+use super::sequencing::Admission;
 use super::{ShardConfig, home_shard};
 use crate::base::Instant;
-use crate::io::op::ConnId;
 use crate::net::Flow;
 use crate::proto::PeerId;
-use crate::proto::log_server::LogServer;
-use crate::storage::Journal;
 use crate::wire::{FrameHeader, Hello, Message, RejectCode, Role};
 
 /// What a connection's messages lead to on the connection itself, collected while the connection is being read.
@@ -16,37 +14,64 @@ pub(super) struct Answers {
     pub(super) messages: Vec<Message<'static>>,
     pub(super) reject: Option<(RejectCode, String)>,
     pub(super) hold: bool,
-    pub(super) status: Vec<u64>,
+    pub(super) status: Option<u64>,
     pub(super) handoff: Option<usize>,
+    /// Whether any message was taken in.
+    pub(super) moved: bool,
+}
+
+/// Where a connection's messages come from.
+pub(super) enum Input<'a> {
+    /// Bytes received now.
+    Received(&'a [u8]),
+    /// What was held back.
+    Held,
+}
+
+/// Hands a connection's messages to the cores.
+pub(super) fn serve(
+    inbound: &mut Inbound,
+    input: Input<'_>,
+    cores: &mut Cores,
+    config: &ShardConfig,
+    is_short_of_memory: bool,
+    now: Instant,
+) -> Answers {
+    let Inbound { connection, hello, asking, .. } = inbound;
+    let peer = peer_of(connection.id());
+    // While memory is short, an answer is asked for only when the one before has left.
+    let may_read = !is_short_of_memory || connection.outbound_bytes() == 0;
+    let answers = Answers::default();
+    let mut requests = Requests { cores, config, peer, hello, asking, may_read, is_short_of_memory, now, answers };
+    match input {
+        Input::Received(bytes) => connection.handle_received(bytes, |header, message| requests.handle(header, message)),
+        Input::Held => connection.resume(|header, message| requests.handle(header, message)),
+    }
+    requests.answers
 }
 
 /// Dispatches the messages of one connection.
-pub(super) struct Requests<'a> {
-    log_server: &'a mut LogServer,
-    sequencing: &'a mut Sequencing,
-    journal: &'a mut Journal,
+struct Requests<'a> {
+    cores: &'a mut Cores,
     config: &'a ShardConfig,
     peer: PeerId,
     hello: &'a mut Option<Hello>,
+    asking: &'a mut bool,
+    may_read: bool,
+    is_short_of_memory: bool,
     now: Instant,
-    pub(super) answers: Answers,
+    answers: Answers,
 }
 
-impl<'a> Requests<'a> {
-    pub(super) fn of(
-        log_server: &'a mut LogServer,
-        sequencing: &'a mut Sequencing,
-        journal: &'a mut Journal,
-        config: &'a ShardConfig,
-        conn: ConnId,
-        hello: &'a mut Option<Hello>,
-        now: Instant,
-    ) -> Self {
-        let peer = peer_of(conn);
-        Self { log_server, sequencing, journal, config, peer, hello, now, answers: Answers::default() }
+impl Requests<'_> {
+    fn handle(&mut self, header: &FrameHeader, message: Message<'_>) -> Flow {
+        let flow = self.dispatch(header, message);
+        self.answers.moved |= flow == Flow::Continue;
+        self.answers.hold |= flow == Flow::Hold;
+        flow
     }
 
-    pub(super) fn handle(&mut self, header: &FrameHeader, message: Message<'_>) -> Flow {
+    fn dispatch(&mut self, header: &FrameHeader, message: Message<'_>) -> Flow {
         if self.answers.reject.is_some() {
             return Flow::Continue;
         }
@@ -54,39 +79,43 @@ impl<'a> Requests<'a> {
         match message {
             Message::Hello(hello) => self.greet(hello),
             _ if self.hello.is_none() => self.reject(RejectCode::Malformed, "the first frame must be a hello"),
-            Message::Status { request } => self.answers.status.push(request),
+            // A report is larger than its request: one at a time.
+            Message::Status { .. } if *self.asking || !self.may_read => return Flow::Hold,
+            Message::Status { request } => {
+                *self.asking = true;
+                self.answers.status = Some(request);
+            }
             // Stored here, it would be looked for elsewhere (P13).
             _ if home_shard(loglet, self.config.shards) != self.config.shard => {
                 self.reject(RejectCode::UnknownLoglet, "the loglet lives on another shard than the hello has named");
             }
             Message::Append { request, loglet, batch } => {
-                let Some(sequencer) = self.sequencing.get_mut(loglet) else {
-                    self.answers.messages.push(Message::SequencerLost { request, loglet });
-                    return Flow::Continue;
-                };
-                if !sequencer.has_room() {
-                    self.answers.hold = true;
-                    return Flow::Hold;
+                let sequencing = &mut self.cores.sequencing;
+                match sequencing.admit(loglet, self.now) {
+                    Admission::Open => {
+                        sequencing.append(loglet, self.peer, request, batch, header.body_checksum.get(), self.now);
+                    }
+                    Admission::Full => return Flow::Hold,
+                    Admission::Ended(ended) => self.answers.messages.push(ended.answer(request, loglet)),
                 }
-                sequencer.handle_append(self.peer, request, batch, header.body_checksum.get(), self.now);
-                self.sequencing.count_append(batch.count());
             }
             Message::Activate { request, config } => {
                 let loglet = config.id;
                 let (identity, limits) = (&self.config.identity, &self.config.limits);
-                let active = self.sequencing.activate(config, identity, limits, self.log_server, self.now);
+                let active =
+                    self.cores.sequencing.activate(config, identity, limits, &mut self.cores.log_server, self.now);
                 self.answers.messages.push(match active {
                     true => Message::Done { request, loglet },
                     false => Message::SequencerLost { request, loglet },
                 });
             }
-            Message::Read { .. }
-                if self.log_server.reads_of(self.peer) >= self.config.limits.reads_per_connection_max as usize =>
-            {
-                self.answers.hold = true;
-                return Flow::Hold;
+            Message::Read { .. } if !self.may_read || !self.cores.log_server.may_read(self.peer) => return Flow::Hold,
+            message => {
+                // One more, and the next one waits for the answer.
+                self.may_read &= !(self.is_short_of_memory && matches!(message, Message::Read { .. }));
+                let Cores { log_server, journal, .. } = &mut *self.cores;
+                log_server.handle(self.peer, message, self.now, &mut JournalDisk(journal));
             }
-            message => self.log_server.handle(self.peer, message, self.now, &mut JournalDisk(self.journal)),
         }
         Flow::Continue
     }
@@ -106,7 +135,7 @@ impl<'a> Requests<'a> {
         let home = if routed { home_shard(hello.route, self.config.shards) } else { self.config.shard };
         *self.hello = Some(hello);
         if home == self.config.shard {
-            self.log_server.handle_connected(self.peer, &hello);
+            self.cores.log_server.handle_connected(self.peer, &hello);
             self.answers.messages.push(Message::Hello(identity.hello(Role::LogServer, hello.route)));
         } else {
             self.answers.handoff = Some(home);

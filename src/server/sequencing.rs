@@ -4,22 +4,62 @@ use serde::Serialize;
 
 use super::NodeIdentity;
 use super::replies::local_sequencer;
-use crate::base::{Instant, Limits, LogletId};
+use crate::base::{Instant, Limits, LogletId, Offset};
 use crate::io::op::{Op, Outcome};
-use crate::net::{Link, LinkEvent};
+use crate::net::{Connection, Link, LinkEvent};
 use crate::proto::PeerId;
 use crate::proto::log_server::{Disk, LogServer};
-use crate::proto::sequencer::Sequencer;
+use crate::proto::sequencer::{Sequencer, State};
 use crate::proto::sequencers::Sequencers;
-use crate::wire::{LogletConfig, Message, Role};
+use crate::wire::{Batch, LogletConfig, Message, Role};
 
 /// The sequencers of a shard, each with its way to the LogServers of its loglet: a link to each, and a direct call to the one
 /// in this shard.
 pub(super) struct Sequencing {
     sequencers: Sequencers,
-    slots: Vec<Slot>,
+    /// By numbers that are not used twice, so that a late completion finds nothing. One whose sequencer has ended stays until its
+    /// links are idle.
+    slots: BTreeMap<usize, Slot>,
+    next_slot: usize,
     by_loglet: BTreeMap<LogletId, usize>,
+    /// How the sequencers that have been freed had ended.
+    ended: BTreeMap<LogletId, Ended>,
+    /// Bytes of memory of all sequencers, as far as counted.
+    memory_bytes: usize,
+    pool_bytes: usize,
+    /// When memory was last given up for want of it.
+    shed_at: Instant,
     counters: Counters,
+}
+
+/// How a sequencer has ended, for who asks after it was freed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ended {
+    /// A majority is sealed; no offset at or beyond this was given out.
+    Sealed(Offset),
+    /// Its last offsets are in doubt.
+    Lost,
+}
+
+impl Ended {
+    /// What a late append is told: surely not taken in, either way (P16).
+    pub(super) fn answer(self, request: u64, loglet: LogletId) -> Message<'static> {
+        match self {
+            Self::Sealed(first) => Message::AppendSealed { request, loglet, first, count: 0 },
+            Self::Lost => Message::SequencerLost { request, loglet },
+        }
+    }
+}
+
+/// Whether an append may be handed in.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Admission {
+    /// It may.
+    Open,
+    /// Not before there is room.
+    Full,
+    /// There is no sequencer, or not any more.
+    Ended(Ended),
 }
 
 /// Plain counts since the start.
@@ -40,26 +80,100 @@ struct Slot {
 }
 
 impl Sequencing {
-    pub(super) fn new(sequencers: Sequencers) -> Self {
-        Self { sequencers, slots: Vec::new(), by_loglet: BTreeMap::new(), counters: Counters::default() }
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            sequencers: Sequencers::new(limits.clone()),
+            slots: BTreeMap::new(),
+            next_slot: 0,
+            by_loglet: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            memory_bytes: 0,
+            pool_bytes: limits.sequencer_pool_bytes as usize,
+            shed_at: Instant::ORIGIN,
+            counters: Counters::default(),
+        }
     }
 
-    pub(super) fn get_mut(&mut self, loglet: LogletId) -> Option<&mut Sequencer> {
-        self.sequencers.get_mut(loglet)
+    /// Whether an append to this loglet may be handed in. When the memory for all of them is used up, what is only kept for slow
+    /// LogServers is given up first; what is left is acknowledged, or given up by its sequencer, in bounded time.
+    pub(super) fn admit(&mut self, loglet: LogletId, now: Instant) -> Admission {
+        if self.memory_bytes > self.pool_bytes && self.shed_at != now {
+            self.shed_at = now;
+            self.sequencers.iter_mut().for_each(Sequencer::shed);
+            self.count_memory();
+        }
+        match self.sequencers.get(loglet) {
+            Some(sequencer) if sequencer.has_room() && self.memory_bytes <= self.pool_bytes => Admission::Open,
+            Some(_) => Admission::Full,
+            None => Admission::Ended(self.ended.get(&loglet).copied().unwrap_or(Ended::Lost)),
+        }
+    }
+
+    /// Takes in an append that was admitted.
+    pub(super) fn append(
+        &mut self,
+        loglet: LogletId,
+        peer: PeerId,
+        request: u64,
+        batch: Batch<'_>,
+        body_checksum: u32,
+        now: Instant,
+    ) {
+        let sequencer = self.sequencers.get_mut(loglet).expect("admitted before");
+        let before = sequencer.memory_bytes();
+        sequencer.handle_append(peer, request, batch, body_checksum, now);
+        self.memory_bytes = (self.memory_bytes + sequencer.memory_bytes()).saturating_sub(before);
+        self.counters.append_frames += 1;
+        self.counters.append_records += u64::from(batch.count());
+    }
+
+    /// Bytes of memory that the sequencers hold for batches and answers.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    /// Loglets that this process has ended, and remembers for its life.
+    pub(super) fn ended(&self) -> usize {
+        self.sequencers.ended()
+    }
+
+    fn count_memory(&mut self) {
+        self.memory_bytes = self.sequencers.iter_mut().map(|sequencer| sequencer.memory_bytes()).sum();
+    }
+
+    /// Frees the sequencers that have nothing left to do, and memory that is not used. Their loglets are never sequenced here again
+    /// (P4).
+    pub(super) fn release_idle(&mut self, log_server: &mut LogServer) {
+        for (&number, slot) in &mut self.slots {
+            let Some(sequencer) = self.sequencers.get_mut(slot.loglet) else { continue };
+            sequencer.trim_memory();
+            slot.links.iter_mut().flatten().filter_map(Link::connection).for_each(Connection::release_memory);
+            if !sequencer.is_finished() {
+                continue;
+            }
+            let sealed = sequencer.state() == State::Sealed;
+            let ended = if sealed { Ended::Sealed(sequencer.status().tail()) } else { Ended::Lost };
+            tracing::info!(loglet = %slot.loglet, ?ended, "a sequencer has nothing left to do");
+            self.sequencers.end(slot.loglet);
+            self.ended.insert(slot.loglet, ended);
+            self.by_loglet.remove(&slot.loglet);
+            slot.links.iter_mut().flatten().for_each(|link| link.set_wanted(false));
+            if slot.local.is_some() {
+                log_server.handle_disconnected(local_sequencer(number));
+            }
+        }
+        let Self { slots, sequencers, .. } = self;
+        slots
+            .retain(|_, slot| sequencers.get(slot.loglet).is_some() || !slot.links.iter().flatten().all(Link::is_idle));
+        self.count_memory();
     }
 
     pub(super) fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// Notes an append that a sequencer has taken in.
-    pub(super) fn count_append(&mut self, records: u32) {
-        self.counters.append_frames += 1;
-        self.counters.append_records += u64::from(records);
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = &Sequencer> {
-        self.slots.iter().filter_map(|slot| self.sequencers.get(slot.loglet))
+        self.slots.values().filter_map(|slot| self.sequencers.get(slot.loglet))
     }
 
     /// Starts the sequencer that `config` names, if that is this life of this process (P4). Idempotent.
@@ -88,12 +202,13 @@ impl Sequencing {
         let link_to = |member: &crate::wire::Member| {
             (member.node != identity.node).then(|| Link::new(member.address, hello, Some(member.node), limits))
         };
-        let slot = self.slots.len();
+        let slot = self.next_slot;
+        self.next_slot += 1;
         if let Some(local) = local {
             log_server.handle_connected(local_sequencer(slot), &hello);
             sequencer.handle_connected(local, now);
         }
-        self.slots.push(Slot { loglet, local, links: members.iter().map(link_to).collect() });
+        self.slots.insert(slot, Slot { loglet, local, links: members.iter().map(link_to).collect() });
         self.by_loglet.insert(loglet, slot);
         tracing::info!(%loglet, "sequencing");
         true
@@ -101,7 +216,7 @@ impl Sequencing {
 
     /// A LogServer of this shard answers the sequencer in `slot`.
     pub(super) fn handle_local(&mut self, slot: usize, message: Message<'_>, now: Instant) {
-        let Slot { loglet, local, .. } = &self.slots[slot];
+        let Some(Slot { loglet, local, .. }) = self.slots.get(&slot) else { return };
         let local = local.expect("only a sequencer with a local LogServer is answered here");
         if let Some(sequencer) = self.sequencers.get_mut(*loglet) {
             sequencer.handle(local, message, now);
@@ -110,8 +225,11 @@ impl Sequencing {
 
     /// Takes in an outcome of the link in `slot` to LogServer `server`.
     pub(super) fn handle_link(&mut self, slot: usize, server: usize, outcome: Outcome, bytes: &[u8], now: Instant) {
-        let Slot { loglet, links, .. } = &mut self.slots[slot];
-        let (Some(sequencer), Some(link)) = (self.sequencers.get_mut(*loglet), &mut links[server]) else { return };
+        let Slot { loglet, links, .. } = self.slots.get_mut(&slot).expect("a slot stays until its links are idle");
+        let Some(link) = &mut links[server] else { return };
+        let Some(sequencer) = self.sequencers.get_mut(*loglet) else {
+            return link.handle(outcome, bytes, now, |_| {});
+        };
         link.handle(outcome, bytes, now, |event| match event {
             LinkEvent::Up(_) => sequencer.handle_connected(server, now),
             LinkEvent::Message(message) => sequencer.handle(server, message, now),
@@ -125,7 +243,7 @@ impl Sequencing {
     /// Hands the LogServer of this shard what its sequencers have for it. Returns whether there was anything.
     pub(super) fn send_local(&mut self, log_server: &mut LogServer, disk: &mut impl Disk, now: Instant) -> bool {
         let mut sent = false;
-        for (index, slot) in self.slots.iter().enumerate() {
+        for (&index, slot) in &self.slots {
             let (Some(server), Some(sequencer)) = (slot.local, self.sequencers.get_mut(slot.loglet)) else { continue };
             while let Some((message, _)) = sequencer.poll_send(server) {
                 log_server.handle(local_sequencer(index), message, now, disk);
@@ -137,7 +255,7 @@ impl Sequencing {
 
     /// Queues what the sequencers have for other nodes, as far as the connections have room.
     pub(super) fn send_remote(&mut self) {
-        for slot in &mut self.slots {
+        for slot in self.slots.values_mut() {
             let Some(sequencer) = self.sequencers.get_mut(slot.loglet) else { continue };
             for (server, link) in slot.links.iter_mut().enumerate() {
                 let Some(connection) = link.as_mut().and_then(Link::connection) else { continue };
@@ -155,7 +273,7 @@ impl Sequencing {
 
     /// Hands out the answers for clients.
     pub(super) fn poll_replies(&mut self, mut on_reply: impl FnMut(PeerId, Message<'static>)) {
-        for slot in &self.slots {
+        for slot in self.slots.values() {
             let Some(sequencer) = self.sequencers.get_mut(slot.loglet) else { continue };
             while let Some((peer, message)) = sequencer.poll_reply() {
                 on_reply(peer, message);
@@ -164,7 +282,7 @@ impl Sequencing {
     }
 
     pub(super) fn handle_client_disconnected(&mut self, peer: PeerId) {
-        for slot in &self.slots {
+        for slot in self.slots.values() {
             if let Some(sequencer) = self.sequencers.get_mut(slot.loglet) {
                 sequencer.handle_client_disconnected(peer);
             }
@@ -172,7 +290,7 @@ impl Sequencing {
     }
 
     pub(super) fn handle_timeouts(&mut self, now: Instant) {
-        for slot in &self.slots {
+        for slot in self.slots.values() {
             if let Some(sequencer) = self.sequencers.get_mut(slot.loglet)
                 && sequencer.poll_timeout().is_some_and(|(deadline, _)| deadline <= now)
             {
@@ -182,14 +300,14 @@ impl Sequencing {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let links = self.slots.iter().flat_map(|slot| slot.links.iter().flatten().filter_map(Link::poll_timeout));
+        let links = self.slots.values().flat_map(|slot| slot.links.iter().flatten().filter_map(Link::poll_timeout));
         let cores = self.iter().filter_map(|sequencer| sequencer.poll_timeout().map(|(deadline, _)| deadline));
         links.chain(cores).min()
     }
 
     /// The next operation of any link, with its slot and server.
     pub(super) fn poll_op(&mut self, now: Instant) -> Option<(usize, usize, Op)> {
-        for (index, slot) in self.slots.iter_mut().enumerate() {
+        for (&index, slot) in &mut self.slots {
             for (server, link) in slot.links.iter_mut().enumerate() {
                 if let Some(op) = link.as_mut().and_then(|link| link.poll_op(now)) {
                     return Some((index, server, op));
@@ -208,6 +326,6 @@ impl Sequencing {
     }
 
     fn links_mut(&mut self) -> impl Iterator<Item = &mut Link> {
-        self.slots.iter_mut().flat_map(|slot| slot.links.iter_mut().flatten())
+        self.slots.values_mut().flat_map(|slot| slot.links.iter_mut().flatten())
     }
 }

@@ -15,11 +15,13 @@ pub(super) fn report(
     sequencers: Vec<Value>,
     appends: sequencing::Counters,
     connections: usize,
+    memory: Value,
 ) -> Value {
     let counters = journal.counters();
     json!({
         "shard": shard,
         "connections": connections,
+        "memory": memory,
         "journal": {
             "failure": journal.failure().map(ToString::to_string),
             "damage": damage,

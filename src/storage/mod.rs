@@ -7,6 +7,7 @@
 //! - `writer`, `head`, `index_block`, `segments`: units in flight, both ends of a segment, preparing and reclaiming files.
 //! - `carry`: indexes of former lives' last segments.
 //! - `index`, `cache`, `reader`: from a loglet's offset to its records.
+//! - `memory`: what all of it may hold in memory.
 //! - `recovery`: what a start makes of the files it finds.
 //! - `inspect`: the same without starting, for people.
 
@@ -19,6 +20,7 @@ mod index;
 mod index_block;
 pub mod inspect;
 mod journal;
+mod memory;
 mod reader;
 mod recovery;
 mod segments;
@@ -32,6 +34,7 @@ mod windows;
 mod writer;
 
 pub use journal::Journal;
+pub use memory::MemoryBound;
 pub use types::{
     Counters, Damage, DamageCause, Failure, Full, FullReason, JournalConfig, ReadOutcome, ReadRequest, Recovered, State,
 };

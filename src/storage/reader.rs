@@ -15,12 +15,12 @@ use crate::io::op::{Op, Token};
 use crate::wire::{Batch, BatchBuilder};
 
 /// Reads under way at once; further ones wait.
-const READS_MAX: usize = WINDOWS_MAX / 2;
+pub(super) const READS_MAX: usize = WINDOWS_MAX / 2;
 /// Windows that are fetched for a reader in order before it asks: while one is sent and one is on its way from the disk's queue,
 /// the disk has the next to work on.
 const AHEAD: usize = 2;
 /// Answers and builders kept for their memory.
-const SPARES_MAX: usize = 32;
+pub(super) const SPARES_MAX: usize = 32;
 
 /// Whether an entry has the record at `offset`.
 pub(super) fn holds(entry: &Entry, loglet: LogletId, offset: Offset) -> bool {

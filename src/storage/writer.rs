@@ -12,7 +12,7 @@ use crate::base::{Buf, Write};
 use crate::io::op::{Op, Token};
 
 /// Units kept for their memory.
-const SPARES_MAX: usize = 32;
+pub(super) const SPARES_MAX: usize = 32;
 
 /// What a unit is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

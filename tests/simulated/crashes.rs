@@ -157,7 +157,7 @@ fn survive(seed: u64) -> bool {
     cluster.run_until("appends after the seal end", |_| writer.pending() == 0);
     assert!(writer.acknowledged_end() <= observer.sealed_min, "nothing is acknowledged beyond a seal");
     assert!(!matches!(writer.failed.last(), None | Some((_, AppendError::Closed))), "they end as a typed error");
-    closer.set_stop(tail.tail);
+    closer.set_stop(tail.tail).unwrap();
     let contents = cluster.read_all(&closer, Offset::ZERO, tail.tail);
     writer.check(&contents, Some(tail.tail));
     for (&offset, record) in observer.read.range(..tail.tail) {

@@ -91,7 +91,7 @@ fn majority_poisoned(seed: u64, fault: DiskFault) {
     let log = cluster.open();
     cluster.finish("seal", log.start_seal()).expect("a majority votes again");
     let tail = cluster.finish("check tail", log.start_check_tail()).expect("a majority votes again");
-    log.set_stop(tail.tail);
+    log.set_stop(tail.tail).unwrap();
     let contents = cluster.read_all(&log, Offset::ZERO, tail.tail);
     writer.check(&contents, Some(tail.tail));
 }

@@ -58,7 +58,7 @@ fn a_full_disk_that_stays_full_ends_the_appends_and_loses_nothing() {
         assert!(matches!(tail, Ok(_) | Err(OpError::Unavailable { .. })), "{tail:?}");
         (0..NODES).for_each(|node| cluster.world.set_free_bytes(node_address(node), None));
         let tail = cluster.finish("check tail", log.start_check_tail()).expect("there is space for repairs");
-        log.set_stop(tail.tail);
+        log.set_stop(tail.tail).unwrap();
         let contents = cluster.read_all(&log, Offset::ZERO, tail.tail);
         writer.check(&contents, Some(tail.tail));
     }

@@ -32,7 +32,7 @@ fn run(seed: u64) -> Run {
     cluster.finish("seal", writer.log.start_seal()).unwrap();
     let tail = cluster.finish("check tail", writer.log.start_check_tail()).unwrap();
     assert_eq!(tail, Tail { tail: Offset(400), sealed: true });
-    writer.log.set_stop(tail.tail);
+    writer.log.set_stop(tail.tail).unwrap();
     let contents = cluster.read_all(&writer.log, Offset::ZERO, tail.tail);
     writer.check(&contents, Some(tail.tail));
     Run { trace: cluster.world.trace(), outcomes: writer.acknowledged.clone().into_iter().collect(), tail, contents }

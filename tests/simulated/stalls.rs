@@ -65,7 +65,7 @@ fn a_watermark_that_stands_still_ends_the_appends() {
         cluster.finish("seal", log.start_seal()).unwrap();
         let tail = cluster.finish("check tail", log.start_check_tail()).unwrap();
         assert!(tail.sealed && tail.tail >= Offset(20));
-        log.set_stop(tail.tail);
+        log.set_stop(tail.tail).unwrap();
         let contents = cluster.read_all(&log, Offset::ZERO, tail.tail);
         writer.check(&contents, Some(tail.tail));
     }

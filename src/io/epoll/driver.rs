@@ -19,6 +19,7 @@ use crate::base::Instant;
 use crate::io::Driver;
 use crate::io::clock;
 use crate::io::op::{Chunk, Completion, ConnId, FileId, ListenerId, Op, Outcome, Token};
+use crate::io::peer_timeout::PeerTimeout;
 use crate::io::slab::Slab;
 use crate::io::worker::{Job, Worker};
 
@@ -42,6 +43,8 @@ pub struct EpollDriver {
     pub(super) files: BTreeMap<FileId, OpenFile>,
     pub(super) next_file: u32,
     pub(super) counters: Counters,
+    /// What every connection gets.
+    pub(super) peer_timeout: PeerTimeout,
     wake: Arc<WakeUp>,
     /// What has completed and was not yet reported.
     ready: Vec<Completion>,
@@ -75,6 +78,7 @@ impl EpollDriver {
             files: BTreeMap::new(),
             next_file: 0,
             counters: Counters::default(),
+            peer_timeout: PeerTimeout::default(),
             wake,
             ready: Vec::new(),
             held: Vec::new(),
@@ -113,6 +117,10 @@ impl EpollDriver {
 }
 
 impl Driver for EpollDriver {
+    fn set_peer_timeout(&mut self, timeout: Duration) {
+        self.peer_timeout = PeerTimeout::after(timeout);
+    }
+
     fn submit(&mut self, token: Token, op: Op) {
         match op {
             Op::List { directory } => self.start_job(token, Job::List { directory }),

@@ -63,6 +63,8 @@ impl EpollDriver {
 
     /// Registers a connection, once for all its life.
     fn take_in_connection(&mut self, connection: Connection) -> io::Result<ConnId> {
+        // Without it the connection works, and a peer that vanishes is noticed late.
+        let _ = self.peer_timeout.set_on(&connection.socket);
         let socket = connection.socket.as_raw_fd();
         let key = self.connections.insert(connection);
         if let Err(error) = self.watch(key, socket) {

@@ -105,6 +105,9 @@ impl Driver for MemDriver {
         Waker::from(Arc::new(Notify(flag)))
     }
 
+    /// The simulated network says itself when a peer has gone.
+    fn set_peer_timeout(&mut self, _timeout: Duration) {}
+
     fn attach(&mut self, _socket: OwnedFd) -> ConnId {
         panic!("simulated connections are not handed over")
     }

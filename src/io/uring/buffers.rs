@@ -47,6 +47,10 @@ impl FixedBuffers {
         if !update(submitter, index, memory) {
             // Too much memory is locked already. It does not get better, and asking costs a system call each time.
             self.usable = false;
+            tracing::warn!(
+                "the kernel registers no more file buffers: the process may not lock more memory. Reads and writes cost a little \
+                 more; raise the limit with `ulimit -l`, or LimitMEMLOCK= in a systemd unit"
+            );
             return None;
         }
         buf.set_registration(Registration::new(&self.owner, index));

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use super::buffers::FixedBuffers;
 use super::connections::Connection;
@@ -19,6 +20,7 @@ use crate::base::Instant;
 use crate::io::Driver;
 use crate::io::clock;
 use crate::io::op::{Chunk, Completion, ConnId, FileId, ListenerId, Op, Outcome, Token};
+use crate::io::peer_timeout::PeerTimeout;
 use crate::io::slab::Slab;
 use crate::io::worker::{Job, Worker};
 
@@ -44,6 +46,8 @@ pub struct UringDriver {
     /// What has completed and was not yet reported.
     ready: Vec<Completion>,
     held: Vec<OwnedFd>,
+    /// What every connection gets.
+    pub(super) peer_timeout: PeerTimeout,
     _one_thread: PhantomData<*const ()>,
 }
 
@@ -58,9 +62,9 @@ impl UringDriver {
     pub fn new(options: Options) -> io::Result<Self> {
         let mut ring = Ring::new(&options)?;
         let buffers = FixedBuffers::new(&ring.submitter(), options.fixed_buffers);
-        let fixed_files =
-            options.fixed_files > 0 && ring.submitter().register_files_sparse(options.fixed_files).is_ok();
-        let free_files = if fixed_files { (0..options.fixed_files).rev().collect() } else { Vec::new() };
+        let files = register_files(&ring.submitter(), options.fixed_files);
+        let fixed_files = files > 0;
+        let free_files = (0..files).rev().collect();
         let wake = Arc::new(WakeUp::new()?);
         ring.start(Flight::Wake { event: wake.fd(), count: Box::new(0) });
         Ok(Self {
@@ -77,6 +81,7 @@ impl UringDriver {
             wake,
             ready: Vec::new(),
             held: Vec::new(),
+            peer_timeout: PeerTimeout::default(),
             _one_thread: PhantomData,
         })
     }
@@ -133,6 +138,27 @@ impl UringDriver {
             }
         }
     }
+}
+
+/// Makes a table of at most `wanted` files and returns its size. The kernel allows no more places than the process may have
+/// descriptors.
+fn register_files(submitter: &io_uring::Submitter<'_>, wanted: u32) -> u32 {
+    let mut places = wanted;
+    while places > 0 {
+        match submitter.register_files_sparse(places) {
+            Ok(()) => break,
+            Err(error) if error.raw_os_error() == Some(libc::EMFILE) => places /= 2,
+            Err(_) => places = 0,
+        }
+    }
+    if 0 < places && places < wanted {
+        tracing::warn!(
+            places,
+            "fewer files than usual are registered with the kernel: the process may have too few descriptors; raise the limit \
+             with `ulimit -n`, or LimitNOFILE= in a systemd unit"
+        );
+    }
+    places
 }
 
 impl Driver for UringDriver {
@@ -193,6 +219,10 @@ impl Driver for UringDriver {
 
     fn waker(&self) -> Waker {
         Waker::from(Arc::clone(&self.wake))
+    }
+
+    fn set_peer_timeout(&mut self, timeout: Duration) {
+        self.peer_timeout = PeerTimeout::after(timeout);
     }
 
     fn attach(&mut self, socket: OwnedFd) -> ConnId {

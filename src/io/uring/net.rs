@@ -35,6 +35,8 @@ impl UringDriver {
     pub(super) fn connect(&mut self, token: Token, address: SocketAddr) {
         match sockets::connecting_socket(address, Blocking::Yes) {
             Ok(socket) => {
+                // Without it the connection works, and a peer that vanishes is noticed late.
+                let _ = self.peer_timeout.set_on(&socket);
                 let conn = Connection::new(socket);
                 let socket = conn.fd();
                 let conn = self.connections.insert(conn);
@@ -114,6 +116,7 @@ impl UringDriver {
             let peer = sockets::prepare_stream(&socket).and_then(|()| sockets::peer_of(&socket));
             // A peer that has gone already is nobody's concern.
             if let Ok(peer) = peer {
+                let _ = self.peer_timeout.set_on(&socket);
                 let conn = ConnId(self.connections.insert(Connection::new(socket)));
                 self.complete(token, Outcome::Accepted { conn, peer });
             }

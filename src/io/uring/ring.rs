@@ -21,6 +21,9 @@ use crate::io::slab::Slab;
 /// The user data of operations that own no memory and whose completions say nothing.
 const SILENT: u64 = u64::MAX;
 
+/// A completion queue that is halved for want of memory is not made smaller than this.
+const QUEUE_MIN: u32 = 128;
+
 /// How long a ring that goes away waits for the kernel. Canceled operations end at once and disk writes in milliseconds,
 /// so that only a broken device takes longer.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -230,8 +233,30 @@ impl Drop for Ring {
     }
 }
 
-/// The best set-up that this kernel accepts.
+/// The best set-up that this kernel accepts, with smaller queues if the process may not lock the memory of the usual ones.
 fn set_up(options: &Options) -> io::Result<(IoUring, &'static str)> {
+    let mut smaller = *options;
+    loop {
+        match set_up_with(&smaller) {
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory && smaller.completion_entries > QUEUE_MIN => {
+                smaller.submission_entries = (smaller.submission_entries / 2).max(QUEUE_MIN / 4);
+                smaller.completion_entries /= 2;
+            }
+            result => {
+                if result.is_ok() && smaller != *options {
+                    tracing::warn!(
+                        completion_entries = smaller.completion_entries,
+                        "the ring's queues are smaller than usual: the process may not lock more memory; raise the limit with \
+                         `ulimit -l`, or LimitMEMLOCK= in a systemd unit"
+                    );
+                }
+                return result;
+            }
+        }
+    }
+}
+
+fn set_up_with(options: &Options) -> io::Result<(IoUring, &'static str)> {
     let attempts = [
         "single_issuer defer_taskrun submit_all no_sqarray",
         "single_issuer defer_taskrun submit_all",

@@ -7,7 +7,7 @@ use super::{Options, UringDriver};
 use crate::base::Buf;
 use crate::io::Driver;
 use crate::io::conformance::{Harness, ReceiveBuffers, Rig, conformance_tests, directory, pattern};
-use crate::io::op::{Completion, Op, Outcome};
+use crate::io::op::{Completion, Op, Outcome, Token};
 
 struct UringRig {
     driver: UringDriver,
@@ -201,4 +201,23 @@ fn kernel_workers_of_this_thread() -> usize {
     let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
     names.filter(|comm| comm.trim_end() == name).count()
+}
+
+#[test]
+fn both_ends_of_a_connection_watch_for_a_peer_that_vanishes() {
+    let mut driver = UringDriver::new(Options::default()).unwrap();
+    driver.set_peer_timeout(std::time::Duration::from_secs(7));
+    let (listener, address) = driver.listen(([127, 0, 0, 1], 0).into()).unwrap();
+    driver.submit(Token::new(1, 1), Op::Accept { listener });
+    driver.submit(Token::new(1, 2), Op::Connect { address });
+    let mut completions = Vec::new();
+    while completions.len() < 2 {
+        driver.wait(None, &mut completions).unwrap();
+    }
+    for key in driver.connections.keys() {
+        let socket = &driver.connections.get(key).unwrap().socket;
+        assert_eq!(rustix::net::sockopt::tcp_user_timeout(socket).unwrap(), 7000);
+        assert!(rustix::net::sockopt::socket_keepalive(socket).unwrap());
+    }
+    assert_eq!(driver.connections.keys().len(), 2);
 }

@@ -8,7 +8,7 @@ use crate::proto::peer::PeerId;
 use crate::wire::Batch;
 
 /// Record checksums kept in memory for each loglet: 32 KiB, more than a sequencer usually has unanswered.
-const CHECKSUMS_MAX: usize = 8192;
+pub(super) const CHECKSUMS_MAX: usize = 8192;
 /// Comparisons with the disk that one loglet has under way. A resend beyond it is not compared; the cumulative answer of those under
 /// way covers it.
 const COMPARES_MAX: u32 = 16;

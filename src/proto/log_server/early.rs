@@ -49,9 +49,12 @@ impl Early {
         let mut bytes = shared.buffer();
         bytes.extend_from_slice(batch.bytes());
         self.bytes += bytes.len();
+        shared.early_bytes += bytes.len();
         self.arrivals.insert(index, Arrival { first, count: batch.count(), bytes });
         let mut kept_all = true;
-        while self.bytes > shared.limits.early_window_bytes as usize {
+        while self.bytes > shared.limits.early_window_bytes as usize
+            || shared.early_bytes > shared.limits.early_pool_bytes as usize
+        {
             self.drop_at(self.arrivals.len() - 1, shared);
             kept_all = false;
         }
@@ -62,16 +65,18 @@ impl Early {
     fn drop_at(&mut self, index: usize, shared: &mut Shared) {
         let arrival = self.arrivals.remove(index);
         self.bytes -= arrival.bytes.len();
+        shared.early_bytes -= arrival.bytes.len();
         shared.recycle(arrival.bytes);
     }
 
     /// The lowest arrival, if the order rule lets it be taken when `next` is the next offset.
-    fn take(&mut self, next: Offset) -> Option<Arrival> {
+    fn take(&mut self, next: Offset, shared: &mut Shared) -> Option<Arrival> {
         if self.first()? > next {
             return None;
         }
         let arrival = self.arrivals.remove(0);
         self.bytes -= arrival.bytes.len();
+        shared.early_bytes -= arrival.bytes.len();
         Some(arrival)
     }
 
@@ -86,13 +91,14 @@ impl Early {
 impl Loglet {
     /// Takes the early arrivals whose turn it is.
     pub(super) fn drain_early(&mut self, shared: &mut Shared, disk: &mut impl super::Disk) {
-        while let Some(arrival) = self.early.take(self.next) {
+        while let Some(arrival) = self.early.take(self.next, shared) {
             if arrival.end() > self.next {
                 let batch = Batch::new(arrival.count, &arrival.bytes).expect("checked when it arrived");
                 if let Err(refused) = self.append(arrival.first, batch, shared, disk) {
                     // It stays first in line, and the journal is asked again when it has moved.
                     shared.refused(self.id, refused);
                     self.early.bytes += arrival.bytes.len();
+                    shared.early_bytes += arrival.bytes.len();
                     self.early.arrivals.insert(0, arrival);
                     return;
                 }

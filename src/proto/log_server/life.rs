@@ -11,9 +11,6 @@ use crate::base::{LogletId, Offset};
 use crate::proto::peer::PeerId;
 use crate::wire::{LogletConfig, Message, RejectCode};
 
-/// Loglets of one shard; a further one is refused.
-const LOGLETS_MAX: usize = 1 << 16;
-
 /// Up to which chain version loglets of a log have been deleted here: none at or below it is created any more (P5).
 #[derive(Debug, Default)]
 pub(super) struct Floor {
@@ -116,7 +113,7 @@ impl LogServer {
                 let reason = "this journal has lost entries and takes no loglet any more";
                 return self.shared.unavailable(peer, request, id, reason);
             }
-            if self.loglets.len() >= LOGLETS_MAX {
+            if self.loglets.len() >= self.shared.limits.loglets_max as usize {
                 return self.shared.reject(peer, request, RejectCode::Limit, "too many loglets on this shard");
             }
             let mut loglet = Loglet::new(id, Some(config.clone()));
@@ -146,7 +143,7 @@ impl LogServer {
             if self.answered_gone(peer, request, id) {
                 return;
             }
-            if self.loglets.len() >= LOGLETS_MAX {
+            if self.loglets.len() >= self.shared.limits.loglets_max as usize {
                 return self.shared.reject(peer, request, RejectCode::Limit, "too many loglets on this shard");
             }
             let mut loglet = Loglet::new(id, None);
@@ -208,6 +205,7 @@ impl LogServer {
         let mut loglet = self.loglets.remove(&id).expect("a loglet is removed once");
         assert!(self.floors.get(&id.log).is_some_and(|floor| id.version <= floor.version), "the floor is there (P5)");
         loglet.gone(&mut self.shared);
+        loglet.early.clear(&mut self.shared);
         self.shared.active.remove(&id);
         self.shared.retry.remove(&id);
         disk.remove(id);

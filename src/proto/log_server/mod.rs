@@ -4,7 +4,7 @@
 //! birth and death of a loglet (`life`), stores (`store`, `early`, `conflict`), `seal`, tails (`tail`), reading
 //! (`read`, `subscribe`), `trim`, `repair`, and the background copying of what this server lacks (`fill`,
 //! `catch_up`). What must survive a restart is in `cell`; `recover` takes it back. Answers that wait for durability are
-//! `waiters`. `Pn` and `Ln` in comments name the protocol rules.
+//! `waiters`; what all this may take in `memory`. `Pn` and `Ln` in comments name the protocol rules.
 
 mod catch_up;
 mod cell;
@@ -14,6 +14,7 @@ mod early;
 mod fill;
 mod life;
 mod loglet;
+mod memory;
 mod ranges;
 mod read;
 mod recover;
@@ -30,6 +31,7 @@ mod waiters;
 pub use cell::{FLOOR_CELL, LOGLET_CELL, TABLE_LOST_CELL};
 pub use disk::{Disk, ReadId, ReadOutcome, RecoveredLoglet, Refused};
 pub use loglet::LogletStatus;
+pub use memory::{LOGLET_BYTES_MAX, SUBSCRIPTIONS_BYTES_MAX, buffers_bytes_max};
 pub use server::LogServer;
 pub use shared::Output;
 

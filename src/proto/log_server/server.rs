@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::fill::plausible;
 use super::life::Floors;
@@ -48,14 +49,17 @@ impl LogServer {
     /// An inbound connection has said who it is.
     pub fn handle_connected(&mut self, peer: PeerId, hello: &Hello) {
         let Hello { role, node, incarnation, .. } = *hello;
-        let known = self.shared.peers.insert(peer, Peer { role, node, incarnation, subscriptions: 0 });
+        let known =
+            self.shared.peers.insert(peer, Peer { role, node, incarnation, subscriptions: 0, reads: 0, paused: false });
         assert!(known.is_none(), "a connection has one hello");
     }
 
     /// An inbound connection is gone: nothing more is sent to it.
     pub fn handle_disconnected(&mut self, peer: PeerId) {
-        if self.shared.peers.remove(&peer).is_some() {
+        if let Some(gone) = self.shared.peers.remove(&peer) {
+            self.shared.subscriptions -= gone.subscriptions;
             self.loglets.values_mut().for_each(|loglet| loglet.disconnected(peer));
+            self.shared.blocked.retain(|blocked| blocked.0 != peer);
             self.shared.out.retain(|output| !matches!(output, Output::Send { to, .. } if *to == peer));
         }
     }
@@ -281,7 +285,7 @@ impl LogServer {
         disk: &mut impl Disk,
     ) -> Option<(PeerId, Message<'b>)> {
         self.shared.now = now;
-        let (id_of, purpose) = self.shared.reads.remove(&id).expect("a read completes once");
+        let (id_of, purpose) = self.shared.end_read(id);
         let shared = &mut self.shared;
         let answer = match (purpose, self.loglets.get_mut(&id_of)) {
             (Purpose::Read { peer, request, from, to }, Some(loglet)) => {
@@ -300,14 +304,59 @@ impl LogServer {
             }
             (_, None) => None,
         };
+        self.unblock(disk);
         self.check_failed();
         answer.filter(|(peer, _)| self.shared.peers.contains_key(peer))
     }
 
-    /// Single reads of this peer under way.
-    pub fn reads_of(&self, peer: PeerId) -> usize {
-        let of_peer = |purpose: &Purpose| matches!(purpose, Purpose::Read { peer: reader, .. } if *reader == peer);
-        self.shared.reads.values().filter(|(_, purpose)| of_peer(purpose)).count()
+    /// Whether a single read of this peer may be handed in; otherwise the host keeps it until one has ended.
+    pub fn may_read(&self, peer: PeerId) -> bool {
+        self.shared.may_read(peer)
+    }
+
+    /// Bytes of early arrivals that all loglets hold.
+    pub fn early_bytes(&self) -> usize {
+        self.shared.early_bytes
+    }
+
+    /// Reads of the journal under way for all peers, whose answers will need memory.
+    pub fn reads_under_way(&self) -> usize {
+        self.shared.reads.len()
+    }
+
+    /// The peer does not take what it is sent: nothing more is read for its subscriptions before [`LogServer::resume_peer`].
+    pub fn pause_peer(&mut self, peer: PeerId) {
+        if let Some(peer) = self.shared.peers.get_mut(&peer) {
+            peer.paused = true;
+        }
+    }
+
+    /// The peer takes what it is sent again.
+    pub fn resume_peer(&mut self, peer: PeerId, now: Instant, disk: &mut impl Disk) {
+        let Some(state) = self.shared.peers.get_mut(&peer).filter(|peer| peer.paused) else { return };
+        state.paused = false;
+        self.shared.now = now;
+        if state.subscriptions > 0 {
+            let of_peer = |loglet: &&mut Loglet| loglet.subscriptions.iter().any(|known| known.peer == peer);
+            for loglet in self.loglets.values_mut().filter(of_peer) {
+                loglet.drive_subscriptions(&mut self.shared, disk);
+            }
+        }
+    }
+
+    /// Reads have ended: the subscriptions that waited for it go on, in turn.
+    fn unblock(&mut self, disk: &mut impl Disk) {
+        for _ in 0..self.shared.blocked.len() {
+            let Some(waiting) = self.shared.blocked.pop_front() else { break };
+            let (peer, request, loglet) = waiting;
+            // A paused peer's subscriptions leave the line, and are looked at when it resumes.
+            let paused = self.shared.peers.get(&peer).is_none_or(|peer| peer.paused);
+            if !paused && !self.shared.may_read(peer) {
+                self.shared.blocked.push_back(waiting);
+            } else if let Some(loglet) = self.loglets.get_mut(&loglet) {
+                loglet.unblock((peer, request), &mut self.shared, disk);
+            }
+        }
     }
 
     /// The next message to send, until there is none.
@@ -385,9 +434,15 @@ impl LogServer {
         self.check_failed();
     }
 
-    /// Offers the journal again what it refused.
+    /// Offers the journal again what it refused. Another loglet is first each time, so that one with much to write does not take
+    /// all the room whenever there is some.
     fn retry(&mut self, disk: &mut impl Disk) {
-        for id in std::mem::take(&mut self.shared.retry) {
+        let refused = std::mem::take(&mut self.shared.retry);
+        let after = (Bound::Excluded(self.shared.retried_first), Bound::Unbounded);
+        let (later, earlier) = (refused.range(after), refused.range(..=self.shared.retried_first));
+        let mut first = None;
+        for &id in later.chain(earlier) {
+            self.shared.retried_first = *first.get_or_insert(id);
             if std::mem::take(&mut self.marker_owed) {
                 self.mark_table_lost(disk);
             }

@@ -33,6 +33,10 @@ pub(super) struct Peer {
     pub(super) node: NodeId,
     pub(super) incarnation: Incarnation,
     pub(super) subscriptions: u32,
+    /// Reads of the journal under way for it.
+    pub(super) reads: u32,
+    /// It does not take what it is sent, so nothing is read for its subscriptions.
+    pub(super) paused: bool,
 }
 
 /// A write on its way to the disk.
@@ -82,6 +86,16 @@ pub(super) enum Purpose {
     },
 }
 
+impl Purpose {
+    /// The connection that the read is for.
+    fn peer(&self) -> Option<PeerId> {
+        match self {
+            Self::Read { peer, .. } | Self::Subscription { peer, .. } => Some(*peer),
+            Self::Compare { .. } => None,
+        }
+    }
+}
+
 /// What all loglets share; the loglets themselves are kept beside it, so that one of them and this can be changed together.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -93,6 +107,8 @@ pub(super) struct Shared {
     /// Writes in the order of the journal.
     pub(super) pending: VecDeque<Pending>,
     pub(super) reads: BTreeMap<ReadId, (LogletId, Purpose)>,
+    /// Subscriptions whose next read waits for others to end, by connection and request; the longest waiting is first.
+    pub(super) blocked: VecDeque<(PeerId, u64, LogletId)>,
     /// Requests to other LogServers that have no answer yet.
     pub(super) requests: BTreeMap<u64, (LogletId, NodeId)>,
     /// Loglets with something to copy from other LogServers.
@@ -100,9 +116,15 @@ pub(super) struct Shared {
     /// Loglets with something that the journal refused for now, and since when it is due again.
     pub(super) retry: BTreeSet<LogletId>,
     pub(super) retry_at: Instant,
+    /// The loglet that was first when they were offered last.
+    pub(super) retried_first: LogletId,
     pub(super) out: VecDeque<Output>,
     /// Loglets that owe their sequencer an answer; it is made when it is sent, so that it is true then (P2).
     pub(super) owing: VecDeque<LogletId>,
+    /// Subscriptions of all connections.
+    pub(super) subscriptions: u32,
+    /// Bytes of early arrivals of all loglets.
+    pub(super) early_bytes: usize,
     /// Memory of dropped early arrivals, for the next ones.
     pub(super) buffers: Vec<Vec<u8>>,
     /// The journal has failed: reads only.
@@ -115,7 +137,7 @@ pub(super) struct Shared {
 }
 
 /// Buffers kept for reuse; further ones are freed.
-const BUFFERS_MAX: usize = 64;
+pub(super) const BUFFERS_MAX: usize = 64;
 
 impl Shared {
     pub(super) fn new(node: NodeId, limits: &Limits) -> Self {
@@ -126,12 +148,16 @@ impl Shared {
             peers: BTreeMap::new(),
             pending: VecDeque::new(),
             reads: BTreeMap::new(),
+            blocked: VecDeque::new(),
             requests: BTreeMap::new(),
             active: BTreeSet::new(),
             retry: BTreeSet::new(),
             retry_at: Instant::ORIGIN,
+            retried_first: LogletId::default(),
             out: VecDeque::new(),
             owing: VecDeque::new(),
+            subscriptions: 0,
+            early_bytes: 0,
             buffers: Vec::new(),
             failed: false,
             table_lost: false,
@@ -163,11 +189,31 @@ impl Shared {
         request
     }
 
+    /// Whether one more read of the journal may be started for a peer: each answer may be large, and is held until the peer takes
+    /// it, so that they are bounded for each connection and for all.
+    pub(super) fn may_read(&self, peer: PeerId) -> bool {
+        let max = self.limits.reads_per_connection_max;
+        self.reads.len() < self.limits.reads_max as usize
+            && self.peers.get(&peer).is_some_and(|peer| !peer.paused && peer.reads < max)
+    }
+
     pub(super) fn start_read(&mut self, loglet: LogletId, purpose: Purpose) -> ReadId {
         self.reads_started += 1;
+        if let Some(peer) = purpose.peer().and_then(|peer| self.peers.get_mut(&peer)) {
+            peer.reads += 1;
+        }
         let id = ReadId(self.reads_started);
         self.reads.insert(id, (loglet, purpose));
         id
+    }
+
+    /// A read has ended.
+    pub(super) fn end_read(&mut self, id: ReadId) -> (LogletId, Purpose) {
+        let (loglet, purpose) = self.reads.remove(&id).expect("a read completes once");
+        if let Some(peer) = purpose.peer().and_then(|peer| self.peers.get_mut(&peer)) {
+            peer.reads -= 1;
+        }
+        (loglet, purpose)
     }
 
     /// Notes what a write makes durable. Neighbouring records of one loglet in one unit are one entry.
@@ -202,7 +248,8 @@ impl Shared {
     }
 
     pub(super) fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if self.buffers.len() < BUFFERS_MAX {
+        // Those of unusually large records are not worth keeping.
+        if self.buffers.len() < BUFFERS_MAX && buffer.capacity() <= self.limits.batch_bytes_max as usize {
             buffer.clear();
             self.buffers.push(buffer);
         }

@@ -6,7 +6,7 @@ use crate::proto::peer::PeerId;
 use crate::wire::{Batch, Message};
 
 /// Runs of stored records of one loglet. Each gap makes one more; a server with so many takes no further one before some are filled.
-const RUNS_MAX: usize = 4096;
+pub(super) const RUNS_MAX: usize = 4096;
 
 impl Loglet {
     /// Records from the configured sequencer, which the caller has checked.
@@ -54,13 +54,20 @@ impl Loglet {
             }
             match self.append(first, batch, shared, disk) {
                 Ok(()) => {}
-                Err(Refused::Busy) => self.owes.behind = true,
+                Err(Refused::Busy) => self.hold(first, batch, shared),
                 Err(Refused::Space) => shared.unavailable(peer, 0, self.id, "no space is left in the journal"),
                 Err(Refused::Failed) => shared.failed = true,
             }
         }
         // Below the local tail everything is a success, with or without a copy (P14); above it the answer comes with durability.
         self.owes.stored |= first < self.local_tail();
+    }
+
+    /// The journal has no room for a store whose turn it is. It waits here, first in line, and is offered when the journal moves:
+    /// sent again after a while, it would find the room taken by whoever sends more.
+    fn hold(&mut self, first: Offset, batch: Batch<'_>, shared: &mut Shared) {
+        self.owes.behind |= !self.early.insert(first, batch, shared);
+        shared.refused(self.id, Refused::Busy);
     }
 
     /// A store begins beyond the next offset: what is known to be committed on others need not be waited for, and becomes a gap. Only

@@ -2,12 +2,15 @@ use super::loglet::Loglet;
 use super::read::{Readable, check_range};
 use super::shared::{Purpose, Shared};
 use super::{Disk, ReadId, ReadOutcome};
-use crate::base::Offset;
+use crate::base::{LogletId, Offset};
 use crate::proto::peer::PeerId;
 use crate::wire::{Message, RejectCode};
 
 /// Subscriptions of one connection; a further one is refused.
 pub(super) const SUBSCRIPTIONS_MAX: u32 = 256;
+
+/// Subscriptions of all connections of a shard; a further one is refused.
+pub(super) const SUBSCRIPTIONS_OF_ALL_MAX: u32 = 1 << 16;
 
 /// A stream of records to one client. One read of the journal is in flight for it at most.
 #[derive(Debug)]
@@ -20,13 +23,26 @@ pub(super) struct Subscription {
     /// Bytes granted and not used; below zero when the last record was larger than the grant.
     credit: i64,
     reading: Option<ReadId>,
+    /// Its next read waits for others to end.
+    blocked: bool,
 }
 
 impl Shared {
+    /// Notes a subscription whose next read has to wait for others. One of a paused peer waits for the peer instead; returns false
+    /// then.
+    fn wait_to_read(&mut self, peer: PeerId, request: u64, loglet: LogletId) -> bool {
+        let waits = self.peers.get(&peer).is_some_and(|peer| !peer.paused);
+        if waits {
+            self.blocked.push_back((peer, request, loglet));
+        }
+        waits
+    }
+
     pub(super) fn subscription_ended(&mut self, peer: PeerId) {
         if let Some(peer) = self.peers.get_mut(&peer) {
             assert!(peer.subscriptions > 0, "subscriptions are counted as they come and go");
             peer.subscriptions -= 1;
+            self.subscriptions -= 1;
         }
     }
 }
@@ -50,13 +66,26 @@ impl Loglet {
         if credit == 0 {
             return;
         }
+        let all = &mut shared.subscriptions;
         let Some(count) = shared.peers.get_mut(&peer).map(|peer| &mut peer.subscriptions) else { return };
         if *count >= SUBSCRIPTIONS_MAX {
             return shared.reject(peer, request, RejectCode::Limit, "too many subscriptions on this connection");
         }
+        if *all >= SUBSCRIPTIONS_OF_ALL_MAX {
+            return shared.reject(peer, request, RejectCode::Limit, "too many subscriptions on this shard");
+        }
         *count += 1;
+        *all += 1;
         let credit = i64::from(credit);
-        self.subscriptions.push(Subscription { peer, request, next: from, limit, credit, reading: None });
+        self.subscriptions.push(Subscription {
+            peer,
+            request,
+            next: from,
+            limit,
+            credit,
+            reading: None,
+            blocked: false,
+        });
         self.settle(shared, disk);
     }
 
@@ -73,6 +102,15 @@ impl Loglet {
         if let Some(subscription) = self.subscriptions.iter_mut().find(known) {
             subscription.credit = subscription.credit.saturating_add(i64::from(bytes));
             subscription.limit = subscription.limit.max(limit);
+            self.settle(shared, disk);
+        }
+    }
+
+    /// The next read of a stream may be due.
+    pub(super) fn unblock(&mut self, (peer, request): (PeerId, u64), shared: &mut Shared, disk: &mut impl Disk) {
+        let known = |known: &&mut Subscription| (known.peer, known.request) == (peer, request);
+        if let Some(subscription) = self.subscriptions.iter_mut().find(known) {
+            subscription.blocked = false;
             self.settle(shared, disk);
         }
     }
@@ -103,7 +141,7 @@ impl Loglet {
         shared: &mut Shared,
         disk: &mut impl Disk,
     ) -> Option<Message<'static>> {
-        if subscription.reading.is_some() {
+        if subscription.reading.is_some() || subscription.blocked {
             return None;
         }
         let Subscription { peer, request, next: from, .. } = *subscription;
@@ -113,6 +151,10 @@ impl Loglet {
             Readable::Trimmed => Some(Message::Trimmed { request, loglet, trim_point: self.trim_point }),
             Readable::Records { to } if subscription.credit > 0 => {
                 assert!(from < to && to <= bound, "a stream stays below its bound (P1)");
+                if !shared.may_read(peer) {
+                    subscription.blocked = shared.wait_to_read(peer, request, loglet);
+                    return None;
+                }
                 let id = shared.start_read(loglet, Purpose::Subscription { peer, request, from, to });
                 let credit = u32::try_from(subscription.credit).unwrap_or(u32::MAX);
                 disk.read(id, loglet, from, to, credit.min(shared.limits.read_bytes_max));

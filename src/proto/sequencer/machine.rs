@@ -73,6 +73,8 @@ pub struct Sequencer {
     pub(super) watermark: Offset,
     /// When the watermark last moved, or records became outstanding.
     pub(super) progress: Instant,
+    /// A LogServer has deleted the loglet, which it does only when no chain names it any more (P5).
+    pub(super) left_chain: bool,
     pub(super) queue: Queue,
     pub(super) servers: Vec<Server>,
     /// Not yet answered appends, in offset order.
@@ -96,6 +98,7 @@ impl Sequencer {
             tail: Offset::ZERO,
             watermark: Offset::ZERO,
             progress: now,
+            left_chain: false,
             queue: Queue::default(),
             servers,
             outstanding: VecDeque::new(),
@@ -112,8 +115,10 @@ impl Sequencer {
             Message::Behind { loglet, tail, .. } if loglet == ours => self.handle_behind(server, tail, now),
             // Its tail and known tail count for nothing here: acknowledgements come from unsealed successes (P1). `Gone` is as
             // good as sealed (P5).
-            Message::Sealed { loglet, .. } | Message::Gone { loglet, .. } if loglet == ours => {
-                self.handle_sealed(server)
+            Message::Sealed { loglet, .. } if loglet == ours => self.handle_sealed(server),
+            Message::Gone { loglet, .. } if loglet == ours => {
+                self.left_chain = true;
+                self.handle_sealed(server);
             }
             Message::Conflict { loglet, at, .. } if loglet == ours => self.lose(Lost::Contradicted { server, at }),
             Message::SequencerLost { loglet, .. } if loglet == ours => self.lose(Lost::Refused { server }),

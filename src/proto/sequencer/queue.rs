@@ -101,6 +101,24 @@ impl Queue {
         assert!(entry.before + entry.weight() <= self.pushed);
     }
 
+    /// Bytes of memory held.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory.len() + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    /// Gives up memory that is far more than what is held needs.
+    pub(super) fn fit(&mut self) {
+        let used: usize = self.entries.iter().map(|entry| entry.bytes).sum();
+        if used == 0 {
+            self.memory = Vec::new();
+        } else if used <= self.memory.len() / 4 && self.memory.len() > MEMORY_BYTES_MIN {
+            self.compact(used);
+        }
+        if self.entries.len() <= self.entries.capacity() / 4 {
+            self.entries.shrink_to_fit();
+        }
+    }
+
     /// Drops everything and the memory: nothing will be sent any more.
     pub(super) fn clear(&mut self) {
         self.begin = self.end();
@@ -126,7 +144,12 @@ impl Queue {
     /// Moves to a larger memory, compacted; returns where the next `bytes` go.
     fn grow(&mut self, bytes: usize) -> usize {
         let used: usize = self.entries.iter().map(|entry| entry.bytes).sum();
-        let mut memory = vec![0; (used + bytes).max(2 * self.memory.len()).max(MEMORY_BYTES_MIN)];
+        self.compact((used + bytes).max(2 * self.memory.len()).max(MEMORY_BYTES_MIN))
+    }
+
+    /// Moves what is held to the front of a memory of this size; returns where it ends there.
+    fn compact(&mut self, memory_bytes: usize) -> usize {
+        let mut memory = vec![0; memory_bytes];
         let mut at = 0;
         for entry in &mut self.entries {
             memory[at..at + entry.bytes].copy_from_slice(&self.memory[entry.at..entry.at + entry.bytes]);

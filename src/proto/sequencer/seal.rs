@@ -43,9 +43,11 @@ impl Sequencer {
         assert_ne!(self.state, State::Running);
     }
 
-    /// Whether every LogServer has answered the seal, so that nothing is left to do (L1).
+    /// Whether every LogServer has answered the seal, or the loglet has left the chain, so that nothing is left to do (L1); and
+    /// every answer has been handed out.
     pub fn is_finished(&self) -> bool {
-        self.servers.iter().all(|server| server.seal == Seal::Answered)
+        let sealed = self.servers.iter().all(|server| server.seal == Seal::Answered);
+        self.state != State::Running && (sealed || self.left_chain) && self.replies.is_empty()
     }
 
     /// LogServer `server` says that the loglet is sealed, or deleted. The first such answer makes the sequencer seal all

@@ -1,5 +1,9 @@
+use std::collections::VecDeque;
+
 use super::machine::{Sequencer, State};
 use crate::base::{Instant, Offset};
+use crate::proto::PeerId;
+use crate::wire::Message;
 
 impl Sequencer {
     /// The largest offset that a majority has acknowledged while open. By the order rule a success for n stands on everything
@@ -26,11 +30,42 @@ impl Sequencer {
 
     /// Drops what every LogServer has, and of the rest what is globally committed and more than a slow LogServer's share.
     fn release(&mut self) {
+        self.release_beyond(self.lag_bytes);
+    }
+
+    /// Gives up what memory it can: whatever is globally committed, which a slow LogServer then copies from the others, and what
+    /// holds nothing.
+    pub fn shed(&mut self) {
+        if self.state == State::Running {
+            self.release_beyond(0);
+        }
+        self.trim_memory();
+    }
+
+    /// Gives up memory that holds nothing, of a sequencer that has not been used for a while.
+    pub fn trim_memory(&mut self) {
+        self.queue.fit();
+        if self.outstanding.is_empty() {
+            self.outstanding = VecDeque::new();
+        }
+        if self.replies.is_empty() {
+            self.replies = VecDeque::new();
+        }
+    }
+
+    /// Bytes of memory held for batches and answers.
+    pub fn memory_bytes(&self) -> usize {
+        self.queue.memory_bytes()
+            + self.outstanding.capacity() * size_of::<super::append::Outstanding>()
+            + self.replies.capacity() * size_of::<(PeerId, Message<'static>)>()
+    }
+
+    fn release_beyond(&mut self, lag_bytes: u64) {
         let everywhere = self.servers.iter().map(|server| server.done).min().unwrap_or(0);
         while self.queue.begin() < everywhere {
             self.queue.pop();
         }
-        while self.queue.weight() > self.lag_bytes
+        while self.queue.weight() > lag_bytes
             && self.queue.get(self.queue.begin()).is_some_and(|entry| entry.end() <= self.watermark)
         {
             self.queue.pop();
@@ -79,6 +114,27 @@ mod tests {
         }
         assert!(rig.core.queue.weight() <= rig.core.lag_bytes);
         assert_eq!(rig.replies().len(), 500);
+    }
+
+    #[test]
+    fn what_is_kept_for_a_slow_server_only_is_given_up_for_want_of_memory() {
+        let mut rig = Rig::new(3);
+        for request in 1..=6 {
+            rig.append_bytes(request, &[0; 4000]);
+            rig.stored(0, request);
+            rig.stored(1, request.min(5));
+        }
+        assert!(rig.core.memory_bytes() > 6 * 4000, "{}", rig.core.memory_bytes());
+        rig.core.shed();
+        assert_eq!(rig.core.queue.end() - rig.core.queue.begin(), 1, "only what is not committed is kept");
+        rig.stored(1, 6);
+        assert_eq!(rig.replies().len(), 6);
+        rig.core.shed();
+        assert_eq!(rig.core.memory_bytes(), 0);
+        rig.append_bytes(7, &[0; 4000]);
+        rig.stored(0, 7);
+        rig.stored(1, 7);
+        assert_eq!(rig.core.known_tail(), Offset(7), "it goes on");
     }
 
     /// P11 c: what a server will never get is announced by a known tail at or above its end, before anything else.

@@ -148,6 +148,31 @@ fn a_subscription_ends_at_a_gap_at_a_trim_and_with_the_deletion() {
 }
 
 #[test]
+fn nothing_is_read_for_a_peer_that_does_not_take_what_it_is_sent() {
+    let mut server = with_records(6);
+    server.core.pause_peer(CLIENT);
+    subscribe(&mut server, 5, 0, 6, 100_000);
+    assert_eq!(server.disk.reads_waiting(), 0);
+    server.core.resume_peer(CLIENT, server.now, &mut server.disk);
+    let delivered: usize = server.serve_reads().iter().map(|delivery| delivery.payloads.len()).sum();
+    assert_eq!(delivered, 6);
+}
+
+#[test]
+fn subscriptions_take_turns_where_reads_are_bounded() {
+    let mut server = with_records(6);
+    let reads_max = server.limits.reads_per_connection_max as usize;
+    let subscriptions = 3 * reads_max;
+    (0..subscriptions as u64).for_each(|request| subscribe(&mut server, request, 0, 6, 100_000));
+    assert_eq!(server.disk.reads_waiting(), reads_max);
+    let mut delivered = vec![0; subscriptions];
+    for delivery in server.serve_reads() {
+        delivered[delivery.request as usize] += delivery.payloads.len();
+    }
+    assert_eq!(delivered, vec![6; subscriptions]);
+}
+
+#[test]
 fn a_client_ends_its_subscription() {
     let mut server = with_records(2);
     subscribe(&mut server, 5, 0, 2, 10_000);

@@ -182,15 +182,37 @@ fn a_full_window_drops_its_highest_and_always_takes_the_next_record() {
 }
 
 #[test]
-fn a_busy_journal_drops_the_store_and_says_behind() {
+fn what_a_busy_journal_refused_is_taken_when_it_moves() {
     let mut server = with_records(1);
     server.disk.refuse = Some(Refused::Busy);
     store(&mut server, 1, 2, 0);
-    assert_eq!(server.answers(), [(SEQUENCER, behind(0, 1, 0))]);
+    assert_eq!(server.answers(), [], "it is held, and need not be sent again");
     server.disk.refuse = None;
-    store(&mut server, 1, 2, 0);
+    server.advance(server.limits.reconnect_delay);
     server.flush();
     assert_eq!(server.answers(), [(SEQUENCER, stored(2))]);
+}
+
+#[test]
+fn a_loglet_with_much_to_write_leaves_room_for_another() {
+    let mut server = with_records(1);
+    let other = LogletId { nonce: 10, ..ID };
+    server.send(CLIENT, Message::Create { request: 2, config: config(other, &[1, 2, 3]) });
+    server.flush();
+    server.answers();
+    server.disk.room = Some(0);
+    (1..9).for_each(|offset| store(&mut server, offset, offset + 1, 0));
+    let records = Owned::of(&[name(0)]);
+    let (first, known_tail) = (Offset(0), Offset(0));
+    server.send(SEQUENCER, Message::Store { loglet: other, first, known_tail, batch: records.batch() });
+    // Each time there is room for one write, and two loglets want it.
+    for _ in 0..2 {
+        server.disk.room = Some(1);
+        server.advance(server.limits.reconnect_delay);
+    }
+    server.flush();
+    assert_eq!(server.disk.record(other, Offset(0)), Some(name(0)), "the one with a single record had its turn");
+    assert_eq!(server.disk.record(ID, Offset(1)), Some(name(1)), "and so had the one with many");
 }
 
 #[test]

@@ -1,0 +1,120 @@
+//! What other threads, and status requests, ask of a shard.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::inbound::peer_of;
+use super::inbox::Command;
+use super::memory;
+use super::shard::Shard;
+use super::status;
+use crate::io::Driver;
+use crate::io::op::ConnId;
+use crate::net::Closed;
+use crate::proto::PeerId;
+use crate::wire::{Message, Role};
+
+/// A status request that waits for the reports of other shards.
+struct Question {
+    peer: PeerId,
+    request: u64,
+    reports: Vec<Value>,
+}
+
+/// The status requests that wait for the reports of other shards.
+#[derive(Default)]
+pub(super) struct Questions {
+    /// Requests that have come in this turn.
+    asked: Vec<(PeerId, u64)>,
+    open: BTreeMap<u64, Question>,
+    next: u64,
+}
+
+impl Questions {
+    pub(super) fn ask(&mut self, peer: PeerId, request: u64) {
+        self.asked.push((peer, request));
+    }
+}
+
+impl<D: Driver> Shard<D> {
+    /// Asks all shards what the connections have asked. Returns whether there was anything.
+    pub(super) fn answer_questions(&mut self) -> bool {
+        let asked = std::mem::take(&mut self.questions.asked);
+        let any = !asked.is_empty();
+        asked.into_iter().for_each(|(peer, request)| self.ask_shards(peer, request));
+        any
+    }
+
+    pub(super) fn carry_out(&mut self, command: Command) {
+        match command {
+            // It would keep the stop from ending; dropping the socket closes it.
+            Command::Adopt { .. } if self.stopping => {}
+            Command::Adopt { socket, hello } => {
+                let conn = self.driver.attach(socket);
+                self.inbound.insert(conn, None, Some(hello), &self.config.limits);
+                self.cores.log_server.handle_connected(peer_of(conn), &hello);
+                self.inbound
+                    .send(peer_of(conn), &Message::Hello(self.config.identity.hello(Role::LogServer, hello.route)));
+            }
+            Command::Report(reply) => drop(reply.try_send(self.report())),
+            Command::ReportTo { shard, question } => {
+                let part = Command::Part { question, shard: self.config.shard, report: self.report() };
+                self.peers[shard].push(part);
+            }
+            Command::Part { question, shard, report } => {
+                tracing::trace!(shard, question, "a shard has reported");
+                self.add_report(question, report);
+            }
+            Command::Stop => {
+                self.stopping = true;
+                self.abandon_at = Some(self.now + self.config.limits.stall);
+                self.inbound.close_all(|connection| connection.close(Closed::Here("the node stops")));
+                self.cores.sequencing.close();
+                self.members.close();
+                self.cores.journal.close();
+            }
+        }
+    }
+
+    pub(super) fn report(&self) -> Value {
+        let sequencers = self.cores.sequencing.iter().map(|sequencer| status::sequencer(sequencer, self.now)).collect();
+        status::report(
+            self.config.shard,
+            &self.cores.journal,
+            &self.damage,
+            &self.cores.log_server,
+            sequencers,
+            self.cores.sequencing.counters(),
+            self.inbound.len(),
+            memory::report(&self.config, &self.cores, &self.inbound),
+        )
+    }
+
+    /// Collects the reports of all shards for a peer's status request.
+    pub(super) fn ask_shards(&mut self, peer: PeerId, request: u64) {
+        let question = self.questions.next;
+        self.questions.next += 1;
+        self.questions.open.insert(question, Question { peer, request, reports: Vec::new() });
+        for shard in (0..self.config.shards).filter(|&shard| shard != self.config.shard) {
+            self.peers[shard].push(Command::ReportTo { shard: self.config.shard, question });
+        }
+        let report = self.report();
+        self.add_report(question, report);
+    }
+
+    pub(super) fn add_report(&mut self, question: u64, report: Value) {
+        let Some(open) = self.questions.open.get_mut(&question) else { return };
+        open.reports.push(report);
+        if open.reports.len() == self.config.shards {
+            let Question { peer, request, reports } = self.questions.open.remove(&question).expect("found above");
+            let report =
+                status::node_report(&self.config.identity, self.config.driver, self.config.durability, reports);
+            let json = serde_json::to_vec(&report).expect("a report is always serialisable");
+            self.inbound.send(peer, &Message::StatusReport { request, json: &json });
+            if let Some(inbound) = self.inbound.get_mut(ConnId(peer.0)) {
+                inbound.asking = false;
+            }
+        }
+    }
+}

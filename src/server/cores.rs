@@ -1,0 +1,10 @@
+use super::sequencing::Sequencing;
+use crate::proto::log_server::LogServer;
+use crate::storage::Journal;
+
+/// What a shard's requests go to: the protocols, and the journal under them.
+pub(super) struct Cores {
+    pub(super) log_server: LogServer,
+    pub(super) sequencing: Sequencing,
+    pub(super) journal: Journal,
+}
