@@ -5,10 +5,13 @@
 //! - `format`, `unit`: bytes on disk, how a unit is built and how it is read back.
 //! - `journal`: the public face; state and dispatch.
 //! - `writer`, `head`, `index_block`, `segments`: units in flight, both ends of a segment, preparing and reclaiming files.
+//! - `anchor`, `anchoring`: which segment is the newest, so that its loss is noticed.
 //! - `carry`: indexes of former lives' last segments.
 //! - `index`, `cache`, `reader`: from a loglet's offset to its records.
 //! - `recovery`: what a start makes of the files it finds.
 
+mod anchor;
+mod anchoring;
 mod cache;
 mod carry;
 mod cells;
@@ -28,6 +31,7 @@ mod types;
 mod unit;
 mod writer;
 
+pub use anchor::{anchor_path, create_anchor};
 pub use journal::Journal;
 pub use types::{
     Counters, Damage, DamageCause, Failure, Full, FullReason, JournalConfig, ReadOutcome, ReadRequest, Recovered, State,

@@ -36,7 +36,7 @@ pub(super) struct Disk {
     pub(super) files: BTreeMap<PathBuf, Vec<u8>>,
     open: Vec<PathBuf>,
     pub(super) in_flight: Vec<(Token, Op)>,
-    /// Files that can still be prepared; `None` is no limit.
+    /// Segments that can still be prepared; `None` is no limit.
     pub(super) prepares_left: Option<u32>,
     /// Bytes of the file at this path that cannot be read.
     pub(super) unreadable: Option<(PathBuf, std::ops::Range<u64>)>,
@@ -100,10 +100,12 @@ impl Disk {
                 Outcome::Opened { file: FileId(self.open.len() as u32 - 1), bytes }
             }
             Op::Prepare { path, bytes } => {
-                if self.prepares_left == Some(0) {
-                    return Outcome::Failed(io::ErrorKind::StorageFull.into());
+                if path.extension().is_some() {
+                    if self.prepares_left == Some(0) {
+                        return Outcome::Failed(io::ErrorKind::StorageFull.into());
+                    }
+                    self.prepares_left = self.prepares_left.map(|left| left - 1);
                 }
-                self.prepares_left = self.prepares_left.map(|left| left - 1);
                 assert!(self.files.insert(path.clone(), vec![0; bytes as usize]).is_none(), "nothing may exist there");
                 self.open.push(path);
                 Outcome::Opened { file: FileId(self.open.len() as u32 - 1), bytes }

@@ -1,11 +1,13 @@
 //! What a start makes of the files it finds (P9).
 //!
 //! - `fetch`: many reads in flight, into memory.
+//! - `anchor`: what the anchor says, and what is lost for good.
 //! - `facts`: what the bytes say, before anything is believed.
 //! - `judge`: torn, discarded or damaged.
 //! - `replay`: from accepted units to state.
 //! - `machine`: the order of it all.
 
+mod anchor;
 mod facts;
 mod fetch;
 mod judge;
