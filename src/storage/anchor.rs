@@ -207,7 +207,10 @@ mod tests {
         create_anchor(scratch.path(), NodeId(2), 0).unwrap();
         let mut bytes = fs::read(&path).unwrap();
         let (owner, first) = Anchor::read(&bytes[SLOT_BYTES as usize..]).unwrap();
-        assert_eq!((owner.node, first.segment.number, bytes.len() as u64), (NodeId(2), SegmentNumber(0), ANCHOR_FILE_BYTES));
+        assert_eq!(
+            (owner.node, first.segment.number, bytes.len() as u64),
+            (NodeId(2), SegmentNumber(0), ANCHOR_FILE_BYTES)
+        );
         let segment = SegmentIdentity { number: SegmentNumber(1), ..SegmentIdentity::default() };
         let used = Anchor { count: 2, segment, ..Anchor::default() };
         bytes[..ANCHOR_BYTES].copy_from_slice(&used.to_bytes(owner));

@@ -34,7 +34,8 @@ pub(super) enum Tag {
 impl Tag {
     fn of(token: Token) -> Self {
         let byte = (token.value() >> 48) as u8;
-        let tags = [Self::List, Self::Clean, Self::Open, Self::Fetch, Self::Prepare, Self::Unit, Self::Index, Self::Read];
+        let tags =
+            [Self::List, Self::Clean, Self::Open, Self::Fetch, Self::Prepare, Self::Unit, Self::Index, Self::Read];
         tags.into_iter()
             .chain([Self::Anchor])
             .find(|tag| *tag as u8 == byte)
@@ -102,7 +103,10 @@ impl Journal {
         let block = journal.config.block_bytes;
         if let Err(error) = limits.check() {
             journal.fail(error.into());
-        } else if !block.is_power_of_two() || !(512..=SLOT_BYTES).contains(&u64::from(block)) || !limits.unit_bytes_max.is_multiple_of(block) {
+        } else if !block.is_power_of_two()
+            || !(512..=SLOT_BYTES).contains(&u64::from(block))
+            || !limits.unit_bytes_max.is_multiple_of(block)
+        {
             journal.fail(Failure::Block(block));
         } else if !journal.cells_fit(0) {
             let bytes = journal.head_bytes_max(0);
@@ -401,7 +405,10 @@ impl Journal {
     /// Nothing is in flight and no further turn would start anything.
     pub fn is_idle(&self) -> bool {
         if self.failure.is_some() {
-            return !self.writer.has_in_flight() && !self.anchoring.is_in_flight() && !self.segments.is_preparing() && self.reader.is_idle();
+            return !self.writer.has_in_flight()
+                && !self.anchoring.is_in_flight()
+                && !self.segments.is_preparing()
+                && self.reader.is_idle();
         }
         self.state == State::Open
             && !self.writer.has_unfinished()

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::format::{FLAG_INDEX, Header};
+use super::format::{FLAG_HEAD, FLAG_INDEX, Header, Kind};
+use super::unit::UnitView;
 use super::{Journal, JournalConfig, ReadOutcome, ReadRequest, State};
 use crate::base::{Limits, LogletId, NodeId, Offset, Rng, Write};
 use crate::io::op::{Completion, FileId, Op, Outcome, Token};
@@ -41,6 +42,8 @@ pub(super) struct Disk {
     /// Bytes of the file at this path that cannot be read.
     pub(super) unreadable: Option<(PathBuf, std::ops::Range<u64>)>,
     pub(super) reads: usize,
+    /// Sequence of the unit of each entry of the journal's user, in order.
+    pub(super) entries: Vec<u64>,
 }
 
 impl Disk {
@@ -76,6 +79,18 @@ impl Disk {
         }
         units.sort_by_key(|(_, header)| (header.has(FLAG_INDEX), header.sequence.get(), header.life.get()));
         units
+    }
+
+    fn note_entries(&mut self, op: &Op) {
+        let Op::Write { buf, .. } = op else { return };
+        let Ok(header) = Header::read(buf) else { return };
+        let view = UnitView::of(buf, header);
+        for entry in view.table().expect("a sealed unit") {
+            let of_user = matches!(entry.kind(), Some(Kind::Records | Kind::Cell | Kind::CellRemoved));
+            if of_user && entry.flags.get() & FLAG_HEAD == 0 {
+                self.entries.push(header.sequence.get());
+            }
+        }
     }
 
     pub(super) fn flip(&mut self, path: &Path, at: u64) {
@@ -205,6 +220,11 @@ impl Rig {
             limits: limits.clone(),
             seed,
         };
+        Self::with_config(disk, config)
+    }
+
+    pub(super) fn with_config(disk: Disk, config: JournalConfig) -> Self {
+        let JournalConfig { limits, block_bytes, seed, .. } = config.clone();
         let mut rig = Self { disk, journal: Journal::open(config), limits, block_bytes, seed };
         while rig.journal.state() == State::Opening {
             rig.poll();
@@ -223,6 +243,7 @@ impl Rig {
     pub(super) fn poll(&mut self) {
         while let Some((token, op)) = self.journal.poll_op() {
             assert_eq!(token.owner(), OWNER);
+            self.disk.note_entries(&op);
             self.disk.in_flight.push((token, op));
         }
     }

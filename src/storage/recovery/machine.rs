@@ -294,8 +294,11 @@ impl Recovery {
 
     /// Asks for a whole segment; `advance` comes back to `conclude` with it.
     fn scan(&mut self, file: usize) {
+        // Of a file that was cut off it is not known where its index began.
+        let is_short = self.anchored() == Some(file) && self.files[file].bytes < self.anchor.says.file_bytes;
         self.fetch_of(vec![file], |file, block| {
-            (0, file.bytes - index_region(file.bytes, block as u32).min(file.bytes))
+            let region = if is_short { 0 } else { index_region(file.bytes, block as u32).min(file.bytes) };
+            (0, file.bytes - region)
         });
         self.step = Step::Scan(file);
     }
@@ -582,11 +585,14 @@ impl Recovery {
     /// The newest segment is named by nothing but the anchor.
     fn compare_with_anchor(&self, verdict: &mut Verdict) {
         let named = self.anchor.says;
+        let damage = &mut verdict.damage;
         let mut report = |segment: SegmentNumber, position, cause| {
             let known = |damage: &Damage| damage.segment == segment.0 && damage.cause == cause;
-            if !verdict.damage.iter().any(known) {
+            if !damage.iter().any(known) {
                 let (table_survived, holes, cells_lost) = Default::default();
-                verdict.damage.push(Damage { segment: segment.0, position, cause, table_survived, holes, cells_lost });
+                let found = Damage { segment: segment.0, position, cause, table_survived, holes, cells_lost };
+                // It is why others are damaged.
+                damage.insert(0, found);
             }
         };
         if !self.anchor.is_valid && !self.candidates.is_empty() {
@@ -595,16 +601,16 @@ impl Recovery {
         if !self.anchor.names_one() {
             return;
         }
+        // A later head names all that is live before it.
+        let (number, live) = (named.segment.number, &verdict.replayed.live);
+        let is_old = !live.contains_key(&number) && live.last_key_value().is_some_and(|(last, _)| *last > number);
         match self.anchored() {
+            _ if is_old => {}
             Some(file) if self.files[file].bytes < named.file_bytes => {
-                if verdict.replayed.live.contains_key(&named.segment.number) {
-                    report(named.segment.number, self.files[file].bytes, DamageCause::SegmentShort);
-                }
+                report(number, self.files[file].bytes, DamageCause::SegmentShort);
             }
             Some(_) => {}
-            // A later head names all that is live before it.
-            None if verdict.replayed.live.last_key_value().is_some_and(|(last, _)| *last > named.segment.number) => {}
-            None => report(named.segment.number, 0, DamageCause::SegmentMissing),
+            None => report(number, 0, DamageCause::SegmentMissing),
         }
     }
 
