@@ -150,7 +150,16 @@ pub fn create_anchor(directory: &Path, node: NodeId, journal: u32) -> io::Result
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
     }
-    write_first(directory, &temporary, &path, Owner { node, journal })
+    add_anchor(directory, node, journal)
+}
+
+/// Gives a journal of the time before anchors one that says nothing yet: its next start fills it in. Durable when this returns.
+///
+/// # Errors
+/// The system refused.
+pub fn add_anchor(directory: &Path, node: NodeId, journal: u32) -> io::Result<()> {
+    let temporary = directory.join(format!("{ANCHOR_FILE}.tmp"));
+    write_first(directory, &temporary, &anchor_path(directory), Owner { node, journal })
 }
 
 /// Where the anchor of the journal in `directory` is.

@@ -31,7 +31,7 @@ mod types;
 mod unit;
 mod writer;
 
-pub use anchor::{anchor_path, create_anchor};
+pub use anchor::{add_anchor, anchor_path, create_anchor};
 pub use journal::Journal;
 pub use types::{
     Counters, Damage, DamageCause, Failure, Full, FullReason, JournalConfig, ReadOutcome, ReadRequest, Recovered, State,

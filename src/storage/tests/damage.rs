@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::base::{CellKey, Limits, LogletId, NodeId, Offset, Rng};
 use crate::storage::anchor::{Anchor, SLOT_BYTES};
-use crate::storage::format::{FLAG_INDEX, Generation, HEADER_BYTES, SegmentNumber};
+use crate::storage::format::{FLAG_INDEX, Generation, HEADER_BYTES};
 use crate::storage::testing::{Disk, Rig, limits, loglet};
 use crate::storage::{Damage, Failure, JournalConfig, ReadOutcome, ReadRequest, State};
 use crate::wire::{Batch, BatchBuilder};
@@ -71,6 +71,7 @@ impl Contents {
 /// A unit as the writer wrote it.
 struct Unit {
     sequence: u64,
+    generation: Generation,
     position: usize,
     bytes: Vec<u8>,
 }
@@ -208,7 +209,8 @@ impl World {
             let position = header.position.get() as usize;
             let used = HEADER_BYTES + header.payload_bytes.get() as usize + header.entries.get() as usize * 64;
             let bytes = self.rig.disk.files[&path][position..position + used].to_vec();
-            Unit { sequence: header.sequence.get(), position, bytes }
+            let generation = header.identity().generation;
+            Unit { sequence: header.sequence.get(), generation, position, bytes }
         };
         units.map(unit).collect()
     }
@@ -420,6 +422,7 @@ impl World {
                     let mut foreign = Rig::with_config(Disk::new(), config);
                     foreign.settle();
                     let image = foreign.disk.units()[0].0.clone();
+                    let path = PathBuf::from("/journal-0/00000000fffffffd.seg");
                     files.insert(path.clone(), foreign.disk.files[&image].clone());
                     (Kind::Foreign, format!("{:?}", (path)))
                 }
@@ -468,8 +471,8 @@ fn run(seed: u64) -> Ending {
     world.grow();
     let old_sequences = world.rig.disk.entries.clone();
     let durable = world.rig.journal.writer.durable.0;
-    let named = world.rig.journal.writer.current;
-    let generation = world.rig.journal.segments.live[&named].identity.generation;
+    let newest = &world.rig.journal.segments.live[&world.rig.journal.writer.current];
+    let generation = newest.identity.generation;
     // The power goes: what is in flight lands in pieces.
     let mut rng = Rng::with_seed(seed ^ 0xdead);
     let whole = rng.bool();
@@ -480,7 +483,7 @@ fn run(seed: u64) -> Ending {
     println!("seed {seed}: {done:?}");
     let readable = world.readable();
     let mut expected = world.expected(&before, &readable, &old_sequences, durable);
-    let lost_newest = loses_newest(&readable, named, generation, &before, durable);
+    let lost_newest = loses_newest(&readable, generation, &before);
     world.restart(|_, _| false);
     if let Some(failure) = world.rig.journal.failure() {
         let fits = match failure {
@@ -538,11 +541,10 @@ fn run(seed: u64) -> Ending {
     ending
 }
 
-/// Whether nothing is left of the newest segment although something in it was acknowledged.
-fn loses_newest(disk: &Disk, number: SegmentNumber, generation: Generation, before: &[Unit], durable: u64) -> bool {
-    let is_left = disk.units().iter().any(|(_, header)| header.generation.get() == generation.0);
-    let last = before.last().is_some_and(|unit| unit.sequence == durable);
-    !is_left && last && number > SegmentNumber(0)
+/// Whether nothing is left of the newest segment although its head was acknowledged, and something behind it.
+fn loses_newest(disk: &Disk, newest: Generation, before: &[Unit]) -> bool {
+    let is_left = disk.units().iter().any(|(_, header)| header.generation.get() == newest.0);
+    !is_left && before.iter().filter(|unit| unit.generation == newest).count() > 4
 }
 
 #[test]

@@ -138,6 +138,28 @@ fn limits_that_contradict_are_a_failure_not_a_panic() {
 }
 
 #[test]
+fn limits_that_agree_with_each_other_open_a_journal() {
+    let (mut taken, mut refused) = (0, 0);
+    let mut rng = crate::base::Rng::with_seed(3);
+    for _ in 0..3000 {
+        let limits = crate::base::Limits {
+            segment_bytes: (8 + rng.u64(..64)) * 8192,
+            segments_max: 7 + rng.u32(..1500),
+            unit_bytes_max: 4096 * rng.u32(2..8),
+            ..limits(2)
+        };
+        if limits.check().is_err() {
+            refused += 1;
+            continue;
+        }
+        taken += 1;
+        let rig = Rig::with_disk(Disk::new(), limits.clone(), if rng.bool() { 512 } else { 4096 }, 1);
+        assert_eq!(rig.journal.state(), State::Open, "{limits:?}: {:?}", rig.journal.failure());
+    }
+    assert!(taken > 500 && refused > 500, "{taken}, {refused}");
+}
+
+#[test]
 fn removing_a_loglet_frees_its_segments() {
     let mut rig = Rig::new(limits(2));
     for n in 0..100 {
