@@ -379,6 +379,14 @@ impl Journal {
         self.segments.free_bytes()
     }
 
+    /// Whether there is room for records of any size. Without it cells are still taken, and with them seals, trims and promises, into
+    /// the reserve; it comes back by itself with a trim, or with a segment that can be prepared again.
+    pub fn accepts_records(&self) -> bool {
+        let limits = &self.config.limits;
+        let unit_max = u64::from(limits.unit_bytes_max.max(limits.frame_body_bytes_max + 8192));
+        self.state == State::Open && self.segments.has_room_for_records(self.writer.room, unit_max)
+    }
+
     /// How many free segments to keep ready, the reserve of two included; at least three. Also makes a preparation that
     /// failed be tried again at once.
     pub fn set_prepared_target(&mut self, segments: u32) {

@@ -57,7 +57,7 @@ pub(super) struct Writer {
     unit_bytes_max: usize,
     block_bytes: usize,
     /// Bytes not yet promised to a unit in the last segment that a unit has been planned for.
-    room: u64,
+    pub(super) room: u64,
     /// A block beyond `room` that only a claim may take.
     claim_block: bool,
     pub(super) next_number: SegmentNumber,

@@ -55,6 +55,7 @@ fn a_full_disk_takes_cells_and_restarts_and_ends_by_itself() {
     let mut rig = Rig::with_disk(disk, limits(2), 512, 1);
     let tail = fill(&mut rig, 0);
     assert!(tail > 60 && rig.journal.counters().ran_out_of_prepared > 0);
+    assert!(!rig.journal.accepts_records());
     for round in 0..6_u8 {
         // Several segments full of cells, in the two of the reserve.
         for n in 0..120_u8 {
@@ -73,8 +74,10 @@ fn a_full_disk_takes_cells_and_restarts_and_ends_by_itself() {
     rig.check(loglet(1), 0, tail, 4000);
     rig.settle();
     assert!(rig.write(loglet(1), tail, 1, 4000).is_err());
+    assert!(!rig.journal.accepts_records());
     rig.journal.trim(loglet(1), Offset(tail / 2));
     rig.settle();
+    assert!(rig.journal.accepts_records());
     let more = fill(&mut rig, tail);
     assert!(more > tail + 10, "space came back: {tail} to {more}");
     rig.check(loglet(1), tail / 2, more, 4000);
@@ -85,7 +88,9 @@ fn preparing_goes_on_when_the_disk_has_room_again() {
     let mut disk = Disk::new();
     disk.prepares_left = Some(3);
     let mut rig = Rig::with_disk(disk, limits(2), 512, 1);
+    assert!(rig.journal.accepts_records());
     let tail = fill(&mut rig, 0);
+    assert!(!rig.journal.accepts_records());
     rig.disk.prepares_left = None;
     let mut refusals = 0;
     while rig.write(loglet(1), tail, 1, 4000).is_err() {
@@ -94,6 +99,7 @@ fn preparing_goes_on_when_the_disk_has_room_again() {
         assert!(refusals < 10_000);
     }
     rig.settle();
+    assert!(rig.journal.accepts_records());
     rig.check(loglet(1), 0, tail + 1, 4000);
 }
 
