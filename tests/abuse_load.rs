@@ -99,7 +99,7 @@ impl Drop for Node {
 }
 
 fn client() -> Client {
-    Client::start(ClientOptions { limits: Limits::default(), core: None }).unwrap()
+    Client::start(ClientOptions::default()).unwrap()
 }
 
 fn create(client: &Client, config: &LogletConfig) -> Log {
@@ -343,7 +343,7 @@ fn connections_that_come_and_go_leave_nothing() {
 fn one_log_that_floods_its_shard_does_not_starve_another() {
     let node = Node::start("");
     let limits = Limits { client_window_bytes: 64 << 20, ..Limits::default() };
-    let flooder = Client::start(ClientOptions { limits, core: None }).unwrap();
+    let flooder = Client::start(ClientOptions { limits, ..ClientOptions::default() }).unwrap();
     let flood = create(&flooder, &node.loglet(1));
     let client = client();
     let single = create(&client, &node.loglet(2));

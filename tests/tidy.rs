@@ -15,7 +15,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &["base", "wire", "io::op"]),
     ("server", &["base", "wire", "proto", "ring", "io", "storage", "net"]),
     ("client", &["base", "wire", "proto", "ring", "io", "net"]),
-    ("node", &["base", "wire", "io", "server", "client", "net"]),
+    // A data directory is born with the anchors of its journals.
+    ("node", &["base", "wire", "io", "storage", "server", "client", "net"]),
     ("inspect", &["base", "wire", "proto", "storage", "node"]),
     ("loadgen", &["base", "wire", "client", "io::op", "node"]),
     ("cli", &["base", "wire", "io", "client", "node", "inspect", "loadgen"]),

@@ -117,20 +117,45 @@ impl Limits {
     /// Bytes that a batch needs beside its payload for each record.
     pub const RECORD_OVERHEAD: u32 = 8;
 
+    /// What a head of a segment takes that names all others and repeats no cell, on a disk of 4096-byte blocks.
+    fn head_bytes(&self) -> u64 {
+        const BLOCK: u64 = 4096;
+        const HEADER: u64 = 128;
+        // A list of 40 bytes for each segment behind 32 of its own, and two table entries of 64.
+        let content = 32 + 40 * u64::from(self.segments_max) + 2 * 64;
+        let unit = u64::from(self.unit_bytes_max).saturating_sub(HEADER).max(1);
+        if content <= unit {
+            return (content + HEADER).next_multiple_of(BLOCK);
+        }
+        // Two units that follow one another are more than one full one together.
+        content + (2 * content.div_ceil(unit) + 3) * (HEADER + BLOCK)
+    }
+
     /// Checks the relations between the limits, once, at construction of whoever uses them.
     pub fn check(&self) -> Result<(), InvalidLimits> {
         let rules = [
-            (self.frame_body_bytes_max >= self.record_bytes_max + 4096, "frame_body_bytes_max holds a maximal record"),
-            (self.frame_body_bytes_max >= self.batch_bytes_max + 4096, "frame_body_bytes_max holds a maximal batch"),
+            (
+                self.frame_body_bytes_max >= self.record_bytes_max.saturating_add(4096),
+                "frame_body_bytes_max holds a maximal record",
+            ),
+            (
+                self.frame_body_bytes_max >= self.batch_bytes_max.saturating_add(4096),
+                "frame_body_bytes_max holds a maximal batch",
+            ),
             (self.unit_bytes_max >= 8192 && self.unit_bytes_max.is_multiple_of(4096), "unit_bytes_max is whole blocks"),
             (matches!(self.unit_depth, 1 | 2 | 4), "unit_depth is 1, 2 or 4"),
             (self.segment_bytes.is_multiple_of(4096), "segment_bytes is whole blocks"),
             (
-                self.segment_bytes >= 4 * u64::from(self.unit_bytes_max.max(self.frame_body_bytes_max + 8192)),
+                self.segment_bytes
+                    >= 4 * u64::from(self.unit_bytes_max.max(self.frame_body_bytes_max.saturating_add(8192))),
                 "segment_bytes holds a head, a unit of each kind and an index block",
             ),
             (self.segments_prepared >= 2, "segments_prepared holds the reserve of the next life"),
-            (self.segments_max > self.segments_prepared + 2, "segments_max leaves room to write"),
+            (
+                self.segment_bytes / 4 >= self.head_bytes(),
+                "segment_bytes holds, in a quarter, a head that names segments_max segments: fewer or larger segments",
+            ),
+            (self.segments_max > self.segments_prepared.saturating_add(2), "segments_max leaves room to write"),
             (self.sequencer_window_bytes >= self.frame_body_bytes_max, "sequencer_window_bytes holds a maximal frame"),
             (self.store_window_bytes >= self.frame_body_bytes_max, "store_window_bytes holds a maximal frame"),
             (self.early_window_bytes >= self.frame_body_bytes_max, "early_window_bytes holds a maximal frame"),
@@ -164,5 +189,24 @@ mod tests {
     fn a_contradiction_is_named() {
         let limits = Limits { unit_depth: 3, ..Limits::default() };
         assert!(limits.check().unwrap_err().to_string().contains("unit_depth"));
+    }
+
+    #[test]
+    fn so_many_segments_that_none_could_name_them_are_refused() {
+        let limits = Limits { segment_bytes: 8 << 20, segments_max: 40_000, ..Limits::default() };
+        limits.check().unwrap();
+        let limits = Limits { segments_max: 60_000, ..limits };
+        assert!(limits.check().unwrap_err().to_string().contains("segments_max"));
+    }
+
+    #[test]
+    fn limits_at_the_end_of_their_range_are_refused_without_overflow() {
+        for limits in [
+            Limits { record_bytes_max: u32::MAX, frame_body_bytes_max: u32::MAX - 1, ..Limits::default() },
+            Limits { segments_prepared: u32::MAX, ..Limits::default() },
+            Limits { segments_max: u32::MAX, ..Limits::default() },
+        ] {
+            assert!(limits.check().is_err());
+        }
     }
 }

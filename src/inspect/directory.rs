@@ -11,6 +11,7 @@ use super::report::{Cell, Report, SCHEMA};
 use crate::base::NodeId;
 use crate::node::{DataDirError, NodeFacts, SharedLock, journal_directory};
 use crate::proto::log_server::{FLOOR_CELL, LOGLET_CELL, TABLE_LOST_CELL};
+use crate::storage::ANCHOR_FILE;
 use crate::storage::inspect::{Class, Finding, InspectConfig, JournalFile, JournalReport, Severity};
 
 /// No segment is larger: they are 64 to 256 MiB. A larger file is none, and could take more memory than there is.
@@ -198,7 +199,7 @@ fn one_journal(directory: &Path, config: &InspectConfig) -> Result<JournalReport
         if is_file && name.ends_with(".tmp") {
             // Unfinished; only its name matters.
             unfinished.push(name);
-        } else if is_file && name.ends_with(".seg") {
+        } else if is_file && (name.ends_with(".seg") || name == ANCHOR_FILE) {
             let file = Mapped::open(&entry.path(), name, FILE_BYTES_MAX);
             mapped.push(file.map_err(|error| at(&entry.path(), error))?);
         }

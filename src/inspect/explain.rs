@@ -48,6 +48,9 @@ fn meaning(finding: &Finding) -> String {
              node. The node will seal every loglet of this journal on itself, and give no tail for it before it has copied what \
              the other LogServers have (P10). Bring the file back if you have it"
             .to_owned(),
+        Class::AnchorLost => "whether the newest segments are all there cannot be known any more. The node will seal every loglet \
+             of this journal on itself, and give no tail for it before it has copied what the other LogServers have (P10)"
+            .to_owned(),
         Class::ClosedUnitDamaged if finding.records.is_empty() => {
             "a closed segment is damaged in a part that holds no records: what else was there is repeated by later heads, \
              nothing is lost"

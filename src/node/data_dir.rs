@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, FlockOperation, StatxFlags, flock, fstatfs, statx};
 use serde::{Deserialize, Serialize};
 
+use super::anchor_file::{add_anchor, anchor_path, create_anchor};
 use crate::base::{ClusterId, NodeId};
 
 /// `f_type` of tmpfs and ramfs (linux/magic.h): file systems that a power loss empties.
 const VOLATILE_FILE_SYSTEMS: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 /// The format of the identity file.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The format of directories whose journals have no anchors yet; they get them when they are opened.
+const FORMAT_WITHOUT_ANCHORS: u32 = 1;
 const IDENTITY_FILE: &str = "node.json";
 pub(super) const LOCK_FILE: &str = "LOCK";
 /// How long a lock is waited for: the ring of a process that was killed a moment ago still holds it until its last write is
@@ -67,6 +70,9 @@ pub enum DataDirError {
     /// A journal of the directory is gone (P13): started without it, the node would have forgotten what it had promised.
     #[error("{0} is missing; bring it back, or start the node anew in an empty directory")]
     JournalMissing(PathBuf),
+    /// A journal's directory has lost all that was in it (P10, P13).
+    #[error("{0} has been emptied; bring its files back, or start the node anew in an empty directory")]
+    JournalEmptied(PathBuf),
     /// There are journals, and no identity file that says whose.
     #[error("{0} has journals but no node.json; bring it back, or start the node anew in an empty directory")]
     IdentityMissing(PathBuf),
@@ -144,12 +150,12 @@ impl DataDir {
         if volatile && !allow_volatile {
             return Err(DataDirError::Volatile(path.clone()));
         }
-        let identity = match read_identity(path)? {
+        let mut identity = match read_identity(path)? {
             Some(identity) => identity,
             None => {
                 let shards = shards.unwrap_or_else(cores);
-                make_journals(path, shards)?;
                 let identity = Identity { format: FORMAT, cluster, node: NodeId::random(), shards };
+                make_journals(path, &identity)?;
                 write_identity(path, &identity)?;
                 identity
             }
@@ -161,9 +167,15 @@ impl DataDir {
         if let Some(wanted) = shards.filter(|&wanted| wanted != identity.shards) {
             return Err(DataDirError::OtherShards { path: path.clone(), found: identity.shards, wanted });
         }
-        let journals = (0..identity.shards).map(|shard| journal(path, shard));
-        if let Some(missing) = journals.into_iter().find(|journal| !journal.is_dir()) {
+        let journals = (0..identity.shards).map(|shard| journal(path, shard)).collect::<Vec<_>>().into_iter();
+        if let Some(missing) = journals.clone().find(|journal| !journal.is_dir()) {
             return Err(DataDirError::JournalMissing(missing));
+        }
+        if identity.format == FORMAT_WITHOUT_ANCHORS {
+            add_anchors(path, &mut identity)?;
+        }
+        if let Some(emptied) = journals.clone().find(|journal| is_emptied(journal)) {
+            return Err(DataDirError::JournalEmptied(emptied));
         }
         let durability = if volatile { Durability::Volatile } else { Durability::QuorumDsync };
         let block_bytes = block_bytes(&lock);
@@ -215,16 +227,36 @@ pub(super) fn journal(path: &Path, shard: usize) -> PathBuf {
 }
 
 /// The journals of a new directory. They are made, and durable, before the identity file, so that one that is missing later
-/// has been lost.
-fn make_journals(path: &Path, shards: usize) -> Result<(), DataDirError> {
-    for shard in 0..shards {
+/// has been lost. So with each journal's anchor: a directory without one is no new journal, but one that was emptied.
+fn make_journals(path: &Path, identity: &Identity) -> Result<(), DataDirError> {
+    for shard in 0..identity.shards {
         let journal = journal(path, shard);
         fs::create_dir_all(&journal).map_err(io_error("cannot create", &journal))?;
-        if fs::read_dir(&journal).map_err(io_error("cannot read", &journal))?.next().is_some() {
-            return Err(DataDirError::IdentityMissing(path.to_owned()));
+        match create_anchor(&journal, identity.node, shard as u32) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                return Err(DataDirError::IdentityMissing(path.to_owned()));
+            }
+            result => result.map_err(io_error("cannot write", &anchor_path(&journal)))?,
         }
     }
     sync_directory(path)
+}
+
+/// Brings a directory of the format before to this one.
+fn add_anchors(path: &Path, identity: &mut Identity) -> Result<(), DataDirError> {
+    for shard in 0..identity.shards {
+        let journal = journal(path, shard);
+        if !anchor_path(&journal).exists() {
+            add_anchor(&journal, identity.node, shard as u32)
+                .map_err(io_error("cannot write", &anchor_path(&journal)))?;
+        }
+    }
+    identity.format = FORMAT;
+    write_identity(path, identity)
+}
+
+fn is_emptied(journal: &Path) -> bool {
+    !anchor_path(journal).exists() && fs::read_dir(journal).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 fn cores() -> usize {
@@ -255,7 +287,7 @@ pub(super) fn read_identity(path: &Path) -> Result<Option<Identity>, DataDirErro
     };
     let damaged = |detail: String| DataDirError::Identity { path: file_path.clone(), detail };
     let identity: Identity = serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
-    if identity.format != FORMAT {
+    if ![FORMAT, FORMAT_WITHOUT_ANCHORS].contains(&identity.format) {
         return Err(damaged(format!("format {} is not {FORMAT}", identity.format)));
     }
     if identity.shards == 0 {
@@ -344,14 +376,43 @@ mod tests {
         let scratch = scratch();
         let open = || DataDir::open(scratch.path(), ClusterId(1), None, false);
         drop(DataDir::open(scratch.path(), ClusterId(1), Some(2), false).unwrap());
+        let anchor = scratch.path().join("journal-1/anchor");
+        let bytes = fs::read(&anchor).unwrap();
+        fs::remove_file(&anchor).unwrap();
+        assert!(matches!(open(), Err(DataDirError::JournalEmptied(path)) if path.ends_with("journal-1")));
         fs::remove_dir(scratch.path().join("journal-1")).unwrap();
         assert!(matches!(open(), Err(DataDirError::JournalMissing(path)) if path.ends_with("journal-1")));
         fs::create_dir(scratch.path().join("journal-1")).unwrap();
+        fs::write(&anchor, bytes).unwrap();
         fs::write(scratch.path().join("journal-0").join("some"), "records").unwrap();
         drop(open().unwrap());
         fs::remove_file(scratch.path().join(IDENTITY_FILE)).unwrap();
         assert!(matches!(open(), Err(DataDirError::IdentityMissing(_))));
         assert!(!scratch.path().join(IDENTITY_FILE).exists(), "no new identity over old journals");
+    }
+
+    #[test]
+    fn a_birth_that_was_cut_short_is_begun_again() {
+        let scratch = scratch();
+        drop(DataDir::open(scratch.path(), ClusterId(1), Some(2), false).unwrap());
+        fs::remove_file(scratch.path().join(IDENTITY_FILE)).unwrap();
+        fs::write(scratch.path().join("journal-1/anchor.tmp"), "half").unwrap();
+        let directory = DataDir::open(scratch.path(), ClusterId(1), Some(2), false).unwrap();
+        assert_eq!(directory.shards(), 2);
+    }
+
+    #[test]
+    fn a_directory_of_the_format_before_gets_its_anchors_once() {
+        let scratch = scratch();
+        drop(DataDir::open(scratch.path(), ClusterId(1), Some(1), false).unwrap());
+        let (identity, anchor) = (scratch.path().join(IDENTITY_FILE), scratch.path().join("journal-0/anchor"));
+        let json = fs::read_to_string(&identity).unwrap();
+        fs::write(&identity, json.replace("\"format\": 2", "\"format\": 1")).unwrap();
+        fs::remove_file(&anchor).unwrap();
+        fs::write(scratch.path().join("journal-0").join("some"), "records").unwrap();
+        drop(DataDir::open(scratch.path(), ClusterId(1), None, false).unwrap());
+        assert!(anchor.exists());
+        assert_eq!(fs::read_to_string(&identity).unwrap(), json);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A node: one data directory, one listening port, and its shards, one thread each.
 
+mod anchor_file;
 mod data_dir;
 mod descriptors;
 mod facts;

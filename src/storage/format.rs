@@ -55,7 +55,7 @@ pub(super) struct Owner {
 }
 
 /// One use of one file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct SegmentIdentity {
     pub(super) number: SegmentNumber,
     pub(super) generation: Generation,

@@ -1,5 +1,7 @@
 //! The public face of the journal: its state, and where each call and completion goes.
 
+use super::anchor::SLOT_BYTES;
+use super::anchoring::Anchoring;
 use super::cache::Cache;
 use super::carry::Carried;
 use super::cells::Cells;
@@ -26,13 +28,16 @@ pub(super) enum Tag {
     Unit,
     Index,
     Read,
+    Anchor,
 }
 
 impl Tag {
     fn of(token: Token) -> Self {
         let byte = (token.value() >> 48) as u8;
-        [Self::List, Self::Clean, Self::Open, Self::Fetch, Self::Prepare, Self::Unit, Self::Index, Self::Read]
-            .into_iter()
+        let tags =
+            [Self::List, Self::Clean, Self::Open, Self::Fetch, Self::Prepare, Self::Unit, Self::Index, Self::Read];
+        tags.into_iter()
+            .chain([Self::Anchor])
             .find(|tag| *tag as u8 == byte)
             .expect("the token is one of this journal's")
     }
@@ -61,6 +66,7 @@ pub struct Journal {
     pub(super) writer: Writer,
     pub(super) reader: Reader,
     pub(super) carried: Carried,
+    pub(super) anchoring: Anchoring,
     recovery: Option<Recovery>,
     restored: Option<Restored>,
     recovered: Option<Recovered>,
@@ -87,6 +93,7 @@ impl Journal {
             writer: Writer::new(limits.unit_bytes_max, config.block_bytes),
             reader: Reader::default(),
             carried: Carried::default(),
+            anchoring: Anchoring::default(),
             recovery: Some(Recovery::new(config.directory.clone(), owner, config.block_bytes, limits.segment_bytes)),
             restored: None,
             recovered: None,
@@ -96,7 +103,10 @@ impl Journal {
         let block = journal.config.block_bytes;
         if let Err(error) = limits.check() {
             journal.fail(error.into());
-        } else if !block.is_power_of_two() || block < 512 || !limits.unit_bytes_max.is_multiple_of(block) {
+        } else if !block.is_power_of_two()
+            || !(512..=SLOT_BYTES).contains(&u64::from(block))
+            || !limits.unit_bytes_max.is_multiple_of(block)
+        {
             journal.fail(Failure::Block(block));
         } else if !journal.cells_fit(0) {
             let bytes = journal.head_bytes_max(0);
@@ -114,6 +124,9 @@ impl Journal {
                     return Some((self.token(tag, value), op));
                 }
                 return None;
+            }
+            if let Some(op) = self.poll_anchor() {
+                return Some(op);
             }
             if self.writer.current != SegmentNumber(0)
                 && let Some(op) = self.poll_writer()
@@ -138,6 +151,7 @@ impl Journal {
             (Tag::Unit, Outcome::Written { buf, result }) => self.handle_unit(value, buf, result),
             (Tag::Index, Outcome::Written { buf, result }) => self.handle_index(value, &buf, result),
             (Tag::Read, Outcome::Read { buf, result }) => self.handle_read(value, buf, result),
+            (Tag::Anchor, outcome) => self.handle_anchor(outcome),
             (Tag::Prepare, Outcome::Opened { file, bytes }) => {
                 self.segments.prepared(file, bytes);
                 self.counters.segments_prepared += 1;
@@ -180,6 +194,7 @@ impl Journal {
             self.index.insert(loglet, extent);
         }
         self.cells = Cells::new(std::mem::take(&mut restored.cells));
+        self.anchoring.begin(restored.anchor_file, restored.anchor, restored.anchor_due);
         self.writer.last = restored.end;
         self.writer.durable = restored.end.sequence;
         self.writer.next_number = restored.next_number;
@@ -192,6 +207,10 @@ impl Journal {
             return;
         }
         if self.writer.current == SegmentNumber(0) {
+            // What was lost is on record before the head that would hide it.
+            if !self.anchoring.is_settled() {
+                return;
+            }
             let Some(slot) = self.segments.take_highest() else {
                 if self.segments.is_exhausted() {
                     let error = self.prepare_error.take();
@@ -210,7 +229,8 @@ impl Journal {
             self.begin_segment(slot, number, true);
             self.set_room(room);
         }
-        if self.writer.head_is_durable() && (self.segments.reserve_is_whole() || self.segments.is_exhausted()) {
+        let begun = self.writer.head_is_durable() && self.anchoring.names(self.writer.current);
+        if begun && (self.segments.reserve_is_whole() || self.segments.is_exhausted()) {
             self.finish_opening();
         }
     }
@@ -240,7 +260,7 @@ impl Journal {
     /// Bytes of a file before its index region.
     pub(super) fn data_bytes(&self, slot: usize) -> u64 {
         let bytes = self.segments.slots[slot].bytes;
-        bytes - index_region(bytes, self.config.block_bytes)
+        bytes.saturating_sub(index_region(bytes, self.config.block_bytes))
     }
 
     /// Where the journal is in its life.
@@ -359,6 +379,14 @@ impl Journal {
         self.segments.free_bytes()
     }
 
+    /// Whether there is room for records of any size. Without it cells are still taken, and with them seals, trims and promises, into
+    /// the reserve; it comes back by itself with a trim, or with a segment that can be prepared again.
+    pub fn accepts_records(&self) -> bool {
+        let limits = &self.config.limits;
+        let unit_max = u64::from(limits.unit_bytes_max.max(limits.frame_body_bytes_max + 8192));
+        self.state == State::Open && self.segments.has_room_for_records(self.writer.room, unit_max)
+    }
+
     /// How many free segments to keep ready, the reserve of two included; at least three. Also makes a preparation that
     /// failed be tried again at once.
     pub fn set_prepared_target(&mut self, segments: u32) {
@@ -385,13 +413,18 @@ impl Journal {
     /// Nothing is in flight and no further turn would start anything.
     pub fn is_idle(&self) -> bool {
         if self.failure.is_some() {
-            return !self.writer.has_in_flight() && !self.segments.is_preparing() && self.reader.is_idle();
+            return !self.writer.has_in_flight()
+                && !self.anchoring.is_in_flight()
+                && !self.segments.is_preparing()
+                && self.reader.is_idle();
         }
         self.state == State::Open
             && !self.writer.has_unfinished()
             && !self.writer.wants_claim()
             && !self.is_indexing()
             && self.segments.is_settled()
+            && self.anchoring.is_settled()
+            && !self.owes_end()
             && self.reader.is_idle()
     }
 }

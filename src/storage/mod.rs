@@ -5,12 +5,15 @@
 //! - `format`, `unit`: bytes on disk, how a unit is built and how it is read back.
 //! - `journal`: the public face; state and dispatch.
 //! - `writer`, `head`, `index_block`, `segments`: units in flight, both ends of a segment, preparing and reclaiming files.
+//! - `anchor`, `anchoring`: which segment is the newest, so that its loss is noticed.
 //! - `carry`: indexes of former lives' last segments.
 //! - `index`, `cache`, `reader`: from a loglet's offset to its records.
 //! - `memory`: what all of it may hold in memory.
 //! - `recovery`: what a start makes of the files it finds.
 //! - `inspect`: the same without starting, for people.
 
+mod anchor;
+mod anchoring;
 mod cache;
 mod carry;
 mod cells;
@@ -33,6 +36,7 @@ mod unit;
 mod windows;
 mod writer;
 
+pub use anchor::{ANCHOR_FILE, anchor_is_unused, first_anchor};
 pub use journal::Journal;
 pub use memory::MemoryBound;
 pub use types::{

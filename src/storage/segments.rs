@@ -117,6 +117,11 @@ impl Segments {
         self.free.len() >= RESERVE
     }
 
+    /// Whether a unit of `unit_bytes` finds room: in the `room` of the segment in use or in a segment beyond the reserve.
+    pub(super) fn has_room_for_records(&self, room: u64, unit_bytes: u64) -> bool {
+        self.free.len() > RESERVE || (self.reserve_is_whole() && room >= unit_bytes)
+    }
+
     /// A write was refused for want of a segment; a failed preparation is tried again after ever more of these.
     pub(super) fn note_refusal(&mut self) {
         if let Some((wait, seen)) = &mut self.backoff {

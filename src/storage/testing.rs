@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::format::{FLAG_INDEX, Header};
+use super::format::{FLAG_HEAD, FLAG_INDEX, Header, Kind};
+use super::unit::UnitView;
 use super::{Journal, JournalConfig, ReadOutcome, ReadRequest, State};
 use crate::base::{Limits, LogletId, NodeId, Offset, Rng, Write};
 use crate::io::op::{Completion, FileId, Op, Outcome, Token};
@@ -36,11 +37,13 @@ pub(super) struct Disk {
     pub(super) files: BTreeMap<PathBuf, Vec<u8>>,
     open: Vec<PathBuf>,
     pub(super) in_flight: Vec<(Token, Op)>,
-    /// Files that can still be prepared; `None` is no limit.
+    /// Segments that can still be prepared; `None` is no limit.
     pub(super) prepares_left: Option<u32>,
     /// Bytes of the file at this path that cannot be read.
     pub(super) unreadable: Option<(PathBuf, std::ops::Range<u64>)>,
     pub(super) reads: usize,
+    /// Sequence of the unit of each entry of the journal's user, in order.
+    pub(super) entries: Vec<u64>,
 }
 
 impl Disk {
@@ -78,6 +81,18 @@ impl Disk {
         units
     }
 
+    fn note_entries(&mut self, op: &Op) {
+        let Op::Write { buf, .. } = op else { return };
+        let Ok(header) = Header::read(buf) else { return };
+        let view = UnitView::of(buf, header);
+        for entry in view.table().expect("a sealed unit") {
+            let of_user = matches!(entry.kind(), Some(Kind::Records | Kind::Cell | Kind::CellRemoved));
+            if of_user && entry.flags.get() & FLAG_HEAD == 0 {
+                self.entries.push(header.sequence.get());
+            }
+        }
+    }
+
     pub(super) fn flip(&mut self, path: &Path, at: u64) {
         self.files.get_mut(path).expect("the file exists")[at as usize] ^= 0x10;
     }
@@ -100,10 +115,12 @@ impl Disk {
                 Outcome::Opened { file: FileId(self.open.len() as u32 - 1), bytes }
             }
             Op::Prepare { path, bytes } => {
-                if self.prepares_left == Some(0) {
-                    return Outcome::Failed(io::ErrorKind::StorageFull.into());
+                if path.extension().is_some() {
+                    if self.prepares_left == Some(0) {
+                        return Outcome::Failed(io::ErrorKind::StorageFull.into());
+                    }
+                    self.prepares_left = self.prepares_left.map(|left| left - 1);
                 }
-                self.prepares_left = self.prepares_left.map(|left| left - 1);
                 assert!(self.files.insert(path.clone(), vec![0; bytes as usize]).is_none(), "nothing may exist there");
                 self.open.push(path);
                 Outcome::Opened { file: FileId(self.open.len() as u32 - 1), bytes }
@@ -203,6 +220,11 @@ impl Rig {
             limits: limits.clone(),
             seed,
         };
+        Self::with_config(disk, config)
+    }
+
+    pub(super) fn with_config(disk: Disk, config: JournalConfig) -> Self {
+        let JournalConfig { limits, block_bytes, seed, .. } = config.clone();
         let mut rig = Self { disk, journal: Journal::open(config), limits, block_bytes, seed };
         while rig.journal.state() == State::Opening {
             rig.poll();
@@ -221,6 +243,7 @@ impl Rig {
     pub(super) fn poll(&mut self) {
         while let Some((token, op)) = self.journal.poll_op() {
             assert_eq!(token.owner(), OWNER);
+            self.disk.note_entries(&op);
             self.disk.in_flight.push((token, op));
         }
     }

@@ -14,7 +14,7 @@ pub struct JournalConfig {
     pub node: NodeId,
     /// Which of the node's journals it is.
     pub journal: u32,
-    /// Unit of direct I/O: a power of two, at least 512.
+    /// Unit of direct I/O: a power of two from 512 to 65536.
     pub block_bytes: u32,
     /// Owner of all the tokens of this journal.
     pub token_owner: u8,
@@ -41,7 +41,7 @@ pub enum Failure {
     /// The limits, or the block size, contradict each other.
     #[error("journal limits: {0}")]
     Limits(#[from] InvalidLimits),
-    /// The block size is no power of two of at least 512 that divides the unit size.
+    /// The block size is no power of two from 512 to 65536 that divides the unit size.
     #[error("a block of {0} bytes is not usable")]
     Block(u32),
     /// The directory could not be read.
@@ -90,6 +90,17 @@ pub enum Failure {
         /// Bytes that the head may take.
         bytes: u64,
     },
+    /// Two files hold the same use of a segment: one is a copy, and which one is older cannot be told.
+    #[error("{first} and {second} are copies of one another; remove the one that was put there")]
+    Twice {
+        /// One.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// The anchor could not be made or written.
+    #[error("cannot write the anchor: {0}")]
+    Anchor(io::Error),
     /// A write failed.
     #[error("write of segment {segment} at {position} failed: {error}")]
     Write {
@@ -153,8 +164,12 @@ pub enum DamageCause {
     Unit,
     /// The disk could not read it.
     Unreadable,
-    /// A segment that a head names is not there.
+    /// A segment that a head, or the anchor, names is not there.
     SegmentMissing,
+    /// The file of the newest segment is shorter than it was made.
+    SegmentShort,
+    /// The anchor, which names the newest segment, is gone or cannot be read: whether segments are missing cannot be known.
+    Anchor,
 }
 
 /// Damage found by a start.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::format::{End, Entry, FLAG_CLAIM, Kind, SegmentNumber, Sequence, index_capacity};
+use super::format::{End, Entry, FLAG_CLAIM, Header, Kind, SegmentNumber, Sequence, index_capacity};
 use super::index::Extent;
 use super::journal::{Journal, Tag};
 use super::segments::{RESERVE, Stage};
@@ -57,7 +57,7 @@ pub(super) struct Writer {
     unit_bytes_max: usize,
     block_bytes: usize,
     /// Bytes not yet promised to a unit in the last segment that a unit has been planned for.
-    room: u64,
+    pub(super) room: u64,
     /// A block beyond `room` that only a claim may take.
     claim_block: bool,
     pub(super) next_number: SegmentNumber,
@@ -151,6 +151,11 @@ impl Writer {
 
     pub(super) fn close(&mut self) {
         self.closing = true;
+    }
+
+    /// A clean stop has been asked for, and there is nothing left to write.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.closing && !self.claim_wanted && !self.has_unfinished()
     }
 
     pub(super) fn head_is_durable(&self) -> bool {
@@ -378,7 +383,19 @@ impl Journal {
         if !self.check_written(result, bytes, segment, position) {
             return;
         }
-        while self.writer.in_flight.front().is_some_and(|unit| unit.done) {
+        self.note_anchored();
+    }
+
+    /// Counts as durable what is, in order. Of a segment that the anchor does not name yet that is the head alone: were it lost
+    /// with what follows, nobody would know.
+    pub(super) fn note_anchored(&mut self) {
+        if self.failure.is_some() {
+            return;
+        }
+        while let Some(unit) = self.writer.in_flight.front()
+            && unit.done
+            && (unit.purpose == Purpose::Head || self.anchoring.names(unit.segment))
+        {
             let unit = self.writer.in_flight.pop_front().expect("just seen");
             self.note_durable(unit);
         }
@@ -397,7 +414,11 @@ impl Journal {
                     let extent = Extent { first, end, segment: unit.segment, position: unit.position, span };
                     self.index.insert(entry.loglet(), extent);
                 }
-                Some(Kind::HeadEnd) => self.writer.head_done = unit.segment,
+                Some(Kind::HeadEnd) => {
+                    let header = Header::read(unit.builder.sealed_bytes()).expect("sealed by this journal");
+                    self.writer.head_done = unit.segment;
+                    self.anchor_segment(unit.segment, header.end());
+                }
                 Some(Kind::Dropped) if self.segments.release(SegmentNumber(entry.first.get())) => {
                     self.counters.segments_recycled += 1;
                 }

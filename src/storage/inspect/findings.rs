@@ -3,6 +3,7 @@
 use super::inspect::{IndexSeen, Seen};
 use super::report::{Class, FileRole, Finding, RecordRange, Severity, Start};
 use crate::base::{LogletId, Offset};
+use crate::storage::anchor::ANCHOR_FILE;
 use crate::storage::format::Owner;
 use crate::storage::index::Extent;
 use crate::storage::recovery::{Restored, judge_closed};
@@ -39,6 +40,8 @@ pub(super) fn of_start(
 fn of_damage(damage: &Damage, seen: &[Seen<'_>]) -> Finding {
     let class = if damage.cause == DamageCause::SegmentMissing {
         Class::SegmentMissing
+    } else if damage.cause == DamageCause::Anchor {
+        Class::AnchorLost
     } else if !damage.table_survived {
         Class::TableLost
     } else if !damage.cells_lost.is_empty() {
@@ -47,12 +50,20 @@ fn of_damage(damage: &Damage, seen: &[Seen<'_>]) -> Finding {
         Class::RecordsDamaged
     };
     let detail = match damage.cause {
-        DamageCause::SegmentMissing => "a live segment is named by the newest head, and no file holds it",
+        DamageCause::SegmentMissing => {
+            "a live segment is named by the newest head, or the anchor, and no file holds it"
+        }
+        DamageCause::SegmentShort => "the file of the newest segment is shorter than it was made",
+        DamageCause::Anchor => "the file that names the newest segment is gone, or holds nothing whole",
         DamageCause::Unreadable => "the disk cannot read it",
         _ if class == Class::TableLost => "a unit that was durable is not there, or its entry table or head is damaged",
         _ => "the payload of a unit fails its checksum; its entry table is whole",
     };
     let mut finding = Finding::new(class, Severity::Damage, detail);
+    if class == Class::AnchorLost {
+        finding.file = Some(ANCHOR_FILE.to_owned());
+        return finding;
+    }
     finding.segment = Some(damage.segment);
     finding.records = damage.holes.iter().map(|hole| range(*hole)).collect();
     finding.cells.clone_from(&damage.cells_lost);

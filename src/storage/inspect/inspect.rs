@@ -8,6 +8,7 @@ use super::report::{FileRole, HeadState, IndexState, JournalReport, LogletRecord
 use super::start::{self, Ended};
 use super::walk::{self, Walked};
 use crate::base::{LogletId, NodeId};
+use crate::storage::anchor::ANCHOR_FILE;
 use crate::storage::format::{End, FLAG_INDEX, Header, Owner, SECTOR, SegmentIdentity, index_region};
 use crate::storage::index::{Extent, Index};
 use crate::storage::recovery::{Restored, index_end, newest_use};
@@ -80,18 +81,21 @@ impl<'a> Seen<'a> {
 /// Looks at one journal. `files` are all regular files of its directory.
 pub fn inspect(config: &InspectConfig, files: &[JournalFile<'_>]) -> JournalReport {
     let (mut segment_files, mut unfinished): (Vec<&JournalFile<'_>>, Vec<String>) = Default::default();
+    let mut anchor = None;
     for file in files {
         if file.name.ends_with(".tmp") {
             unfinished.push(file.name.clone());
         } else if is_segment_name(&file.name) {
             segment_files.push(file);
+        } else if file.name == ANCHOR_FILE {
+            anchor = Some(file);
         }
     }
     let mut files = segment_files;
     files.sort_by(|one, other| one.name.cmp(&other.name));
     unfinished.sort();
     let owner = owner(config, &files);
-    let ended = start::run(config.block_bytes, owner, &files);
+    let ended = start::run(config.block_bytes, owner, &files, anchor);
     let restored = match &ended {
         Ended::Restored(restored) => Some(&**restored),
         Ended::Refused(_) | Ended::Aborted => None,

@@ -203,6 +203,8 @@ pub enum Class {
     TableLost,
     /// A segment that is needed is not there.
     SegmentMissing,
+    /// The anchor, which names the newest segment, is gone or not whole.
+    AnchorLost,
     /// Damage in a closed segment in parts that a start does not read.
     ClosedUnitDamaged,
     /// An index block is not whole.

@@ -22,9 +22,16 @@ pub(super) enum Ended {
 }
 
 /// Runs it. Slots of the result are files of `files`, by their place.
-pub(super) fn run(block_bytes: u32, owner: Owner, files: &[&JournalFile<'_>]) -> Ended {
+pub(super) fn run(
+    block_bytes: u32,
+    owner: Owner,
+    files: &[&JournalFile<'_>],
+    anchor: Option<&JournalFile<'_>>,
+) -> Ended {
+    // Behind them, so that places stay as they are.
+    let files: Vec<&JournalFile<'_>> = files.iter().copied().chain(anchor).collect();
     // What the machine holds is gone with it, so nobody sees what an unwinding may have left half done.
-    catch_unwind(AssertUnwindSafe(|| recover(block_bytes, owner, files))).unwrap_or(Ended::Aborted)
+    catch_unwind(AssertUnwindSafe(|| recover(block_bytes, owner, &files))).unwrap_or(Ended::Aborted)
 }
 
 fn recover(block_bytes: u32, owner: Owner, files: &[&JournalFile<'_>]) -> Ended {

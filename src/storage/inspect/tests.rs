@@ -71,7 +71,7 @@ fn lived(rng: &mut Rng, cut_off: bool) -> Files {
 fn as_told(finding: &Finding) -> (u64, u64, Vec<(u64, u64)>, Vec<CellKey>, bool) {
     let records = finding.records.iter().map(|range| (range.first.0, range.end.0)).collect();
     let survived = matches!(finding.class, Class::RecordsDamaged | Class::CellsLost);
-    (finding.segment.unwrap(), finding.position.unwrap_or(0), records, finding.cells.clone(), survived)
+    (finding.segment.unwrap_or(0), finding.position.unwrap_or(0), records, finding.cells.clone(), survived)
 }
 
 fn as_found(damage: &Damage) -> (u64, u64, Vec<(u64, u64)>, Vec<CellKey>, bool) {
@@ -88,7 +88,10 @@ fn agree(files: &Files, unreadable: Option<(PathBuf, Range<u64>)>, what: &str) -
     let mut rig = Rig::with_disk(disk, limits(2), 512, 99);
     if rig.journal.state() == State::Failed {
         match (rig.journal.failure(), &report.start) {
-            (Some(Failure::Foreign { .. } | Failure::Version { .. }), Start::Refuses { .. }) => {}
+            (
+                Some(Failure::Foreign { .. } | Failure::Version { .. } | Failure::Twice { .. } | Failure::Anchor(_)),
+                Start::Refuses { .. },
+            ) => {}
             // Whether there is room for a life is no matter of what the files hold.
             (Some(Failure::NoSegment(_) | Failure::NoSegmentLeft(_) | Failure::Head { .. }), _) => {}
             (failure, start) => panic!("{what}: {failure:?} but {start:?}"),
@@ -99,7 +102,7 @@ fn agree(files: &Files, unreadable: Option<(PathBuf, Range<u64>)>, what: &str) -
     let recovered = rig.journal.take_recovered();
     assert_eq!(report.start, Start::Accepts { end_sequence: former, next_life: recovered.life }, "{what}");
     assert_eq!(report.cells, recovered.cells, "{what}");
-    let damage = [Class::RecordsDamaged, Class::CellsLost, Class::TableLost, Class::SegmentMissing];
+    let damage = [Class::RecordsDamaged, Class::CellsLost, Class::TableLost, Class::SegmentMissing, Class::AnchorLost];
     let mut told: Vec<_> =
         report.findings.iter().filter(|finding| damage.contains(&finding.class)).map(as_told).collect();
     let mut found: Vec<_> = recovered.damage.iter().map(as_found).collect();

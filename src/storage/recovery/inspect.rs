@@ -20,7 +20,7 @@ pub(in crate::storage) fn judge_closed(
 ) -> Vec<Damage> {
     let image = Image { bytes: data.to_vec(), errors: unreadable.to_vec() };
     let facts = facts::walk(&image, owner, identity);
-    let judged = judge(&[(identity.number, &facts)], None, Some(end));
+    let judged = judge(&[(identity.number, &facts)], None, Some(end), None);
     replay::damages(&[Scanned { identity, facts: &facts }], &judged)
 }
 

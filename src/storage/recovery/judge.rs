@@ -25,8 +25,13 @@ pub(super) struct Judged {
 }
 
 /// Judges the segments of one life, from the first unit on, which has to be `first` if that is known. `end` is the end that
-/// a later head names; without it the claims decide.
-pub(super) fn judge(chain: &[(SegmentNumber, &SegmentFacts)], before: Option<End>, end: Option<End>) -> Judged {
+/// a later head names; without it the claims decide, and `floor`: a unit that is known to have been durable, with all before it.
+pub(super) fn judge(
+    chain: &[(SegmentNumber, &SegmentFacts)],
+    before: Option<End>,
+    end: Option<End>,
+    floor: Option<End>,
+) -> Judged {
     let units: Vec<(UnitAt, &UnitFacts)> = chain
         .iter()
         .enumerate()
@@ -34,11 +39,12 @@ pub(super) fn judge(chain: &[(SegmentNumber, &SegmentFacts)], before: Option<End
         .collect();
     let mut judged = Judged { accepted: Vec::new(), losses: Vec::new(), end: before.unwrap_or_default() };
     let Some((first_at, first)) = units.first() else {
-        if let Some((segment, _)) = chain.iter().find(|(_, facts)| end.is_some() || unreadable(facts, 0)) {
+        let known = end.or(floor).filter(|known| judged.end.sequence < known.sequence);
+        if let Some((segment, _)) = chain.iter().find(|(_, facts)| known.is_some() || unreadable(facts, 0)) {
             let (segment, position, cause) = (*segment, 0, DamageCause::Unreadable);
             judged.losses.push(Loss { segment, position, cause, unit: None });
         }
-        judged.end = end.unwrap_or(judged.end);
+        judged.end = known.unwrap_or(judged.end);
         return judged;
     };
     let mut last = before.unwrap_or_else(|| End {
@@ -54,6 +60,7 @@ pub(super) fn judge(chain: &[(SegmentNumber, &SegmentFacts)], before: Option<End
     for at in (1..claims.len()).rev() {
         claims[at - 1] = claims[at - 1].max(claims[at]);
     }
+    let floor_sequence = floor.map_or(Sequence(0), |floor| floor.sequence);
     // Where the unit after the last one should be.
     let mut place = (0, 0);
     for (index, (at, unit)) in units.iter().enumerate() {
@@ -63,7 +70,7 @@ pub(super) fn judge(chain: &[(SegmentNumber, &SegmentFacts)], before: Option<End
         let expected = last.sequence.next();
         let linked = unit.sequence() == expected && unit.header.previous.get() == last.checksum;
         if !(linked && unit.whole) {
-            let known = end.is_some() || claims[index] >= expected;
+            let known = end.is_some() || claims[index].max(floor_sequence) >= expected;
             let error = unreadable(chain[place.0].1, place.1);
             if !known && !error {
                 return Judged { end: last, ..judged };
@@ -77,7 +84,8 @@ pub(super) fn judge(chain: &[(SegmentNumber, &SegmentFacts)], before: Option<End
             }
             if !unit.whole {
                 // It stands behind the loss, and must be claimed, or named, itself.
-                let own = end.is_some() || claims.get(index + 1).is_some_and(|claim| *claim >= unit.sequence());
+                let claim = claims.get(index + 1).map_or(floor_sequence, |claim| floor_sequence.max(*claim));
+                let own = end.is_some() || claim >= unit.sequence();
                 if !own && unit.sequence() > expected {
                     return Judged { end: End { sequence: Sequence(unit.sequence().0 - 1), checksum: 0 }, ..judged };
                 }
@@ -89,7 +97,7 @@ pub(super) fn judge(chain: &[(SegmentNumber, &SegmentFacts)], before: Option<End
         last = unit.header.end();
         place = (at.0, unit.header.position.get() + u64::from(unit.header.unit_bytes.get()));
     }
-    if let Some(end) = end.filter(|end| last.sequence < end.sequence) {
+    if let Some(end) = end.or(floor).filter(|end| last.sequence < end.sequence) {
         let (segment, cause) = (chain[place.0].0, DamageCause::Unit);
         judged.losses.push(Loss { segment, position: place.1, cause, unit: None });
         last = end;

@@ -4,12 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
+use super::anchor::FoundAnchor;
 use super::facts::{self, CarriedIndex, Fact, FirstBlock, IndexFacts, SegmentFacts};
 use super::fetch::{Fetch, Image};
 use super::judge::judge;
 use super::replay::{self, Replayed, Scanned};
 use crate::base::{CellKey, LogletId};
 use crate::io::op::{FileId, Op, Outcome};
+use crate::storage::anchor::{ANCHOR_FILE, ANCHOR_FILE_BYTES, Anchor, SLOT_BYTES};
 use crate::storage::format::{
     End, FLAG_FIRST, FLAG_LIFE, Header, Life, Owner, SegmentIdentity, SegmentNumber, Sequence, index_region,
 };
@@ -20,6 +22,8 @@ use crate::storage::types::{Damage, DamageCause, Failure};
 
 /// Files being opened, which flushes them, at once.
 const OPENS_MAX: usize = 32;
+/// Stands for the anchor where files are counted.
+const OPEN_ANCHOR: u64 = u32::MAX as u64;
 
 /// What a start has to go on from.
 pub(in crate::storage) struct Restored {
@@ -36,6 +40,11 @@ pub(in crate::storage) struct Restored {
     pub(in crate::storage) next_number: SegmentNumber,
     /// This life.
     pub(in crate::storage) life: u64,
+    pub(in crate::storage) anchor_file: Option<FileId>,
+    /// What the anchor says.
+    pub(in crate::storage) anchor: Anchor,
+    /// What it has to say before anything is written.
+    pub(in crate::storage) anchor_due: Option<Anchor>,
 }
 
 /// A file and what has been learnt of it.
@@ -55,7 +64,8 @@ enum Step {
     List,
     Open,
     FirstBlocks,
-    Suspects,
+    /// A whole file is being searched for units.
+    Search(usize),
     Indexes,
     /// A whole segment is being read, for the last life or for the list of its newest head.
     Scan(usize),
@@ -85,7 +95,11 @@ pub(in crate::storage) struct Recovery {
     fetch: Fetch,
     /// Files whose images the running fetch brings, in order.
     fetching: Vec<usize>,
+    /// Files whose first unit is damaged.
     suspects: Vec<usize>,
+    /// Files that begin with zeros. They are free, unless a segment is missing: one of them may be what is left of it.
+    blanks: Vec<usize>,
+    anchor: FoundAnchor,
     /// Segments by number; of two uses with one number, that of the later life.
     candidates: BTreeMap<SegmentNumber, usize>,
     /// What later lives say about segments without an index block.
@@ -115,6 +129,8 @@ impl Recovery {
             fetch: Fetch::new(block_bytes),
             fetching: Vec::new(),
             suspects: Vec::new(),
+            blanks: Vec::new(),
+            anchor: FoundAnchor::default(),
             candidates: BTreeMap::new(),
             carried: BTreeMap::new(),
             life_max: 0,
@@ -140,11 +156,15 @@ impl Recovery {
                     self.in_flight += 1;
                     return Some((Tag::Clean, 0, Op::Remove { path }));
                 }
+                if let Some(path) = self.anchor.to_open.take() {
+                    self.in_flight += 1;
+                    return Some((Tag::Open, OPEN_ANCHOR, Op::Open { path }));
+                }
                 let file = self.to_open.pop_front()?;
                 self.in_flight += 1;
                 Some((Tag::Open, file as u64, Op::Open { path: self.files[file].path.clone() }))
             }
-            Step::FirstBlocks | Step::Suspects | Step::Indexes | Step::Scan(_) => {
+            Step::FirstBlocks | Step::Search(_) | Step::Indexes | Step::Scan(_) => {
                 self.fetch.poll().map(|(value, op)| (Tag::Fetch, value, op))
             }
         }
@@ -163,10 +183,18 @@ impl Recovery {
             }
             // A `.tmp` that stays is in nobody's way: names are not used twice.
             (Tag::Clean, _) => self.in_flight -= 1,
+            (Tag::Open, Outcome::Opened { file, .. }) if value == OPEN_ANCHOR => {
+                self.in_flight -= 1;
+                self.anchor.file = Some(file);
+            }
             (Tag::Open, Outcome::Opened { file, bytes }) => {
                 self.in_flight -= 1;
                 let entry = &mut self.files[value as usize];
-                (entry.file, entry.bytes) = (Some(file), bytes);
+                // A file that was cut off may end anywhere; what is read are whole blocks.
+                (entry.file, entry.bytes) = (Some(file), bytes - bytes % u64::from(self.block_bytes));
+            }
+            (Tag::Open, Outcome::Failed(error)) if value == OPEN_ANCHOR => {
+                return Err(Failure::Open { path: self.directory.join(ANCHOR_FILE), error });
             }
             (Tag::Open, Outcome::Failed(error)) => {
                 return Err(Failure::Open { path: self.files[value as usize].path.clone(), error });
@@ -185,7 +213,14 @@ impl Recovery {
             if let Some(number) = stem.and_then(|stem| u64::from_str_radix(stem, 16).ok()) {
                 self.life_max = self.life_max.max(number >> 32);
             }
-            if name.ends_with(".tmp") {
+            if name == ANCHOR_FILE {
+                // One that was cut off is made anew.
+                if bytes < ANCHOR_FILE_BYTES {
+                    self.removals.push_back(path);
+                } else {
+                    self.anchor.to_open = Some(path);
+                }
+            } else if name.ends_with(".tmp") {
                 self.removals.push_back(path);
             } else if stem.is_some() {
                 self.to_open.push_back(self.files.len());
@@ -198,10 +233,14 @@ impl Recovery {
 
     fn advance(&mut self) -> Result<Option<Restored>, Failure> {
         if self.step == Step::Open {
-            if self.in_flight > 0 || !self.to_open.is_empty() || !self.removals.is_empty() {
+            let to_open = !self.to_open.is_empty() || self.anchor.to_open.is_some();
+            if self.in_flight > 0 || to_open || !self.removals.is_empty() {
                 return Ok(None);
             }
             self.fetch_of((0..self.files.len()).collect(), |file, block| (0, block.min(file.bytes)));
+            for slot in self.anchor.file.iter().flat_map(|file| [(*file, 0), (*file, SLOT_BYTES)]) {
+                self.fetch.want(slot.0, slot.1, u64::from(self.block_bytes));
+            }
             self.step = Step::FirstBlocks;
         }
         loop {
@@ -209,19 +248,14 @@ impl Recovery {
             match self.step {
                 Step::List | Step::Open => return Ok(None),
                 Step::FirstBlocks => {
-                    self.first_blocks(&images)?;
-                    self.fetch_of(self.suspects.clone(), |file, _| (0, file.bytes));
-                    self.step = Step::Suspects;
+                    let (blocks, slots) = images.split_at(self.fetching.len());
+                    self.anchor.read(slots, self.owner, &self.directory)?;
+                    self.first_blocks(blocks)?;
+                    self.search_or_choose()?;
                 }
-                Step::Suspects => {
-                    self.judge_suspects(&images);
-                    self.choose_candidates();
-                    let files = self.candidates.values().copied().collect();
-                    self.fetch_of(files, |file, block| {
-                        let region = index_region(file.bytes, block as u32).min(file.bytes);
-                        (file.bytes - region, region)
-                    });
-                    self.step = Step::Indexes;
+                Step::Search(file) => {
+                    self.files[file].identity = facts::newest_use(&images[0], self.owner);
+                    self.search_or_choose()?;
                 }
                 Step::Indexes => {
                     for (file, image) in std::mem::take(&mut self.fetching).into_iter().zip(&images) {
@@ -260,8 +294,11 @@ impl Recovery {
 
     /// Asks for a whole segment; `advance` comes back to `conclude` with it.
     fn scan(&mut self, file: usize) {
+        // Of a file that was cut off it is not known where its index began.
+        let is_short = self.anchored() == Some(file) && self.files[file].bytes < self.anchor.says.file_bytes;
         self.fetch_of(vec![file], |file, block| {
-            (0, file.bytes - index_region(file.bytes, block as u32).min(file.bytes))
+            let region = if is_short { 0 } else { index_region(file.bytes, block as u32).min(file.bytes) };
+            (0, file.bytes - region)
         });
         self.step = Step::Scan(file);
     }
@@ -291,7 +328,7 @@ impl Recovery {
         for (file, image) in std::mem::take(&mut self.fetching).into_iter().zip(images) {
             let path = || self.files[file].path.clone();
             match facts::first_block(image) {
-                FirstBlock::Zeros => {}
+                FirstBlock::Zeros => self.blanks.push(file),
                 FirstBlock::Version(version) => return Err(Failure::Version { path: path(), version }),
                 FirstBlock::Unit(header) => {
                     let Owner { node, journal } = header.owner();
@@ -309,27 +346,69 @@ impl Recovery {
         Ok(())
     }
 
-    /// A crash tears no header, so a damaged first one is rot: the units behind it tell whose segment it was.
-    fn judge_suspects(&mut self, images: &[Image]) {
-        for (file, image) in std::mem::take(&mut self.fetching).into_iter().zip(images) {
-            self.files[file].identity = facts::newest_use(image, self.owner);
+    /// A crash tears no header, so a damaged first one is rot: the units behind it tell whose segment it was. When all such files
+    /// have been searched, each one's use is known.
+    fn search_or_choose(&mut self) -> Result<(), Failure> {
+        if let Some(file) = self.suspects.pop() {
+            self.search(file);
+            return Ok(());
         }
+        self.choose_candidates()?;
+        self.fetch_of(self.candidates.values().copied().collect(), |file, block| {
+            let region = index_region(file.bytes, block as u32).min(file.bytes);
+            (file.bytes - region, region)
+        });
+        self.step = Step::Indexes;
+        Ok(())
     }
 
-    fn choose_candidates(&mut self) {
+    fn search(&mut self, file: usize) {
+        self.fetch_of(vec![file], |file, _| (0, file.bytes));
+        self.step = Step::Search(file);
+    }
+
+    /// A segment is missing. If a file that begins with zeros may be what is left of it, that is searched, and judging begins
+    /// anew. A whole journal never comes here, so a start reads no more of its free files than their first blocks.
+    fn search_blank(&mut self) -> bool {
+        let Some(file) = self.blanks.pop() else { return false };
+        (self.verdict, self.depth) = (None, 1);
+        self.unborn.clear();
+        self.search(file);
+        true
+    }
+
+    fn choose_candidates(&mut self) -> Result<(), Failure> {
         for (at, file) in self.files.iter().enumerate() {
             let Some(identity) = file.identity else { continue };
             self.life_max = self.life_max.max(identity.life.0);
             self.number_max = self.number_max.max(identity.number);
             let other = self.candidates.get(&identity.number).and_then(|other| self.files[*other].identity);
+            if let Some(&other) = self.candidates.get(&identity.number).filter(|other| **other != at)
+                && self.files[other].identity == Some(identity)
+            {
+                let (first, second) = (self.files[other].path.clone(), file.path.clone());
+                return Err(Failure::Twice { first, second });
+            }
             if other.is_none_or(|other| other.life < identity.life) {
                 self.candidates.insert(identity.number, at);
             }
         }
+        self.life_max = self.life_max.max(self.anchor.says.segment.life.0);
+        self.number_max = self.number_max.max(self.anchor.says.segment.number);
+        Ok(())
+    }
+
+    /// The file of the segment that the anchor names.
+    fn anchored(&self) -> Option<usize> {
+        let named = self.anchor.says.segment;
+        self.candidates.get(&named.number).copied().filter(|file| self.identity(*file) == named)
     }
 
     /// Judges the last life as far as its segments are in memory; asks for more, or is done.
     fn conclude(&mut self) -> Option<Restored> {
+        if self.anchor.names_one() && self.anchored().is_none() && self.search_blank() {
+            return None;
+        }
         while self.verdict.is_none() {
             let life = self
                 .candidates
@@ -374,11 +453,13 @@ impl Recovery {
             sequence: Sequence(first.sequence.get().saturating_sub(1)),
             checksum: first.previous.get(),
         });
+        let floor = Some(self.anchor.says.end).filter(|_| self.anchor.says.segment.life == life);
         let claimed = before.is_some_and(|before| {
             let claims = chain.iter().flat_map(|segment| &segment.facts.units);
             let indexed = start.checked_sub(1).and_then(|at| self.files[members[at]].index.as_ref());
             claims.map(|unit| unit.header.claim.get()).max() >= Some(before.sequence.0)
                 || indexed.is_some_and(|index| index.end == before)
+                || floor.is_some_and(|floor| floor.sequence >= before.sequence)
         });
         // A torn unit in the segment before would discard all of this one.
         if start > 0 && !starts_life && !claimed {
@@ -386,7 +467,7 @@ impl Recovery {
             return;
         }
         let segments: Vec<_> = chain.iter().map(|segment| (segment.identity.number, segment.facts)).collect();
-        let judged = judge(&segments, before, None);
+        let judged = judge(&segments, before, None, floor);
         let damage = replay::damages(&chain, &judged);
         let Some(head) = replay::newest_head(&chain, &judged) else {
             if start > 0 {
@@ -456,7 +537,12 @@ impl Recovery {
             self.scan(file);
             return None;
         }
+        let missing = verdict.replayed.live.values().any(|(identity, _)| file_of(identity).is_none());
+        if missing && self.search_blank() {
+            return None;
+        }
         let mut verdict = self.verdict.take().expect("just seen");
+        self.compare_with_anchor(&mut verdict);
         let mut extents = Vec::new();
         let mut live = BTreeMap::new();
         let mut used = BTreeSet::new();
@@ -484,7 +570,7 @@ impl Recovery {
             let scanned = Scanned { identity: *identity, facts };
             let units = verdict.accepted.remove(&file).unwrap_or_else(|| {
                 let end = Some(*end).filter(|end| *end != End::default());
-                let judged = judge(&[(*number, facts)], None, end);
+                let judged = judge(&[(*number, facts)], None, end, None);
                 let chain = [Scanned { identity: *identity, facts }];
                 verdict.damage.extend(replay::damages(&chain, &judged));
                 judged.accepted.into_iter().map(|at| at.1).collect()
@@ -494,6 +580,38 @@ impl Recovery {
         // A later start has to see damage again, so it has to scan again.
         unindexed.retain(|number| verdict.damage.iter().all(|damage| damage.segment != number.0));
         Some(Restored { unindexed, ..self.restored(verdict, live, used, extents) })
+    }
+
+    /// The newest segment is named by nothing but the anchor.
+    fn compare_with_anchor(&self, verdict: &mut Verdict) {
+        let named = self.anchor.says;
+        let damage = &mut verdict.damage;
+        let mut report = |segment: SegmentNumber, position, cause| {
+            let known = |damage: &Damage| damage.segment == segment.0 && damage.cause == cause;
+            if !damage.iter().any(known) {
+                let (table_survived, holes, cells_lost) = Default::default();
+                let found = Damage { segment: segment.0, position, cause, table_survived, holes, cells_lost };
+                // It is why others are damaged.
+                damage.insert(0, found);
+            }
+        };
+        if !self.anchor.is_valid && !self.candidates.is_empty() {
+            report(SegmentNumber(0), 0, DamageCause::Anchor);
+        }
+        if !self.anchor.names_one() {
+            return;
+        }
+        // A later head names all that is live before it.
+        let (number, live) = (named.segment.number, &verdict.replayed.live);
+        let is_old = !live.contains_key(&number) && live.last_key_value().is_some_and(|(last, _)| *last > number);
+        match self.anchored() {
+            _ if is_old => {}
+            Some(file) if self.files[file].bytes < named.file_bytes => {
+                report(number, self.files[file].bytes, DamageCause::SegmentShort);
+            }
+            Some(_) => {}
+            None => report(number, 0, DamageCause::SegmentMissing),
+        }
     }
 
     fn restored(
@@ -507,6 +625,9 @@ impl Recovery {
         for damage in &mut verdict.damage {
             damage.cells_lost.retain(|key| lost.contains(key));
         }
+        let (end, lost) = (self.anchor.says.end, self.anchor.loss(&mut verdict.damage));
+        let known = Anchor { lost, ..self.anchor.says };
+        let anchor_due = Some(known).filter(|due| !self.anchor.is_valid || *due != self.anchor.says);
         let slot = |file: File| Slot { file: file.file.expect("all files are open"), bytes: file.bytes };
         let slots: Vec<Slot> = std::mem::take(&mut self.files).into_iter().map(slot).collect();
         // Smaller files are left from other limits; the plan of a segment's room counts on the full size.
@@ -520,9 +641,12 @@ impl Recovery {
             unindexed: Vec::new(),
             cells: verdict.replayed.cells,
             damage: verdict.damage,
-            end: verdict.end,
+            end: if verdict.end.sequence < end.sequence { end } else { verdict.end },
             next_number: self.number_max.next(),
             life: Life(self.life_max).next().0,
+            anchor_file: self.anchor.file,
+            anchor: self.anchor.says,
+            anchor_due,
         }
     }
 }

@@ -93,7 +93,7 @@ fn p9b_unfinished_preparations_are_deleted_never_completed() {
     rig.poll();
     assert!(rig.disk.in_flight.iter().any(|(_, op)| matches!(op, crate::io::op::Op::Prepare { .. })));
     rig = rig.restart(|_, _| true);
-    assert!(rig.disk.files.keys().all(|path| path.extension().is_some_and(|extension| extension == "seg")));
+    assert!(rig.disk.files.keys().all(|path| path.extension().is_none_or(|extension| extension == "seg")));
 }
 
 /// Fills the first segment until the next unit begins another one; returns the number of records written.

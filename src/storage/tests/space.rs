@@ -55,6 +55,7 @@ fn a_full_disk_takes_cells_and_restarts_and_ends_by_itself() {
     let mut rig = Rig::with_disk(disk, limits(2), 512, 1);
     let tail = fill(&mut rig, 0);
     assert!(tail > 60 && rig.journal.counters().ran_out_of_prepared > 0);
+    assert!(!rig.journal.accepts_records());
     for round in 0..6_u8 {
         // Several segments full of cells, in the two of the reserve.
         for n in 0..120_u8 {
@@ -69,12 +70,14 @@ fn a_full_disk_takes_cells_and_restarts_and_ends_by_itself() {
         assert_eq!(recovered.cells[2].1, [round ^ 119; 3000]);
         assert_eq!(rig.stored(loglet(1)), before);
     }
-    assert_eq!(rig.disk.files.len(), 6);
+    assert_eq!(rig.disk.files.len(), 6 + 1, "six segments and the anchor");
     rig.check(loglet(1), 0, tail, 4000);
     rig.settle();
     assert!(rig.write(loglet(1), tail, 1, 4000).is_err());
+    assert!(!rig.journal.accepts_records());
     rig.journal.trim(loglet(1), Offset(tail / 2));
     rig.settle();
+    assert!(rig.journal.accepts_records());
     let more = fill(&mut rig, tail);
     assert!(more > tail + 10, "space came back: {tail} to {more}");
     rig.check(loglet(1), tail / 2, more, 4000);
@@ -85,7 +88,9 @@ fn preparing_goes_on_when_the_disk_has_room_again() {
     let mut disk = Disk::new();
     disk.prepares_left = Some(3);
     let mut rig = Rig::with_disk(disk, limits(2), 512, 1);
+    assert!(rig.journal.accepts_records());
     let tail = fill(&mut rig, 0);
+    assert!(!rig.journal.accepts_records());
     rig.disk.prepares_left = None;
     let mut refusals = 0;
     while rig.write(loglet(1), tail, 1, 4000).is_err() {
@@ -94,6 +99,7 @@ fn preparing_goes_on_when_the_disk_has_room_again() {
         assert!(refusals < 10_000);
     }
     rig.settle();
+    assert!(rig.journal.accepts_records());
     rig.check(loglet(1), 0, tail + 1, 4000);
 }
 
@@ -135,6 +141,28 @@ fn limits_that_contradict_are_a_failure_not_a_panic() {
     config.limits.unit_depth = 2;
     config.block_bytes = 1000;
     assert!(matches!(Journal::open(config).failure(), Some(Failure::Block(1000))));
+}
+
+#[test]
+fn limits_that_agree_with_each_other_open_a_journal() {
+    let (mut taken, mut refused) = (0, 0);
+    let mut rng = crate::base::Rng::with_seed(3);
+    for _ in 0..3000 {
+        let limits = crate::base::Limits {
+            segment_bytes: (8 + rng.u64(..64)) * 8192,
+            segments_max: 7 + rng.u32(..1500),
+            unit_bytes_max: 4096 * rng.u32(2..8),
+            ..limits(2)
+        };
+        if limits.check().is_err() {
+            refused += 1;
+            continue;
+        }
+        taken += 1;
+        let rig = Rig::with_disk(Disk::new(), limits.clone(), if rng.bool() { 512 } else { 4096 }, 1);
+        assert_eq!(rig.journal.state(), State::Open, "{limits:?}: {:?}", rig.journal.failure());
+    }
+    assert!(taken > 500 && refused > 500, "{taken}, {refused}");
 }
 
 #[test]
