@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use super::NodeIdentity;
 use crate::base::{Instant, Limits, LogletId, NodeId};
 use crate::io::op::{Op, Outcome};
-use crate::net::{Link, LinkEvent};
+use crate::net::{Link, LinkEvent, Traffic};
 use crate::wire::{Member, Message, Role};
 
 /// What came over a link to another member.
@@ -87,6 +87,13 @@ impl Members {
     /// The next operation of any link.
     pub(super) fn poll_op(&mut self, now: Instant) -> Option<(usize, Op)> {
         self.links.iter_mut().enumerate().find_map(|(index, member)| Some((index, member.link.poll_op(now)?)))
+    }
+
+    pub(super) fn take_traffic(&mut self) -> Traffic {
+        self.links.iter_mut().fold(Traffic::default(), |mut sum, member| {
+            sum.add(member.link.take_traffic());
+            sum
+        })
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

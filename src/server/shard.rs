@@ -13,6 +13,7 @@ use super::members::{MemberEvent, Members};
 use super::replies::Recipient;
 use super::requests::{Answers, Requests};
 use super::sequencing::Sequencing;
+use super::timing::{NetworkCounters, TurnCounters, WriteTimes};
 use super::{NodeIdentity, home_shard, status};
 use crate::base::{Instant, Limits, Write};
 use crate::io::Driver;
@@ -102,6 +103,9 @@ pub struct Shard<D: Driver> {
     claim_at: Option<Instant>,
     /// When the present turn began.
     now: Instant,
+    turns: TurnCounters,
+    network: NetworkCounters,
+    write_times: WriteTimes,
 }
 
 /// A status request that waits for the reports of other shards.
@@ -151,6 +155,9 @@ impl<D: Driver> Shard<D> {
             deadline: Some(Instant::ORIGIN),
             claim_at: None,
             now: Instant::ORIGIN,
+            turns: TurnCounters::default(),
+            network: NetworkCounters::default(),
+            write_times: WriteTimes::default(),
             driver,
             config,
         }
@@ -192,11 +199,14 @@ impl<D: Driver> Shard<D> {
         self.driver.wait(deadline, &mut completions)?;
         let now = self.driver.now();
         self.now = now;
+        self.turns.turns += 1;
+        self.turns.completions += completions.len() as u64;
         for completion in completions.drain(..) {
             self.complete(completion, now);
         }
         self.completions = completions;
         while let Some(command) = self.inbox.pop() {
+            self.turns.commands += 1;
             self.carry_out(command);
         }
         if self.abandon_at.take_if(|at| *at <= now).is_some() {
@@ -228,7 +238,10 @@ impl<D: Driver> Shard<D> {
             _ => None,
         };
         match token.owner() {
-            owner::JOURNAL => self.journal.handle(Completion { token, outcome }),
+            owner::JOURNAL => {
+                self.write_times.completed(token, now);
+                self.journal.handle(Completion { token, outcome });
+            }
             owner::LISTENER => self.accept(outcome, now),
             owner::INBOUND => self.handle_inbound(ConnId(token.value()), outcome, chunk.as_ref(), now),
             owner::STORE_LINK => {
@@ -512,6 +525,7 @@ impl<D: Driver> Shard<D> {
     /// Submits what journal and connections want done.
     fn submit(&mut self, now: Instant) {
         while let Some((token, op)) = self.journal.poll_op() {
+            self.write_times.submitted(token, &op, now);
             self.driver.submit(token, op);
         }
         if self.recovered
@@ -528,6 +542,7 @@ impl<D: Driver> Shard<D> {
             while let Some(op) = inbound.connection.poll_op() {
                 self.driver.submit(Token::new(owner::INBOUND, conn.0), op);
             }
+            self.network.accepted.add(inbound.connection.take_traffic());
         }
         self.touched = touched;
         while let Some((slot, server, op)) = self.sequencing.poll_op(now) {
@@ -536,6 +551,8 @@ impl<D: Driver> Shard<D> {
         while let Some((index, op)) = self.members.poll_op(now) {
             self.driver.submit(Token::new(owner::MEMBER_LINK, index as u64), op);
         }
+        self.network.opened.add(self.sequencing.take_traffic());
+        self.network.opened.add(self.members.take_traffic());
     }
 
     fn carry_out(&mut self, command: Command) {
@@ -571,15 +588,20 @@ impl<D: Driver> Shard<D> {
 
     fn report(&self) -> Value {
         let sequencers = self.sequencing.iter().map(|sequencer| status::sequencer(sequencer, self.now)).collect();
-        status::report(
-            self.config.shard,
-            &self.journal,
-            &self.damage,
-            &self.log_server,
+        status::report(&status::Parts {
+            config: &self.config,
+            recovered: self.recovered,
+            journal: &self.journal,
+            damage: &self.damage,
+            write_times: &self.write_times,
+            log_server: &self.log_server,
             sequencers,
-            self.sequencing.counters(),
-            self.inbound.len(),
-        )
+            appends: self.sequencing.counters(),
+            connections: self.inbound.len(),
+            held_connections: self.inbound.held.len(),
+            turns: self.turns,
+            network: self.network,
+        })
     }
 
     /// Collects the reports of all shards for a peer's status request.
@@ -599,8 +621,7 @@ impl<D: Driver> Shard<D> {
         open.reports.push(report);
         if open.reports.len() == self.config.shards {
             let Question { peer, request, reports } = self.questions.remove(&question).expect("found above");
-            let report =
-                status::node_report(&self.config.identity, self.config.driver, self.config.durability, reports);
+            let report = status::node_report(&self.config.identity, self.config.durability, reports);
             let json = serde_json::to_vec(&report).expect("a report is always serialisable");
             self.inbound.send(peer, &Message::StatusReport { request, json: &json });
         }

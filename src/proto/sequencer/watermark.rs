@@ -19,7 +19,7 @@ impl Sequencer {
         if reached > self.watermark {
             self.watermark = reached;
             self.progress = now;
-            self.acknowledge();
+            self.acknowledge(now);
         }
         self.release();
     }
