@@ -8,6 +8,7 @@ pub mod cli;
 pub mod client;
 pub mod io;
 pub mod loadgen;
+pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod proto;

@@ -34,6 +34,7 @@ pub(super) fn report(parts: &Parts<'_>) -> Value {
     let journal = parts.journal;
     json!({
         "shard": parts.config.shard,
+        "responsive": true,
         "driver": parts.config.driver,
         "connections": parts.connections,
         "connections_max": parts.config.limits.connections_max,
@@ -93,6 +94,7 @@ pub(super) fn sequencer(sequencer: &Sequencer, now: Instant) -> Value {
     json!({
         "loglet": sequencer.loglet(),
         "state": state,
+        "running": status.state() == State::Running,
         "lost_because": lost,
         "tail": status.tail(),
         "known_tail": status.known_tail(),
