@@ -15,7 +15,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &["base", "wire", "io::op"]),
     ("server", &["base", "wire", "proto", "ring", "io", "storage", "net"]),
     ("client", &["base", "wire", "proto", "ring", "io", "net"]),
-    ("node", &["base", "wire", "io", "server", "client", "net"]),
+    ("metrics", &[]),
+    ("node", &["base", "wire", "io", "server", "client", "net", "metrics"]),
     ("loadgen", &["base", "wire", "client", "io::op", "node"]),
     ("cli", &["base", "wire", "io", "client", "node", "loadgen"]),
 ];

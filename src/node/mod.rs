@@ -1,7 +1,12 @@
 //! A node: one data directory, one listening port, and its shards, one thread each.
 
+mod admin;
 mod data_dir;
+mod http;
+mod reporter;
 mod running;
 
 pub use data_dir::{DataDir, DataDirError, Durability};
+pub use admin::{Admin, AdminListener};
+pub use reporter::{Health, Reporter};
 pub use running::{NodeConfig, Running, ServeError, serve};
