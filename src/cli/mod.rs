@@ -7,15 +7,22 @@ mod bench;
 mod bench_cluster;
 mod bench_plan;
 mod cluster_file;
+mod config;
+mod config_keys;
 mod dev;
 mod directory;
 mod exit;
+mod help;
 mod interrupt;
+mod man;
+mod notify;
 mod orphan;
 mod output;
 mod progress;
 mod read;
 mod serve;
+mod status;
+mod status_table;
 mod supervisor;
 
 use std::process::ExitCode;
@@ -50,7 +57,8 @@ fn run(arguments: args::Arguments) -> anyhow::Result<()> {
         args::Command::Tail => admin::tail(&global),
         args::Command::Log { command: args::LogCommand::Seal } => admin::seal(&global),
         args::Command::Trim(options) => admin::trim(&global, &options),
-        args::Command::Status => admin::status(&global),
+        args::Command::Status => status::run(&global),
         args::Command::Bench(options) => bench::run(&global, &options),
+        args::Command::Man(options) => man::run(&global, &options),
     }
 }

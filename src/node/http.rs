@@ -9,6 +9,8 @@ pub(super) const HEAD_BYTES_MAX: usize = 8 << 10;
 /// What a peer may still send after its request, and is thrown away: closing on unread bytes would reset the connection and
 /// could take the answer with it.
 const DRAIN_BYTES_MAX: usize = 64 << 10;
+/// How long that is waited for.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// A request that was understood.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,28 +34,37 @@ impl Response {
     }
 }
 
-/// Serves one connection; `answer` is called for a request that is one. Over after `time`, whatever the peer does.
+/// Serves one connection; `answer` is called for a request that is one. The peer has `time` for its request, and as much again
+/// to take the answer.
 ///
 /// # Errors
-/// The peer was too slow, or has gone. There is nothing to be done about it.
-pub(super) fn serve(mut stream: TcpStream, time: Duration, answer: impl FnOnce(&Request) -> Response) -> io::Result<()> {
-    let deadline = Instant::now() + time;
-    let head = match read_head(&mut stream, deadline) {
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Response::text((408, "Request Timeout"), "too slow\n")),
+/// The peer was too slow to take the answer, or has gone. There is nothing to be done about it.
+pub(super) fn serve(
+    mut stream: TcpStream,
+    time: Duration,
+    answer: impl FnOnce(&Request) -> Response,
+) -> io::Result<()> {
+    let head = match read_head(&mut stream, Instant::now() + time) {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            Err(Response::text((408, "Request Timeout"), "the request has taken too long\n"))
+        }
         other => other?,
     };
-    let parsed = head.and_then(|head| parse(&head));
-    let head_only = matches!(&parsed, Ok(request) if request.head_only);
-    let response = match &parsed {
-        Ok(request) => answer(request),
-        Err(_) => parsed.err().expect("just seen"),
+    let (response, head_only) = match head.and_then(|head| parse(&head)) {
+        Ok(request) => (answer(&request), request.head_only),
+        Err(refusal) => (refusal, false),
     };
+    let deadline = Instant::now() + time;
     write_response(&mut stream, &response, head_only, deadline)?;
     stream.shutdown(Shutdown::Write)?;
+    drain(&mut stream, deadline.min(Instant::now() + DRAIN_TIME))
+}
+
+fn drain(stream: &mut TcpStream, deadline: Instant) -> io::Result<()> {
     let mut rest = 0;
     let mut bytes = [0; 4096];
     while rest < DRAIN_BYTES_MAX {
-        match read(&mut stream, &mut bytes, deadline)? {
+        match read(stream, &mut bytes, deadline)? {
             0 => break,
             read => rest += read,
         }

@@ -6,7 +6,7 @@ mod http;
 mod reporter;
 mod running;
 
-pub use data_dir::{DataDir, DataDirError, Durability};
 pub use admin::{Admin, AdminListener};
+pub use data_dir::{DataDir, DataDirError, Durability};
 pub use reporter::{Health, Reporter};
 pub use running::{NodeConfig, Running, ServeError, serve};

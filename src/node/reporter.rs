@@ -32,11 +32,15 @@ impl Reporter {
     pub fn report(&self, timeout: Duration) -> Value {
         let deadline = Instant::now() + timeout;
         // All are asked before the first is waited for.
-        let answers: Vec<_> = self.inboxes.iter().map(|inbox| {
-            let (reply, answer) = sync_channel(1);
-            inbox.push(Command::Report(reply));
-            answer
-        }).collect();
+        let answers: Vec<_> = self
+            .inboxes
+            .iter()
+            .map(|inbox| {
+                let (reply, answer) = sync_channel(1);
+                inbox.push(Command::Report(reply));
+                answer
+            })
+            .collect();
         let shards = answers.into_iter().enumerate().map(|(shard, answer)| {
             let left = deadline.saturating_duration_since(Instant::now());
             answer.recv_timeout(left).unwrap_or_else(|_| json!({ "shard": shard, "responsive": false }))

@@ -15,4 +15,4 @@ mod timing;
 pub use identity::{NodeIdentity, home_shard};
 pub use inbox::{Command, Inbox};
 pub use shard::{Shard, ShardConfig};
-pub use status::{STATUS_SCHEMA, node_report};
+pub use status::node_report;

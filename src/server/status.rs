@@ -11,7 +11,7 @@ use crate::proto::sequencer::{Sequencer, ServerStatus, State};
 use crate::storage::{Damage, Journal};
 
 /// Version of the status document; raised when a name changes its meaning or goes.
-pub const STATUS_SCHEMA: u64 = 2;
+const STATUS_SCHEMA: u64 = 2;
 
 /// What a shard's report is made of.
 pub(super) struct Parts<'a> {
@@ -114,16 +114,15 @@ fn why_blocked(sequencer: &Sequencer) -> String {
     let (config, known_tail) = (sequencer.config(), status.known_tail());
     let lacking = |server: &ServerStatus| server.acked <= known_tail;
     let have = status.servers().filter(|server| !lacking(server)).count();
-    let reasons = status.servers().zip(&config.log_servers).filter(|(server, _)| lacking(server)).map(
-        |(server, member)| {
+    let reasons =
+        status.servers().zip(&config.log_servers).filter(|(server, _)| lacking(server)).map(|(server, member)| {
             let doing = match server {
                 ServerStatus { connected: false, .. } => "is not connected",
                 ServerStatus { paused: true, .. } => "cannot take stores now",
                 _ => "has not answered yet",
             };
             format!("node {} at {} {doing}", member.node, member.address)
-        },
-    );
+        });
     format!(
         "record {known_tail} is on {have} of the {} LogServers needed: {}",
         config.quorum(),
