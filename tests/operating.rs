@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use naxos::metrics::METRICS;
 use naxos::node::{Admin, AdminListener};
@@ -42,6 +42,21 @@ fn exchange(admin: SocketAddr, request: &[u8]) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// Waits until a crowd before has been served: a connection that finds no place is closed at once.
+fn answers_again(admin: SocketAddr) {
+    let start = Instant::now();
+    loop {
+        let mut answer = String::new();
+        let mut stream = connect(admin);
+        let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n");
+        if asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 200 ") {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "the endpoint has not come back: {answer}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// The status line's code, and the body.
@@ -174,7 +189,7 @@ fn garbage_is_answered_with_an_error_and_harms_nobody() {
         // The answer may come, and the connection close, before all is sent.
         let _ = stream.write_all(&bytes);
     }
-    assert_eq!(get(address, "/healthz").0, 200);
+    answers_again(address);
 }
 
 #[test]
@@ -219,7 +234,7 @@ fn a_crowd_is_turned_away_and_leaves_no_trace() {
     let (_cluster, admin) = watched();
     let crowd: Vec<TcpStream> = (0..200).map(|_| connect(admin.address())).collect();
     drop(crowd);
-    assert_eq!(get(admin.address(), "/healthz").0, 200);
+    answers_again(admin.address());
 }
 
 #[test]

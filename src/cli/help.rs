@@ -17,7 +17,8 @@ Environment:
 Files:
   naxos-dev/cluster.json  the nodes and logs of `naxos dev`
 
-Results are on standard output, everything else on standard error. With --json a result is one object on one line.
+Results are on standard output, everything else on standard error. With --json a result is one
+object on one line.
 ";
 
 /// Of `naxos dev`.
@@ -27,8 +28,8 @@ Examples:
   naxos dev --dir /mnt/disk/try --nodes 5 --shards 2
   naxos --cluster /mnt/disk/try append hello
 
-Ctrl-C ends all nodes and keeps their data. A node's log is NAME.log beside its directory. The logs of an earlier start can
-be read and not appended to: the start makes a new one.
+Ctrl-C ends all nodes and keeps their data. A node's log is NAME.log beside its directory. The logs
+of an earlier start can be read and not appended to: the start makes a new one.
 
 Exit codes:
   0  ended by Ctrl-C, after all nodes
@@ -45,8 +46,9 @@ Examples:
   curl http://127.0.0.1:4101/healthz
 
 Configuration:
-  --print-config prints every key with its meaning and the values that would be used, and starts nothing. Flags override the
-  file. An unknown key, a wrong value or limits that contradict each other end the start with the file's line.
+  --print-config prints every key with its meaning and the values that would be used, and starts
+  nothing. Flags override the file. An unknown key, a wrong value or limits that contradict each
+  other end the start with the file's line.
 
 Admin endpoint:
   /metrics  Prometheus text; docs/OPERATING.md lists the names
@@ -54,10 +56,12 @@ Admin endpoint:
   /healthz  200 `ready`, or 503 `poisoned` or `unresponsive` with the shards and reasons
 
 Signals:
-  SIGTERM, SIGINT and SIGHUP stop the node in order; a second one ends it on the spot, which loses nothing acknowledged.
+  SIGTERM, SIGINT and SIGHUP stop the node in order; a second one ends it on the spot, which loses
+  nothing acknowledged.
 
 Environment:
-  NOTIFY_SOCKET  READY=1 is sent there when the node answers, STOPPING=1 when it stops (systemd, Type=notify)
+  NOTIFY_SOCKET  READY=1 is sent there when the node answers, STOPPING=1 when it stops, as
+                 systemd's Type=notify wants it
 
 Exit codes:
   0  stopped by a signal
@@ -79,7 +83,7 @@ Exit codes:
   1  an append failed
   2  wrong usage
   3  the log is sealed
-  4  the sequencer cannot be reached; what was not acknowledged may or may not be in the log
+  4  the sequencer cannot be reached; what was not acknowledged may be in the log or not
 ";
 
 /// Of `naxos read`.
@@ -103,7 +107,8 @@ Examples:
   naxos tail
   naxos --json tail
 
-Prints the first offset that is not in the log, and `open` or `sealed`. Every append acknowledged before is below it.
+Prints the first offset that is not in the log, and `open` or `sealed`. Every append acknowledged
+before is below it.
 
 Exit codes:
   0  done
@@ -145,8 +150,9 @@ Examples:
   naxos status
   naxos status --json | jq '.nodes[].status.shards[].journal.failure'
 
-Shows first what is wrong and what it means, one line each, then the nodes, the loglets and the sequencers. With --json
-everything that the nodes know of themselves; docs/OPERATING.md names the fields.
+Shows first what is wrong and what it means, one line each, then the nodes, the loglets and the
+sequencers. With --json everything that the nodes know of themselves; docs/OPERATING.md names the
+fields.
 
 Exit codes:
   0  every node answered; there may be problems all the same

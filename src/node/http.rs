@@ -81,16 +81,16 @@ fn read_head(stream: &mut TcpStream, deadline: Instant) -> io::Result<Result<Vec
         // The end of the head may lie across two reads.
         let from = head.len().saturating_sub(3);
         head.extend_from_slice(&bytes[..read]);
+        if head.len() > HEAD_BYTES_MAX {
+            let body = format!("a request may have {HEAD_BYTES_MAX} bytes\n");
+            return Ok(Err(Response::text((431, "Request Header Fields Too Large"), body)));
+        }
         if let Some(at) = head[from..].windows(4).position(|window| window == b"\r\n\r\n") {
             head.truncate(from + at);
             return Ok(Ok(head));
         }
         if read == 0 {
             return Ok(Err(Response::text((400, "Bad Request"), "the request has no end\n")));
-        }
-        if head.len() > HEAD_BYTES_MAX {
-            let body = format!("a request may have {HEAD_BYTES_MAX} bytes\n");
-            return Ok(Err(Response::text((431, "Request Header Fields Too Large"), body)));
         }
     }
 }
