@@ -39,7 +39,10 @@ macro_rules! bytes {
             help: $help,
             example: "",
             get: |settings| Some(write_size(u64::from(settings.limits.$field))),
-            set: |settings, given| Ok(settings.limits.$field = bounded::<$type>(size(&given)?)?),
+            set: |settings, given| {
+                settings.limits.$field = bounded::<$type>(size(&given)?)?;
+                Ok(())
+            },
         }
     };
 }
@@ -53,7 +56,10 @@ macro_rules! count {
             help: $help,
             example: "",
             get: |settings| Some(settings.limits.$field.to_string()),
-            set: |settings, given| Ok(settings.limits.$field = bounded::<$type>(number(&given)?)?),
+            set: |settings, given| {
+                settings.limits.$field = bounded::<$type>(number(&given)?)?;
+                Ok(())
+            },
         }
     };
 }
@@ -69,7 +75,10 @@ macro_rules! millis {
             get: |settings| Some(settings.limits.$field.as_millis().to_string()),
             set: |settings, given| match number(&given)? {
                 0 => Err("it must be at least 1 millisecond".to_owned()),
-                millis => Ok(settings.limits.$field = Duration::from_millis(u64::from(bounded::<u32>(millis)?))),
+                millis => {
+                    settings.limits.$field = Duration::from_millis(u64::from(bounded::<u32>(millis)?));
+                    Ok(())
+                }
             },
         }
     };
@@ -85,7 +94,10 @@ pub(super) const KEYS: &[Key] = &[
         get: |settings| settings.dir.as_ref().map(|dir| write_text(&dir.to_string_lossy())),
         set: |settings, given| match text(&given)? {
             "" => Err("it is empty".to_owned()),
-            dir => Ok(settings.dir = Some(PathBuf::from(dir))),
+            dir => {
+                settings.dir = Some(PathBuf::from(dir));
+                Ok(())
+            }
         },
     },
     Key {
@@ -108,7 +120,10 @@ pub(super) const KEYS: &[Key] = &[
                read and write. Keep it on a network that you trust.",
         example: "",
         get: |settings| Some(write_text(&settings.listen.to_string())),
-        set: |settings, given| Ok(settings.listen = address(&given)?),
+        set: |settings, given| {
+            settings.listen = address(&given)?;
+            Ok(())
+        },
     },
     Key {
         section: "node",
@@ -117,7 +132,10 @@ pub(super) const KEYS: &[Key] = &[
                authentication; 127.0.0.1:4101 keeps it on this machine.",
         example: "\"127.0.0.1:4101\"",
         get: |settings| settings.admin.map(|admin| write_text(&admin.to_string())),
-        set: |settings, given| Ok(settings.admin = Some(address(&given)?)),
+        set: |settings, given| {
+            settings.admin = Some(address(&given)?);
+            Ok(())
+        },
     },
     Key {
         section: "node",
@@ -127,7 +145,10 @@ pub(super) const KEYS: &[Key] = &[
         example: "2",
         get: |settings| settings.shards.map(|shards| shards.to_string()),
         set: |settings, given| match number(&given)? {
-            shards @ 1..=256 => Ok(settings.shards = Some(shards as u16)),
+            shards @ 1..=256 => {
+                settings.shards = Some(shards as u16);
+                Ok(())
+            }
             _ => Err("it must be 1 to 256".to_owned()),
         },
     },
@@ -137,7 +158,10 @@ pub(super) const KEYS: &[Key] = &[
         help: "Whether each shard is pinned to a core. Turn it off for several nodes on one machine.",
         example: "",
         get: |settings| Some(settings.pin.to_string()),
-        set: |settings, given| Ok(settings.pin = boolean(&given)?),
+        set: |settings, given| {
+            settings.pin = boolean(&given)?;
+            Ok(())
+        },
     },
     Key {
         section: "node",
@@ -145,7 +169,10 @@ pub(super) const KEYS: &[Key] = &[
         help: "Whether a directory in memory is accepted, where acknowledged records are lost with the power. For tests only.",
         example: "",
         get: |settings| Some(settings.allow_volatile.to_string()),
-        set: |settings, given| Ok(settings.allow_volatile = boolean(&given)?),
+        set: |settings, given| {
+            settings.allow_volatile = boolean(&given)?;
+            Ok(())
+        },
     },
     Key {
         section: "node",
@@ -153,7 +180,10 @@ pub(super) const KEYS: &[Key] = &[
         help: "Journal bytes to prepare at the start, over all shards, beyond the usual reserve: a size.",
         example: "\"1 GiB\"",
         get: |settings| settings.prepare_bytes.map(write_size),
-        set: |settings, given| Ok(settings.prepare_bytes = Some(size(&given)?)),
+        set: |settings, given| {
+            settings.prepare_bytes = Some(size(&given)?);
+            Ok(())
+        },
     },
     bytes!(
         record_bytes_max,

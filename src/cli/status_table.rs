@@ -28,18 +28,17 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = self.rows[0].len();
         let is_number = |cell: &String| cell.starts_with(|letter: char| letter.is_ascii_digit()) || cell == "-";
         for (line, row) in self.rows.iter().enumerate() {
             let mut text = String::new();
-            for column in 0..columns {
+            for (column, cell) in row.iter().enumerate() {
                 let width = self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
                 // Identities may begin with a digit too, so only a column without letters is one of numbers.
                 let numbers = self.rows[1..].iter().all(|row| is_number(&row[column])) && column > 1;
                 let gap = if column == 0 { "" } else { "  " };
                 match numbers {
-                    true => text.push_str(&format!("{gap}{:>width$}", row[column])),
-                    false => text.push_str(&format!("{gap}{:<width$}", row[column])),
+                    true => text.push_str(&format!("{gap}{cell:>width$}")),
+                    false => text.push_str(&format!("{gap}{cell:<width$}")),
                 }
             }
             let end = if line + 1 < self.rows.len() || self.left_out > 0 { "\n" } else { "" };
