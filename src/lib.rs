@@ -9,6 +9,7 @@ pub mod client;
 pub mod inspect;
 pub mod io;
 pub mod loadgen;
+pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod proto;

@@ -15,8 +15,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &["base", "wire", "io::op"]),
     ("server", &["base", "wire", "proto", "ring", "io", "storage", "net"]),
     ("client", &["base", "wire", "proto", "ring", "io", "net"]),
+    ("metrics", &[]),
     // A data directory is born with the anchors of its journals.
-    ("node", &["base", "wire", "io", "storage", "server", "client", "net"]),
+    ("node", &["base", "wire", "io", "storage", "server", "client", "net", "metrics"]),
     ("inspect", &["base", "wire", "proto", "storage", "node"]),
     ("loadgen", &["base", "wire", "client", "io::op", "node"]),
     ("cli", &["base", "wire", "io", "client", "node", "inspect", "loadgen"]),

@@ -2,6 +2,7 @@
 
 mod buf;
 pub mod checksum;
+mod histogram;
 mod id;
 mod limits;
 mod quorum;
@@ -9,6 +10,7 @@ mod time;
 
 pub use buf::Buf;
 pub(crate) use buf::Registration;
+pub use histogram::Histogram;
 pub use id::{CellKey, ClusterId, Incarnation, InvalidId, LogletId, NodeId, Offset, Write};
 pub use limits::{InvalidLimits, Limits};
 pub use quorum::quorum;

@@ -1,7 +1,7 @@
-//! Short questions and orders: tail, seal, trim, status.
+//! Short questions and orders: tail, seal, trim.
 
 use anyhow::Context;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::args::{Global, Trim};
 use super::cluster_file::Session;
@@ -47,65 +47,4 @@ pub(super) fn trim(global: &Global, options: &Trim) -> anyhow::Result<()> {
         return output::json(&json!({ "log": session.log_name, "trim_point": point }));
     }
     output::text(format_args!("`{}` now begins at {point}", session.log_name))
-}
-
-/// Asks every node; fails with "unavailable" after the report when one does not answer.
-pub(super) fn status(global: &Global) -> anyhow::Result<()> {
-    let session = Session::open(global)?;
-    let answers: Vec<_> =
-        session.file.nodes.iter().map(|entry| (entry, session.client.status(entry.address))).collect();
-    let silent = answers.iter().filter(|(_, answer)| answer.is_err()).count();
-    if global.json {
-        let nodes = answers.iter().map(|(entry, answer)| match answer {
-            Ok(status) => json!({ "node": entry.node, "address": entry.address, "up": true, "status": status }),
-            Err(error) => {
-                json!({ "node": entry.node, "address": entry.address, "up": false, "error": error.to_string() })
-            }
-        });
-        let nodes: Vec<Value> = nodes.collect();
-        let logs: Vec<_> = session.file.logs.keys().collect();
-        output::json(&json!({
-            "cluster": session.file.cluster, "default_log": session.file.default_log, "logs": logs, "nodes": nodes
-        }))?;
-    } else {
-        output::text(format_args!("cluster {}", session.file.cluster))?;
-        for (entry, answer) in &answers {
-            match answer {
-                Ok(status) => {
-                    output::text(format_args!("node {} on {}: up", entry.node, entry.address))?;
-                    lines(status, 2)?;
-                }
-                Err(error) => output::text(format_args!("node {} on {}: DOWN: {error}", entry.node, entry.address))?,
-            }
-        }
-        for name in session.file.logs.keys() {
-            let mark = if *name == session.file.default_log { " (default)" } else { "" };
-            output::text(format_args!("log `{name}`{mark}"))?;
-        }
-    }
-    match silent {
-        0 => Ok(()),
-        _ => Err(exit::coded(exit::UNAVAILABLE, format!("{silent} of {} nodes do not answer", answers.len()))),
-    }
-}
-
-/// A status document as indented lines.
-fn lines(value: &Value, indent: usize) -> anyhow::Result<()> {
-    let entries: Vec<(String, &Value)> = match value {
-        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), value)).collect(),
-        Value::Array(items) => items.iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect(),
-        _ => Vec::new(),
-    };
-    for (name, value) in entries {
-        let pad = " ".repeat(indent);
-        match value {
-            Value::Object(_) | Value::Array(_) => {
-                output::text(format_args!("{pad}{name}:"))?;
-                lines(value, indent + 2)?;
-            }
-            Value::String(text) => output::text(format_args!("{pad}{name}: {text}"))?,
-            other => output::text(format_args!("{pad}{name}: {other}"))?,
-        }
-    }
-    Ok(())
 }

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
+use super::{exit, help};
 use crate::base::ClusterId;
 use crate::io::DriverChoice;
 
 /// A replicated, durable, totally ordered log.
 #[derive(Debug, Parser)]
-#[command(name = "naxos", version, after_help = super::exit::HELP, max_term_width = 110)]
+#[command(name = "naxos", version, after_help = exit::HELP, max_term_width = 110)]
+#[command(after_long_help = long_help())]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) global: Global,
@@ -40,29 +42,48 @@ pub(super) struct Global {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run a whole cluster on this machine, in the foreground, with one log
+    #[command(after_long_help = help::DEV)]
     Dev(Dev),
     /// Run one node
+    #[command(after_long_help = help::SERVE)]
     Serve(Serve),
     /// Append records: from the arguments, from a file, or from standard input, one a line
+    #[command(after_long_help = help::APPEND)]
     Append(Append),
     /// Write records to standard output exactly as they were appended, each followed by a newline
+    #[command(after_long_help = help::READ)]
     Read(Read),
     /// Show where the log ends and whether it is sealed
+    #[command(after_long_help = help::TAIL)]
     Tail,
     /// Change a log as a whole
+    #[command(after_long_help = help::LOG)]
     Log {
         #[command(subcommand)]
         command: LogCommand,
     },
     /// Give up the beginning of the log
+    #[command(after_long_help = help::TRIM)]
     Trim(Trim),
-    /// Show the state of every node
+    /// Show what is wrong, and the state of every node and log
+    #[command(after_long_help = help::STATUS)]
     Status,
     /// Look at the data directory of a node that is not running: what is in it, what its next start will make of it, and
     /// every damage with its place and meaning. Nothing is written
     Inspect(Inspect),
     /// Measure: a cluster of its own in a temporary directory, appends, reads back, compares with the hardware
+    #[command(after_long_help = help::BENCH)]
     Bench(Bench),
+    /// Write the manual pages of all commands into a directory
+    #[command(after_long_help = help::MAN)]
+    Man(Man),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Man {
+    /// Where the pages go; made if it does not exist
+    #[arg(value_name = "DIR")]
+    pub(super) dir: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -91,15 +112,26 @@ pub(super) struct Dev {
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// Where the node keeps its data
+    /// Configuration file (TOML); flags override it
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Print the configuration that would be used, as a file with every key explained, and exit
+    #[arg(long)]
+    pub(super) print_config: bool,
+    /// Where the node keeps its data: a directory on a disk
     #[arg(long, value_name = "DIR")]
-    pub(super) dir: PathBuf,
+    pub(super) dir: Option<PathBuf>,
     /// The cluster that the node belongs to: 32 hexadecimal digits, the same for all its nodes
     #[arg(long, value_name = "ID")]
-    pub(super) cluster_id: ClusterId,
-    /// Address to listen on; port 0 takes a free one. There is no TLS yet: keep it on a network that you trust
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4100")]
-    pub(super) listen: SocketAddr,
+    pub(super) cluster_id: Option<ClusterId>,
+    /// Address to listen on; port 0 takes a free one. There is no TLS yet: keep it on a network that you trust [default:
+    /// 127.0.0.1:4100]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) listen: Option<SocketAddr>,
+    /// Address of the admin endpoint, with /metrics, /status and /healthz over HTTP, such as 127.0.0.1:4101; it has no
+    /// authentication [default: off]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) admin: Option<SocketAddr>,
     /// Shards [default: one for each core]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) shards: Option<u16>,
@@ -112,8 +144,9 @@ pub(super) struct Serve {
     /// Journal bytes to prepare at the start, instead of the usual reserve
     #[arg(long, value_name = "BYTES")]
     pub(super) prepare_bytes: Option<u64>,
-    #[command(flatten)]
-    pub(super) driver: Driver,
+    /// How to do input and output: `auto` is io_uring, or epoll where io_uring is refused [default: auto]
+    #[arg(long, value_name = "DRIVER", value_parser = driver_parser())]
+    pub(super) driver: Option<DriverChoice>,
     /// Stop when standard input ends or the parent process dies
     #[arg(long, hide = true)]
     pub(super) exit_with_parent: bool,
@@ -307,6 +340,11 @@ pub(super) struct Driver {
 
 fn driver_parser() -> impl TypedValueParser<Value = DriverChoice> {
     PossibleValuesParser::new(DriverChoice::NAMES).try_map(|name| name.parse::<DriverChoice>())
+}
+
+/// Examples, environment and exit codes.
+fn long_help() -> String {
+    format!("{}\n{}", help::NAXOS, exit::HELP)
 }
 
 fn positive(text: &str, most: f64) -> Result<f64, String> {

@@ -69,6 +69,7 @@ impl BenchCluster {
         };
         let running = (1..=options.nodes).map(start).collect::<anyhow::Result<Vec<_>>>()?;
         let ready = |node: &Running| Ready {
+            admin: None,
             address: node.address(),
             cluster: id,
             node: node.node(),

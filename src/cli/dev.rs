@@ -138,7 +138,7 @@ mod tests {
 
     fn ready(id: u128, port: u16) -> Ready {
         let address = ([127, 0, 0, 1], port).into();
-        Ready { address, cluster: ClusterId(1), node: NodeId(id), incarnation: Incarnation(9), pid: 1 }
+        Ready { address, admin: None, cluster: ClusterId(1), node: NodeId(id), incarnation: Incarnation(9), pid: 1 }
     }
 
     #[test]

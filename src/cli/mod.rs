@@ -9,52 +9,24 @@ mod bench_plan;
 mod bench_read;
 mod bench_rig;
 mod cluster_file;
+mod config;
+mod config_keys;
 mod dev;
 mod directory;
 mod exit;
+mod help;
 mod inspect;
 mod interrupt;
+mod man;
+mod notify;
 mod orphan;
 mod output;
+mod program;
 mod progress;
 mod read;
 mod serve;
+mod status;
+mod status_table;
 mod supervisor;
 
-use std::process::ExitCode;
-
-use clap::Parser;
-
-/// Runs the program with this process's arguments.
-pub fn main() -> ExitCode {
-    let arguments = match args::Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are no errors, and a closed pipe is nobody's problem here.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::SUCCESS });
-        }
-    };
-    let json = arguments.global.json;
-    output::log_to_standard_error(matches!(arguments.command, args::Command::Serve(_)));
-    match run(arguments) {
-        Ok(()) => ExitCode::from(exit::SUCCESS),
-        Err(error) => exit::report(&error, json),
-    }
-}
-
-fn run(arguments: args::Arguments) -> anyhow::Result<()> {
-    let global = arguments.global;
-    match arguments.command {
-        args::Command::Dev(options) => dev::run(&global, &options),
-        args::Command::Serve(options) => serve::run(&global, &options),
-        args::Command::Append(options) => append::run(&global, &options),
-        args::Command::Read(options) => read::run(&global, &options),
-        args::Command::Tail => admin::tail(&global),
-        args::Command::Log { command: args::LogCommand::Seal } => admin::seal(&global),
-        args::Command::Trim(options) => admin::trim(&global, &options),
-        args::Command::Status => admin::status(&global),
-        args::Command::Inspect(options) => inspect::run(&global, &options),
-        args::Command::Bench(options) => bench::run(&global, &options),
-    }
-}
+pub use program::main;

@@ -159,6 +159,8 @@ fn spawn(options: &NodeOptions<'_>, index: u16) -> anyhow::Result<(NodeProcess, 
     if let Some(bytes) = options.prepare_bytes {
         command.args(["--prepare-bytes", &bytes.to_string()]);
     }
+    // The service manager waits for this process, not for one of its nodes.
+    command.env_remove("NOTIFY_SOCKET");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
     // A process group of its own, so that Ctrl-C reaches this process alone and it decides the order of the end.
     command.process_group(0);

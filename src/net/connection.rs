@@ -33,6 +33,29 @@ pub enum Closed {
     Here(&'static str),
 }
 
+/// What has gone over a connection since it was asked last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Traffic {
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Whole frames received and handed out.
+    pub received_frames: u64,
+    /// Bytes handed to the driver for sending.
+    pub sent_bytes: u64,
+    /// Frames queued for sending.
+    pub sent_frames: u64,
+}
+
+impl Traffic {
+    /// Adds another count to this one.
+    pub fn add(&mut self, other: Self) {
+        self.received_bytes += other.received_bytes;
+        self.received_frames += other.received_frames;
+        self.sent_bytes += other.sent_bytes;
+        self.sent_frames += other.sent_frames;
+    }
+}
+
 /// One established connection: reassembles what comes in, coalesces what goes out into one send at a time, and holds the peer
 /// back when it does not take its answers.
 ///
@@ -59,6 +82,7 @@ pub struct Connection {
     abandoned: bool,
     close_submitted: bool,
     detach: Detach,
+    traffic: Traffic,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,7 +118,13 @@ impl Connection {
             abandoned: false,
             close_submitted: false,
             detach: Detach::No,
+            traffic: Traffic::default(),
         }
+    }
+
+    /// What has gone over it since the last call.
+    pub fn take_traffic(&mut self) -> Traffic {
+        std::mem::take(&mut self.traffic)
     }
 
     /// The driver's name of it.
@@ -106,6 +136,7 @@ impl Connection {
     pub fn send(&mut self, message: &Message<'_>) {
         if self.closing.is_none() {
             message.encode(&mut self.queue);
+            self.traffic.sent_frames += 1;
         }
     }
 
@@ -113,6 +144,7 @@ impl Connection {
     pub fn send_with_checksum(&mut self, message: &Message<'_>, body_checksum: u32) {
         if self.closing.is_none() {
             message.encode_with_checksum(body_checksum, &mut self.queue);
+            self.traffic.sent_frames += 1;
         }
     }
 
@@ -189,7 +221,10 @@ impl Connection {
     }
 
     /// Takes in a received chunk; an empty one is the end of the stream.
-    pub fn handle_received(&mut self, bytes: &[u8], on_message: impl FnMut(&FrameHeader, Message<'_>) -> Flow) {
+    pub fn handle_received(&mut self, bytes: &[u8], mut on_message: impl FnMut(&FrameHeader, Message<'_>) -> Flow) {
+        self.traffic.received_bytes += bytes.len() as u64;
+        let frames = &mut self.traffic.received_frames;
+        let on_message = |header: &FrameHeader, message: Message<'_>| count(frames, on_message(header, message));
         if bytes.is_empty() {
             self.receive = Receive::Stopped;
             self.close(Closed::ByPeer);
@@ -231,7 +266,9 @@ impl Connection {
     }
 
     /// Goes on handing out messages after [`Flow::Hold`].
-    pub fn resume(&mut self, on_message: impl FnMut(&FrameHeader, Message<'_>) -> Flow) {
+    pub fn resume(&mut self, mut on_message: impl FnMut(&FrameHeader, Message<'_>) -> Flow) {
+        let frames = &mut self.traffic.received_frames;
+        let on_message = |header: &FrameHeader, message: Message<'_>| count(frames, on_message(header, message));
         if self.closing.is_none()
             && let Err(error) = self.reader.resume(on_message)
         {
@@ -266,6 +303,7 @@ impl Connection {
             let data = std::mem::replace(&mut self.queue, std::mem::take(&mut self.spare));
             self.sending_bytes = Some(data.len());
             self.sending_memory = data.capacity();
+            self.traffic.sent_bytes += data.len() as u64;
             return Some(Op::Send { conn: self.conn, data });
         }
         match self.receive {
@@ -289,6 +327,12 @@ impl Connection {
     fn peer_is_gone(&self) -> bool {
         matches!(self.closing, Some(Closed::ByPeer | Closed::Network(_)))
     }
+}
+
+/// A frame that is held comes again, and counts then.
+fn count(frames: &mut u64, flow: Flow) -> Flow {
+    *frames += u64::from(flow == Flow::Continue);
+    flow
 }
 
 #[cfg(test)]
@@ -365,6 +409,27 @@ mod tests {
         assert!(connection.poll_op().is_none(), "what was queued still leaves");
         connection.abandon(Closed::Here("a peer that never reads"));
         assert!(matches!(connection.poll_op(), Some(Op::CloseConn { .. })));
+    }
+
+    #[test]
+    fn traffic_is_counted_once_and_taken_once() {
+        let mut connection = small();
+        let bytes = [framed(&seal(1)), framed(&seal(2))].concat();
+        let mut held = false;
+        connection.handle_received(&bytes, |_, _| match std::mem::replace(&mut held, true) {
+            false => Flow::Hold,
+            true => Flow::Continue,
+        });
+        assert_eq!(connection.take_traffic().received_frames, 0, "the first was held");
+        connection.resume(|_, _| Flow::Continue);
+        connection.send(&seal(3));
+        while connection.poll_op().is_some() {}
+        let sent_bytes = framed(&seal(3)).len() as u64;
+        assert_eq!(
+            connection.take_traffic(),
+            Traffic { received_bytes: 0, received_frames: 2, sent_bytes, sent_frames: 1 }
+        );
+        assert_eq!(connection.take_traffic(), Traffic::default());
     }
 
     #[test]

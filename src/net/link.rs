@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::connection::{Closed, Connection};
+use super::connection::{Closed, Connection, Traffic};
 use super::frames::Flow;
 use crate::base::{Instant, Limits, NodeId};
 use crate::io::op::{ConnId, Op, Outcome};
@@ -32,6 +32,7 @@ pub struct Link {
     wanted: bool,
     /// Whether the owner has been told that the present connection is lost.
     loss_told: bool,
+    traffic: Traffic,
 }
 
 #[derive(Debug)]
@@ -61,6 +62,7 @@ impl Link {
             delay: limits.reconnect_delay,
             wanted: true,
             loss_told: false,
+            traffic: Traffic::default(),
         }
     }
 
@@ -109,6 +111,11 @@ impl Link {
         }
     }
 
+    /// What has gone over all its connections since the last call.
+    pub fn take_traffic(&mut self) -> Traffic {
+        std::mem::take(&mut self.traffic)
+    }
+
     /// The next operation to carry out. Its completions go to [`Link::handle`].
     pub fn poll_op(&mut self, now: Instant) -> Option<Op> {
         match &mut self.state {
@@ -118,6 +125,7 @@ impl Link {
             }
             State::Greeting(connection) | State::Up(connection) => {
                 let op = connection.poll_op();
+                self.traffic.add(connection.take_traffic());
                 if matches!(op, Some(Op::CloseConn { .. })) {
                     self.state = State::Closing;
                 }

@@ -4,6 +4,6 @@ mod connection;
 mod frames;
 mod link;
 
-pub use connection::{Closed, Connection};
+pub use connection::{Closed, Connection, Traffic};
 pub use frames::{Flow, FrameReader};
 pub use link::{Link, LinkEvent};

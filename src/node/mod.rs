@@ -1,12 +1,17 @@
 //! A node: one data directory, one listening port, and its shards, one thread each.
 
+mod admin;
 mod anchor_file;
 mod data_dir;
 mod descriptors;
 mod facts;
+mod http;
+mod reporter;
 mod running;
 
+pub use admin::{Admin, AdminListener};
 pub use data_dir::{DataDir, DataDirError, Durability};
 pub use descriptors::TooFewDescriptors;
 pub use facts::{NodeFacts, SharedLock, journal_directory};
+pub use reporter::{Health, Reporter};
 pub use running::{NodeConfig, Running, ServeError, serve};

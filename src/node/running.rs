@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SendError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
+use super::Reporter;
 use super::data_dir::{DataDir, DataDirError};
 use super::descriptors::{TooFewDescriptors, connections_allowed};
 use crate::base::{ClusterId, Incarnation, InvalidLimits, Limits, NodeId};
@@ -111,6 +112,11 @@ impl Running {
     /// What its acknowledgements mean.
     pub fn durability(&self) -> &'static str {
         self.durability
+    }
+
+    /// For asking the shards from other threads.
+    pub fn reporter(&self) -> Reporter {
+        Reporter { identity: self.identity, durability: self.durability, inboxes: self.inboxes.clone() }
     }
 
     /// Whether a shard's thread has ended by itself, which only a failed driver or a broken invariant does.

@@ -79,16 +79,21 @@ impl<D: Driver> Shard<D> {
 
     pub(super) fn report(&self) -> Value {
         let sequencers = self.cores.sequencing.iter().map(|sequencer| status::sequencer(sequencer, self.now)).collect();
-        status::report(
-            self.config.shard,
-            &self.cores.journal,
-            &self.damage,
-            &self.cores.log_server,
+        status::report(&status::Parts {
+            config: &self.config,
+            recovered: self.recovered,
+            journal: &self.cores.journal,
+            damage: &self.damage,
+            write_times: &self.write_times,
+            log_server: &self.cores.log_server,
             sequencers,
-            self.cores.sequencing.counters(),
-            self.inbound.len(),
-            memory::report(&self.config, &self.cores, &self.inbound),
-        )
+            appends: self.cores.sequencing.counters(),
+            connections: self.inbound.len(),
+            held_connections: self.inbound.held.len(),
+            memory: memory::report(&self.config, &self.cores, &self.inbound),
+            turns: self.turns,
+            network: self.network,
+        })
     }
 
     /// Collects the reports of all shards for a peer's status request.
@@ -108,8 +113,7 @@ impl<D: Driver> Shard<D> {
         open.reports.push(report);
         if open.reports.len() == self.config.shards {
             let Question { peer, request, reports } = self.questions.open.remove(&question).expect("found above");
-            let report =
-                status::node_report(&self.config.identity, self.config.driver, self.config.durability, reports);
+            let report = status::node_report(&self.config.identity, self.config.durability, reports);
             let json = serde_json::to_vec(&report).expect("a report is always serialisable");
             self.inbound.send(peer, &Message::StatusReport { request, json: &json });
             if let Some(inbound) = self.inbound.get_mut(ConnId(peer.0)) {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use super::NodeIdentity;
 use crate::base::{Instant, Limits, LogletId, NodeId};
 use crate::io::op::{Op, Outcome};
-use crate::net::{Link, LinkEvent};
+use crate::net::{Link, LinkEvent, Traffic};
 use crate::wire::{Member, Message, Role};
 
 /// A link is closed when it has not been used for so many rounds: longer than a member may take for an answer.
@@ -99,6 +99,13 @@ impl Members {
     /// The next operation of any link.
     pub(super) fn poll_op(&mut self, now: Instant) -> Option<(usize, Op)> {
         self.links.iter_mut().find_map(|(index, member)| Some((*index, member.link.poll_op(now)?)))
+    }
+
+    pub(super) fn take_traffic(&mut self) -> Traffic {
+        self.links.iter_mut().fold(Traffic::default(), |mut sum, member| {
+            sum.add(member.1.link.take_traffic());
+            sum
+        })
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

@@ -15,7 +15,9 @@ mod requests;
 mod sequencing;
 mod shard;
 mod status;
+mod timing;
 
 pub use identity::{NodeIdentity, home_shard};
 pub use inbox::{Command, Inbox};
 pub use shard::{Shard, ShardConfig};
+pub use status::node_report;

@@ -6,7 +6,7 @@ use super::NodeIdentity;
 use super::replies::local_sequencer;
 use crate::base::{Instant, Limits, LogletId, Offset};
 use crate::io::op::{Op, Outcome};
-use crate::net::{Connection, Link, LinkEvent};
+use crate::net::{Connection, Link, LinkEvent, Traffic};
 use crate::proto::PeerId;
 use crate::proto::log_server::{Disk, LogServer};
 use crate::proto::sequencer::{Sequencer, State};
@@ -315,6 +315,13 @@ impl Sequencing {
             }
         }
         None
+    }
+
+    pub(super) fn take_traffic(&mut self) -> Traffic {
+        self.links_mut().fold(Traffic::default(), |mut sum, link| {
+            sum.add(link.take_traffic());
+            sum
+        })
     }
 
     pub(super) fn close(&mut self) {

@@ -11,6 +11,7 @@ use super::inbox::Inbox;
 use super::journal_disk::JournalDisk;
 use super::members::{MemberEvent, Members};
 use super::sequencing::Sequencing;
+use super::timing::{NetworkCounters, TurnCounters, WriteTimes};
 use crate::base::{Instant, Limits, Write};
 use crate::io::Driver;
 use crate::io::op::{Chunk, Completion, ConnId, ListenerId, Op, Outcome, Token};
@@ -96,6 +97,9 @@ pub struct Shard<D: Driver> {
     pub(super) release_at: Option<Instant>,
     /// When the present turn began.
     pub(super) now: Instant,
+    pub(super) turns: TurnCounters,
+    pub(super) network: NetworkCounters,
+    pub(super) write_times: WriteTimes,
 }
 
 impl<D: Driver> Shard<D> {
@@ -140,6 +144,9 @@ impl<D: Driver> Shard<D> {
             claim_at: None,
             release_at: None,
             now: Instant::ORIGIN,
+            turns: TurnCounters::default(),
+            network: NetworkCounters::default(),
+            write_times: WriteTimes::default(),
             driver,
             config,
         }
@@ -184,11 +191,14 @@ impl<D: Driver> Shard<D> {
         if !completions.is_empty() {
             self.release_at.get_or_insert(now + RELEASE_AFTER);
         }
+        self.turns.turns += 1;
+        self.turns.completions += completions.len() as u64;
         for completion in completions.drain(..) {
             self.complete(completion, now);
         }
         self.completions = completions;
         while let Some(command) = self.inbox.pop() {
+            self.turns.commands += 1;
             self.carry_out(command);
         }
         if self.abandon_at.take_if(|at| *at <= now).is_some() {
@@ -222,7 +232,10 @@ impl<D: Driver> Shard<D> {
             _ => None,
         };
         match token.owner() {
-            owner::JOURNAL => self.cores.journal.handle(Completion { token, outcome }),
+            owner::JOURNAL => {
+                self.write_times.completed(token, now);
+                self.cores.journal.handle(Completion { token, outcome });
+            }
             owner::LISTENER => self.accept(outcome, now),
             owner::INBOUND => self.handle_inbound(ConnId(token.value()), outcome, chunk.as_ref(), now),
             owner::STORE_LINK => {
@@ -250,6 +263,7 @@ impl<D: Driver> Shard<D> {
     /// Submits what journal and connections want done.
     fn submit(&mut self, now: Instant) {
         while let Some((token, op)) = self.cores.journal.poll_op() {
+            self.write_times.submitted(token, &op, now);
             self.driver.submit(token, op);
         }
         if self.recovered
@@ -266,6 +280,7 @@ impl<D: Driver> Shard<D> {
             while let Some(op) = inbound.connection.poll_op() {
                 self.driver.submit(Token::new(owner::INBOUND, conn.0), op);
             }
+            self.network.accepted.add(inbound.connection.take_traffic());
         }
         self.touched = touched;
         while let Some((slot, server, op)) = self.cores.sequencing.poll_op(now) {
@@ -274,6 +289,8 @@ impl<D: Driver> Shard<D> {
         while let Some((index, op)) = self.members.poll_op(now) {
             self.driver.submit(Token::new(owner::MEMBER_LINK, index as u64), op);
         }
+        self.network.opened.add(self.cores.sequencing.take_traffic());
+        self.network.opened.add(self.members.take_traffic());
     }
 
     fn has_stopped(&mut self) -> bool {

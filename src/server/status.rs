@@ -1,66 +1,143 @@
+//! What a shard and a node say of themselves. The names are the public schema of `naxos status --json`: metrics and
+//! benchmarks read them.
+
 use serde_json::{Value, json};
 
-use super::{NodeIdentity, sequencing};
+use super::timing::{NetworkCounters, TurnCounters, WriteTimes, histogram};
+use super::{NodeIdentity, ShardConfig, sequencing};
 use crate::base::Instant;
-use crate::proto::log_server::LogServer;
-use crate::proto::sequencer::Sequencer;
+use crate::proto::log_server::{LogServer, LogletStatus};
+use crate::proto::sequencer::{Sequencer, ServerStatus, State};
 use crate::storage::{Damage, Journal};
 
+/// Version of the status document; raised when a name changes its meaning or goes.
+const STATUS_SCHEMA: u64 = 2;
+
+/// What a shard's report is made of.
+pub(super) struct Parts<'a> {
+    pub(super) config: &'a ShardConfig,
+    pub(super) recovered: bool,
+    pub(super) journal: &'a Journal,
+    pub(super) damage: &'a [Damage],
+    pub(super) write_times: &'a WriteTimes,
+    pub(super) log_server: &'a LogServer,
+    pub(super) sequencers: Vec<Value>,
+    pub(super) appends: sequencing::Counters,
+    pub(super) connections: usize,
+    pub(super) held_connections: usize,
+    pub(super) memory: Value,
+    pub(super) turns: TurnCounters,
+    pub(super) network: NetworkCounters,
+}
+
 /// What a shard says of itself, as a JSON object.
-pub(super) fn report(
-    shard: usize,
-    journal: &Journal,
-    damage: &[Damage],
-    log_server: &LogServer,
-    sequencers: Vec<Value>,
-    appends: sequencing::Counters,
-    connections: usize,
-    memory: Value,
-) -> Value {
-    let counters = journal.counters();
+pub(super) fn report(parts: &Parts<'_>) -> Value {
+    let journal = parts.journal;
     json!({
-        "shard": shard,
-        "connections": connections,
-        "memory": memory,
+        "shard": parts.config.shard,
+        "responsive": true,
+        "driver": parts.config.driver,
+        "memory": parts.memory,
+        "connections": parts.connections,
+        "connections_max": parts.config.limits.connections_max,
+        "held_connections": parts.held_connections,
+        "loop": parts.turns,
+        "network": parts.network,
         "journal": {
+            "state": match journal.failure() {
+                Some(_) => "poisoned",
+                None if parts.recovered => "open",
+                None => "opening",
+            },
             "failure": journal.failure().map(ToString::to_string),
-            "damage": damage,
+            "damage": parts.damage,
             "prepared_bytes": journal.prepared_bytes(),
-            "counters": counters,
+            "segment_bytes": parts.config.limits.segment_bytes,
+            "segments_max": parts.config.limits.segments_max,
+            "unit_depth": parts.config.limits.unit_depth,
+            "writes_in_flight": parts.write_times.in_flight(),
+            "write_latency": histogram(&parts.write_times.latency),
+            "counters": journal.counters(),
         },
-        "loglets": log_server.loglets().map(|loglet| json!(loglet)).collect::<Vec<_>>(),
-        "sequencers": sequencers,
-        "appends": appends,
+        "loglets": parts.log_server.loglets().map(|status| loglet(&status, journal)).collect::<Vec<_>>(),
+        "sequencers": parts.sequencers,
+        "appends": parts.appends,
     })
+}
+
+fn loglet(status: &LogletStatus<'_>, journal: &Journal) -> Value {
+    let mut object = json!(status);
+    object["stored_bytes"] = json!(journal.stored_bytes(status.id));
+    object
 }
 
 /// What a sequencer says of itself.
 pub(super) fn sequencer(sequencer: &Sequencer, now: Instant) -> Value {
     let status = sequencer.status();
-    let servers = status.servers().map(|server| {
+    let members = &sequencer.config().log_servers;
+    let servers = status.servers().zip(members).map(|(server, member)| {
         json!({
+            "node": member.node,
+            "address": member.address,
             "connected": server.connected,
+            "paused": server.paused,
             "acked": server.acked,
+            "behind": status.tail().0.saturating_sub(server.acked.0),
             "queued_bytes": server.queued_bytes,
             "sealed": server.sealed,
         })
     });
+    let (state, lost) = match status.state() {
+        State::Running => ("running", None),
+        State::Sealing => ("sealing", None),
+        State::Sealed => ("sealed", None),
+        State::Lost(reason) => ("lost", Some(reason.to_string())),
+    };
     json!({
         "loglet": sequencer.loglet(),
-        "state": format!("{:?}", status.state()),
+        "state": state,
+        "running": status.state() == State::Running,
+        "lost_because": lost,
         "tail": status.tail(),
         "known_tail": status.known_tail(),
         "outstanding_appends": status.outstanding(),
+        "queue_bytes": status.queued_bytes(),
+        "queue_full": status.is_full(),
         "blocked_ms": status.blocked_since().map(|since| now.since(since).as_millis() as u64),
+        "blocked_because": status.blocked_since().map(|_| why_blocked(sequencer)),
+        "append_latency": histogram(status.append_latency()),
         "log_servers": servers.collect::<Vec<_>>(),
     })
 }
 
+/// Why the watermark stands still: whom a majority lacks, and what each of them is doing.
+fn why_blocked(sequencer: &Sequencer) -> String {
+    let status = sequencer.status();
+    let (config, known_tail) = (sequencer.config(), status.known_tail());
+    let lacking = |server: &ServerStatus| server.acked <= known_tail;
+    let have = status.servers().filter(|server| !lacking(server)).count();
+    let reasons =
+        status.servers().zip(&config.log_servers).filter(|(server, _)| lacking(server)).map(|(server, member)| {
+            let doing = match server {
+                ServerStatus { connected: false, .. } => "is not connected",
+                ServerStatus { paused: true, .. } => "cannot take stores now",
+                _ => "has not answered yet",
+            };
+            format!("node {} at {} {doing}", member.node, member.address)
+        });
+    format!(
+        "record {known_tail} is on {have} of the {} LogServers needed: {}",
+        config.quorum(),
+        reasons.collect::<Vec<_>>().join("; ")
+    )
+}
+
 /// The whole node's report, from its shards'.
-pub(super) fn node_report(identity: &NodeIdentity, driver: &str, durability: &str, mut shards: Vec<Value>) -> Value {
+pub fn node_report(identity: &NodeIdentity, durability: &str, mut shards: Vec<Value>) -> Value {
     shards.sort_by_key(|shard| shard["shard"].as_u64());
+    let driver = shards.iter().find_map(|shard| shard["driver"].as_str()).unwrap_or("unknown").to_owned();
     json!({
-        "schema": 1,
+        "schema": STATUS_SCHEMA,
         "cluster": identity.cluster,
         "node": identity.node,
         "incarnation": identity.incarnation,

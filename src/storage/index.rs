@@ -22,10 +22,18 @@ impl Extent {
     }
 }
 
+/// The extents of one loglet.
+#[derive(Default)]
+struct Extents {
+    queue: VecDeque<Extent>,
+    /// Sum of their spans, kept so that a report need not walk through them.
+    span_bytes: u64,
+}
+
 /// Extents of every loglet, sorted and disjoint: `extents[i].end <= extents[i + 1].first`.
 #[derive(Default)]
 pub(super) struct Index {
-    loglets: BTreeMap<LogletId, VecDeque<Extent>>,
+    loglets: BTreeMap<LogletId, Extents>,
     /// Extents in each segment; a segment without is not needed for its records.
     live: BTreeMap<SegmentNumber, usize>,
     granularity_bytes: u64,
@@ -39,7 +47,7 @@ impl Index {
     /// Adds what has become durable. A newer copy of an offset hides the older one.
     pub(super) fn insert(&mut self, loglet: LogletId, new: Extent) {
         assert!(new.first < new.end && new.span > 0, "an extent holds records");
-        let extents = self.loglets.entry(loglet).or_default();
+        let Extents { queue: extents, span_bytes } = self.loglets.entry(loglet).or_default();
         if let Some(last) = extents.back_mut()
             && last.end == new.first
             && last.segment == new.segment
@@ -47,11 +55,14 @@ impl Index {
             && new.position + u64::from(new.span) - last.position <= self.granularity_bytes
         {
             last.end = new.end;
+            *span_bytes -= u64::from(last.span);
             last.span =
                 u32::try_from(new.position + u64::from(new.span) - last.position).expect("granularity is 32 bits");
+            *span_bytes += u64::from(last.span);
             return;
         }
-        let at = Self::cut(extents, &mut self.live, new.first, new.end);
+        let at = Self::cut(extents, span_bytes, &mut self.live, new.first, new.end);
+        *span_bytes += u64::from(new.span);
         extents.insert(at, new);
         *self.live.entry(new.segment).or_default() += 1;
     }
@@ -59,6 +70,7 @@ impl Index {
     /// Removes `[first, end)`; returns where an extent with these offsets belongs.
     fn cut(
         extents: &mut VecDeque<Extent>,
+        span_bytes: &mut u64,
         live: &mut BTreeMap<SegmentNumber, usize>,
         first: Offset,
         end: Offset,
@@ -72,6 +84,7 @@ impl Index {
             if extent.end > end {
                 extents.insert(at, Extent { first: end, ..extent });
                 *live.entry(extent.segment).or_default() += 1;
+                *span_bytes += u64::from(extent.span);
                 return at;
             }
         }
@@ -82,6 +95,7 @@ impl Index {
                 extent.first = end;
                 break;
             }
+            *span_bytes -= u64::from(extent.span);
             Self::forget(live, extent.segment);
             extents.remove(at);
         }
@@ -98,16 +112,18 @@ impl Index {
 
     /// Forgets all below `point`.
     pub(super) fn trim(&mut self, loglet: LogletId, point: Offset) {
-        let Some(extents) = self.loglets.get_mut(&loglet) else { return };
+        let Some(Extents { queue: extents, span_bytes }) = self.loglets.get_mut(&loglet) else { return };
         while let Some(front) = extents.front_mut() {
             if front.end > point {
                 front.first = front.first.max(point);
                 break;
             }
+            *span_bytes -= u64::from(front.span);
             Self::forget(&mut self.live, front.segment);
             extents.pop_front();
         }
         if extents.is_empty() {
+            assert_eq!(*span_bytes, 0, "every extent is counted once");
             self.loglets.remove(&loglet);
         }
     }
@@ -119,7 +135,7 @@ impl Index {
 
     /// The extent that holds `offset`, or the first offset above it that is stored.
     pub(super) fn find(&self, loglet: LogletId, offset: Offset) -> Result<Extent, Option<Offset>> {
-        let Some(extents) = self.loglets.get(&loglet) else { return Err(None) };
+        let Some(Extents { queue: extents, .. }) = self.loglets.get(&loglet) else { return Err(None) };
         let at = extents.partition_point(|extent| extent.end <= offset);
         match extents.get(at) {
             Some(extent) if extent.first <= offset => Ok(*extent),
@@ -136,7 +152,7 @@ impl Index {
     /// What is stored of a segment, for its index block.
     pub(super) fn of_segment(&self, segment: SegmentNumber) -> impl Iterator<Item = (LogletId, Extent)> + '_ {
         self.loglets.iter().flat_map(move |(loglet, extents)| {
-            extents.iter().filter(move |extent| extent.segment == segment).map(|extent| (*loglet, *extent))
+            extents.queue.iter().filter(move |extent| extent.segment == segment).map(|extent| (*loglet, *extent))
         })
     }
 
@@ -144,9 +160,14 @@ impl Index {
         self.loglets.keys().copied()
     }
 
+    /// Bytes of the units that hold records of the loglet; a unit shared by several loglets counts for each.
+    pub(super) fn span_bytes(&self, loglet: LogletId) -> u64 {
+        self.loglets.get(&loglet).map_or(0, |extents| extents.span_bytes)
+    }
+
     /// The ranges present, merged.
     pub(super) fn stored(&self, loglet: LogletId) -> impl Iterator<Item = (Offset, Offset)> + '_ {
-        let mut extents = self.loglets.get(&loglet).into_iter().flatten().peekable();
+        let mut extents = self.loglets.get(&loglet).into_iter().flat_map(|extents| &extents.queue).peekable();
         std::iter::from_fn(move || {
             let Extent { first, mut end, .. } = *extents.next()?;
             while let Some(next) = extents.next_if(|next| next.first == end) {
@@ -200,5 +221,23 @@ mod tests {
         assert_eq!(ranges(&index), [(13, 20)]);
         index.remove(loglet);
         assert_eq!(index.loglets().count(), 0);
+    }
+
+    #[test]
+    fn spans_are_counted_through_merges_cuts_and_trims() {
+        let mut random = crate::base::Rng::with_seed(3);
+        let loglet = LogletId::default();
+        let mut index = Index::new(16 << 10);
+        for step in 0..5_000u64 {
+            let first = random.u64(..200);
+            index.insert(loglet, extent(first, first + 1 + random.u64(..20), 1 + step / 50, step % 50 * 4096));
+            if random.u8(..20) == 0 {
+                index.trim(loglet, Offset(random.u64(..220)));
+            }
+            let walked = index.loglets.get(&loglet).into_iter().flat_map(|extents| &extents.queue);
+            assert_eq!(index.span_bytes(loglet), walked.map(|extent| u64::from(extent.span)).sum::<u64>());
+        }
+        index.remove(loglet);
+        assert_eq!(index.span_bytes(loglet), 0);
     }
 }

@@ -369,6 +369,11 @@ impl Journal {
         self.index.stored(loglet)
     }
 
+    /// Journal bytes of the units that hold records of the loglet; a unit shared by several loglets counts for each.
+    pub fn stored_bytes(&self, loglet: LogletId) -> u64 {
+        self.index.span_bytes(loglet)
+    }
+
     /// What has been counted.
     pub fn counters(&self) -> &Counters {
         &self.counters

@@ -142,7 +142,7 @@ fn survive(seed: u64) -> bool {
         observer.look();
         observer.tails.is_empty() && observer.reads.is_empty() && writer.pending() == 0
     });
-    let running = !crashed && cluster.sequencer_report()["state"] == "Running";
+    let running = !crashed && cluster.sequencer_report()["state"] == "running";
     if running {
         converge(&mut cluster, &mut writer, &mut observer);
     }

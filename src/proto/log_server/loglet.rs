@@ -232,6 +232,7 @@ impl Loglet {
             trim_point: self.trim_point,
             early_bytes: self.early.bytes(),
             held_answers: self.waiters.len(),
+            stored_records: self.stored.total(),
             subscriptions: self.subscriptions.len(),
             gaps,
             missing,
@@ -260,6 +261,8 @@ pub struct LogletStatus<'a> {
     pub early_bytes: usize,
     /// Answers that wait for durability or for a tail.
     pub held_answers: usize,
+    /// Durable records here.
+    pub stored_records: u64,
     /// Streams being served.
     pub subscriptions: usize,
     /// Runs of offsets below the tail whose records are not here.

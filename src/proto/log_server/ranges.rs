@@ -12,6 +12,11 @@ impl Ranges {
         self.ranges.len()
     }
 
+    /// How many offsets are members.
+    pub(super) fn total(&self) -> u64 {
+        self.ranges.iter().map(|range| range.1.0 - range.0.0).sum()
+    }
+
     /// The first offset above every member; 0 when empty.
     pub(super) fn end(&self) -> Offset {
         self.ranges.last().map_or(Offset::ZERO, |range| range.1)

@@ -11,6 +11,8 @@ pub(super) struct Outstanding {
     request: u64,
     first: Offset,
     count: u32,
+    /// When it came in.
+    since: Instant,
 }
 
 impl Outstanding {
@@ -50,7 +52,7 @@ impl Sequencer {
         }
         let (first, count) = (self.tail, batch.count());
         self.queue.push(first, batch, body_checksum);
-        self.outstanding.push_back(Outstanding { from: Some(from), request, first, count });
+        self.outstanding.push_back(Outstanding { from: Some(from), request, first, count, since: now });
         self.tail = first + u64::from(count);
         assert!(self.watermark < self.tail);
     }
@@ -69,12 +71,13 @@ impl Sequencer {
     }
 
     /// Acknowledges what lies wholly below the watermark.
-    pub(super) fn acknowledge(&mut self) {
+    pub(super) fn acknowledge(&mut self, now: Instant) {
         assert_eq!(self.state, State::Running, "nothing is acknowledged after the first sign of a seal");
         let (loglet, known_tail) = (self.loglet(), self.watermark);
         while let Some(&append) = self.outstanding.front().filter(|append| append.end() <= known_tail) {
             self.outstanding.pop_front();
-            let Outstanding { from, request, first, count } = append;
+            let Outstanding { from, request, first, count, since } = append;
+            self.append_latency.record(now.since(since));
             if let Some(from) = from {
                 self.replies.push_back((from, Message::Appended { request, loglet, first, count, known_tail }));
             }
@@ -87,7 +90,7 @@ impl Sequencer {
         assert_ne!(self.state, State::Running, "a running sequencer settles by acknowledging");
         let loglet = self.loglet();
         let known = lost.is_none_or(Lost::offsets_stand);
-        for Outstanding { from, request, first, count } in std::mem::take(&mut self.outstanding) {
+        for Outstanding { from, request, first, count, .. } in std::mem::take(&mut self.outstanding) {
             let reply = match known {
                 true => Message::AppendSealed { request, loglet, first, count },
                 false => Message::SequencerLost { request, loglet },

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::append::Outstanding;
 use super::queue::Queue;
 use super::store::Server;
-use crate::base::{Instant, Limits, LogletId, Offset};
+use crate::base::{Histogram, Instant, Limits, LogletId, Offset};
 use crate::proto::PeerId;
 use crate::wire::{LogletConfig, Message, RejectCode};
 
@@ -80,6 +80,8 @@ pub struct Sequencer {
     /// Not yet answered appends, in offset order.
     pub(super) outstanding: VecDeque<Outstanding>,
     pub(super) replies: VecDeque<(PeerId, Message<'static>)>,
+    /// From the frame's arrival to its acknowledgement.
+    pub(super) append_latency: Histogram,
 }
 
 impl Sequencer {
@@ -103,6 +105,7 @@ impl Sequencer {
             servers,
             outstanding: VecDeque::new(),
             replies: VecDeque::new(),
+            append_latency: Histogram::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 use super::machine::{Sequencer, State};
 use super::seal::Seal;
-use crate::base::{Instant, Offset};
+use crate::base::{Histogram, Instant, Offset};
 
 /// What a sequencer would say about itself; for people and metrics.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,8 @@ pub struct ServerStatus {
     pub acked: Offset,
     /// Bytes held for it, headers counted.
     pub queued_bytes: u64,
+    /// Stores are held back for a moment, because it could not take one.
+    pub paused: bool,
     /// Whether it has answered the seal, or `Gone`.
     pub sealed: bool,
 }
@@ -52,6 +54,21 @@ impl<'a> Status<'a> {
         (self.0.watermark < self.0.tail && self.0.state == State::Running).then_some(self.0.progress)
     }
 
+    /// Bytes held for LogServers, headers counted.
+    pub fn queued_bytes(&self) -> u64 {
+        self.0.queue.weight()
+    }
+
+    /// Whether appends wait unread because the window is full.
+    pub fn is_full(&self) -> bool {
+        !self.0.has_room()
+    }
+
+    /// How long acknowledged appends took, from the frame's arrival to its answer.
+    pub fn append_latency(&self) -> &'a Histogram {
+        &self.0.append_latency
+    }
+
     /// The LogServers, in the order of the configuration.
     pub fn servers(&self) -> impl Iterator<Item = ServerStatus> + use<'a> {
         let sequencer = self.0;
@@ -59,6 +76,7 @@ impl<'a> Status<'a> {
             connected: server.connected(),
             acked: server.acked,
             queued_bytes: sequencer.queue.weight_between(server.done, sequencer.queue.end()),
+            paused: server.is_paused(),
             sealed: server.seal == Seal::Answered,
         })
     }

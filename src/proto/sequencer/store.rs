@@ -53,6 +53,10 @@ impl Server {
         paused.into_iter().chain(again).min_by_key(|(at, _)| *at)
     }
 
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
     pub(super) fn connected(&self) -> bool {
         self.connected
     }

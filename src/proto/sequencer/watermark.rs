@@ -23,7 +23,7 @@ impl Sequencer {
         if reached > self.watermark {
             self.watermark = reached;
             self.progress = now;
-            self.acknowledge();
+            self.acknowledge(now);
         }
         self.release();
     }

@@ -1,0 +1,358 @@
+//! Every key of the configuration file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::config::{Given, Settings};
+use crate::base::ClusterId;
+
+/// A key of the file.
+pub(super) struct Key {
+    pub(super) section: &'static str,
+    pub(super) name: &'static str,
+    /// Whole sentences; shown above the key.
+    pub(super) help: &'static str,
+    /// Shown, as a comment, while the key has no value.
+    pub(super) example: &'static str,
+    /// The value as TOML.
+    pub(super) get: fn(&Settings) -> Option<String>,
+    /// Takes a value, or says what is wrong with it.
+    pub(super) set: fn(&mut Settings, Given) -> Result<(), String>,
+}
+
+/// The sections, in the order of the file.
+pub(super) const SECTIONS: &[(&str, &str)] = &[
+    ("node", "The node: who it is and where it listens."),
+    (
+        "limits",
+        "Bounds of the node. The defaults suit most machines; the relations between them are checked at the start.",
+    ),
+];
+
+/// A limit in bytes.
+macro_rules! bytes {
+    ($field:ident, $type:ty, $help:literal) => {
+        Key {
+            section: "limits",
+            name: stringify!($field),
+            help: $help,
+            example: "",
+            get: |settings| Some(write_size(u64::from(settings.limits.$field))),
+            set: |settings, given| {
+                settings.limits.$field = bounded::<$type>(size(&given)?)?;
+                Ok(())
+            },
+        }
+    };
+}
+
+/// A limit that is a plain number.
+macro_rules! count {
+    ($field:ident, $type:ty, $help:literal) => {
+        Key {
+            section: "limits",
+            name: stringify!($field),
+            help: $help,
+            example: "",
+            get: |settings| Some(settings.limits.$field.to_string()),
+            set: |settings, given| {
+                settings.limits.$field = bounded::<$type>(number(&given)?)?;
+                Ok(())
+            },
+        }
+    };
+}
+
+/// A limit that is a time.
+macro_rules! millis {
+    ($field:ident, $name:literal, $help:literal) => {
+        Key {
+            section: "limits",
+            name: $name,
+            help: $help,
+            example: "",
+            get: |settings| Some(settings.limits.$field.as_millis().to_string()),
+            set: |settings, given| match number(&given)? {
+                0 => Err("it must be at least 1 millisecond".to_owned()),
+                millis => {
+                    settings.limits.$field = Duration::from_millis(u64::from(bounded::<u32>(millis)?));
+                    Ok(())
+                }
+            },
+        }
+    };
+}
+
+/// Every key, in the order of the file.
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        section: "node",
+        name: "dir",
+        help: "Where the node keeps its data: a directory on a disk, of this node alone. Required, here or as --dir.",
+        example: "\"/var/lib/naxos\"",
+        get: |settings| settings.dir.as_ref().map(|dir| write_text(&dir.to_string_lossy())),
+        set: |settings, given| match text(&given)? {
+            "" => Err("it is empty".to_owned()),
+            dir => {
+                settings.dir = Some(PathBuf::from(dir));
+                Ok(())
+            }
+        },
+    },
+    Key {
+        section: "node",
+        name: "cluster_id",
+        help: "The cluster that the node belongs to: up to 32 hexadecimal digits, the same for all its nodes.\nRequired, here or \
+               as --cluster-id.",
+        example: "\"0123456789abcdef0123456789abcdef\"",
+        get: |settings| settings.cluster_id.map(|id| write_text(&id.to_string())),
+        set: |settings, given| {
+            let id = text(&given)?.parse::<ClusterId>().map_err(|error| error.to_string())?;
+            settings.cluster_id = Some(id);
+            Ok(())
+        },
+    },
+    Key {
+        section: "node",
+        name: "listen",
+        help: "Address that clients and other nodes connect to; port 0 takes a free one.\nThere is no TLS yet: who reaches it can \
+               read and write. Keep it on a network that you trust.",
+        example: "",
+        get: |settings| Some(write_text(&settings.listen.to_string())),
+        set: |settings, given| {
+            settings.listen = address(&given)?;
+            Ok(())
+        },
+    },
+    Key {
+        section: "node",
+        name: "admin",
+        help: "Address of the admin endpoint: /metrics, /status and /healthz over HTTP. Off while not set.\nIt has no \
+               authentication; 127.0.0.1:4101 keeps it on this machine.",
+        example: "\"127.0.0.1:4101\"",
+        get: |settings| settings.admin.map(|admin| write_text(&admin.to_string())),
+        set: |settings, given| {
+            settings.admin = Some(address(&given)?);
+            Ok(())
+        },
+    },
+    Key {
+        section: "node",
+        name: "shards",
+        help: "Shards, 1 to 256: threads, each with a journal of its own. Fixed when the directory is made; one for each core \
+               while\nnot set.",
+        example: "2",
+        get: |settings| settings.shards.map(|shards| shards.to_string()),
+        set: |settings, given| match number(&given)? {
+            shards @ 1..=256 => {
+                settings.shards = Some(shards as u16);
+                Ok(())
+            }
+            _ => Err("it must be 1 to 256".to_owned()),
+        },
+    },
+    Key {
+        section: "node",
+        name: "pin",
+        help: "Whether each shard is pinned to a core. Turn it off for several nodes on one machine.",
+        example: "",
+        get: |settings| Some(settings.pin.to_string()),
+        set: |settings, given| {
+            settings.pin = boolean(&given)?;
+            Ok(())
+        },
+    },
+    Key {
+        section: "node",
+        name: "driver",
+        help: "How to do input and output: \"uring\", \"epoll\", or \"auto\", which is io_uring, or epoll where io_uring is refused.",
+        example: "",
+        get: |settings| Some(write_text(&settings.driver.to_string())),
+        set: |settings, given| {
+            settings.driver = text(&given)?.parse()?;
+            Ok(())
+        },
+    },
+    Key {
+        section: "node",
+        name: "allow_volatile",
+        help: "Whether a directory in memory is accepted, where acknowledged records are lost with the power. For tests only.",
+        example: "",
+        get: |settings| Some(settings.allow_volatile.to_string()),
+        set: |settings, given| {
+            settings.allow_volatile = boolean(&given)?;
+            Ok(())
+        },
+    },
+    Key {
+        section: "node",
+        name: "prepare_bytes",
+        help: "Journal bytes to prepare at the start, over all shards, beyond the usual reserve: a size.",
+        example: "\"1 GiB\"",
+        get: |settings| settings.prepare_bytes.map(write_size),
+        set: |settings, given| {
+            settings.prepare_bytes = Some(size(&given)?);
+            Ok(())
+        },
+    },
+    bytes!(
+        record_bytes_max,
+        u32,
+        "Largest record, in bytes. All nodes and clients of a cluster need the same, and the largest that was ever stored."
+    ),
+    bytes!(batch_bytes_max, u32, "Largest batch of records in one frame and one journal entry, in bytes."),
+    count!(batch_records_max, u32, "Most records in one batch."),
+    bytes!(
+        frame_body_bytes_max,
+        u32,
+        "Largest frame body that is accepted, in bytes. At least 4 KiB above record_bytes_max and batch_bytes_max."
+    ),
+    bytes!(
+        unit_bytes_max,
+        u32,
+        "Usual bound of one journal unit, which is one durable write, in bytes; a multiple of 4 KiB."
+    ),
+    count!(unit_depth, u32, "Journal units in flight at once on each journal: 1, 2 or 4."),
+    count!(unit_queue_max, u32, "Closed units that wait for a place in flight; beyond it stores are put off."),
+    bytes!(
+        segment_bytes,
+        u64,
+        "Size of one journal segment, in bytes; a multiple of 4 KiB. Segments that exist keep the size they were made with."
+    ),
+    count!(
+        segments_prepared,
+        u32,
+        "Prepared segments kept ready on each journal, at least 2. They take their space on the disk at once."
+    ),
+    count!(segments_max, u32, "Most segments of one journal: what it may take of the disk, in units of segment_bytes."),
+    millis!(
+        claim_delay,
+        "claim_delay_ms",
+        "How long a journal is idle, in milliseconds, before it notes on the disk that its last write was whole."
+    ),
+    bytes!(
+        index_granularity_bytes,
+        u32,
+        "Journal bytes for each entry of the index in memory. Smaller reads less for one record and takes more memory."
+    ),
+    bytes!(
+        early_window_bytes,
+        u32,
+        "Memory for records that come before what precedes them, for each loglet, in bytes."
+    ),
+    bytes!(
+        sequencer_window_bytes,
+        u32,
+        "Memory of a loglet's sequencer for records that are not on all LogServers yet, in bytes. Appends wait when it is full."
+    ),
+    bytes!(
+        sequencer_pool_bytes,
+        u32,
+        "Memory of all sequencers of a shard together, in bytes. Appends wait when it is used up."
+    ),
+    bytes!(
+        early_pool_bytes,
+        u32,
+        "Memory of a shard for records that come before what precedes them, over all loglets, in bytes."
+    ),
+    count!(loglets_max, u32, "Most loglets of one shard; one more is refused."),
+    bytes!(store_window_bytes, u32, "Bytes sent to one LogServer and not yet answered."),
+    bytes!(outbound_bytes_max, u32, "Bytes queued on one connection before its peer's requests are no longer read."),
+    bytes!(
+        connection_pool_bytes,
+        u32,
+        "Memory of a shard for what its connections have received in part and not sent yet, in bytes. When it is used up, the\n\
+         connection that holds most is closed."
+    ),
+    count!(
+        connections_max,
+        u32,
+        "Most connections of the node, shared out among its shards. Each takes a file descriptor (LimitNOFILE in the unit)."
+    ),
+    bytes!(read_bytes_max, u32, "Largest answer to one read, in bytes of records."),
+    count!(reads_per_connection_max, u32, "Reads of one connection under way at once; further requests on it wait."),
+    count!(reads_max, u32, "Reads of all connections of a shard under way at once; further ones wait in turn."),
+    millis!(
+        peer_timeout,
+        "peer_timeout_ms",
+        "How long, in milliseconds, a peer may be silent on the network before its connection is ended. Much longer than stall_ms."
+    ),
+    millis!(
+        stall,
+        "stall_ms",
+        "How long, in milliseconds, appends may wait without progress before the sequencer gives up, and a stop waits for\npeers \
+         that do not read."
+    ),
+    millis!(
+        reconnect_delay,
+        "reconnect_delay_ms",
+        "Pause in milliseconds before a lost connection to another node is tried again; doubles up to 16 times this."
+    ),
+];
+
+fn bounded<T: TryFrom<u64>>(number: u64) -> Result<T, String> {
+    T::try_from(number).map_err(|_| format!("{number} is too large"))
+}
+
+fn text(given: &Given) -> Result<&str, String> {
+    match given {
+        Given::Text(text) => Ok(text),
+        other => Err(format!("expected text in quotes, not {}", name(other))),
+    }
+}
+
+fn boolean(given: &Given) -> Result<bool, String> {
+    match given {
+        Given::Boolean(holds) => Ok(*holds),
+        other => Err(format!("expected true or false, not {}", name(other))),
+    }
+}
+
+fn number(given: &Given) -> Result<u64, String> {
+    match given {
+        Given::Integer(number) => u64::try_from(*number).map_err(|_| format!("{number} is below zero")),
+        other => Err(format!("expected a number, not {}", name(other))),
+    }
+}
+
+fn address(given: &Given) -> Result<SocketAddr, String> {
+    let text = text(given)?;
+    text.parse().map_err(|_| format!("`{text}` is not an address with a port, such as 127.0.0.1:4100"))
+}
+
+const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+fn size(given: &Given) -> Result<u64, String> {
+    let text = match given {
+        Given::Integer(_) => return number(given),
+        Given::Text(text) => text,
+        other => return Err(format!("expected a size, such as 1048576 or \"1 MiB\", not {}", name(other))),
+    };
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = (text[..digits].parse::<u64>(), text[digits..].trim_start());
+    let factor = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
+    match (number, factor) {
+        (Ok(number), Some(factor)) => number.checked_mul(factor).ok_or_else(|| format!("`{text}` is too large")),
+        _ => Err(format!("`{text}` is not a size: write bytes, such as 1048576, or \"1 MiB\" with KiB, MiB or GiB")),
+    }
+}
+
+fn name(given: &Given) -> &'static str {
+    match given {
+        Given::Text(_) => "text",
+        Given::Integer(_) => "a number",
+        Given::Boolean(_) => "true or false",
+        Given::Other(name) => name,
+    }
+}
+
+fn write_text(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+/// With the largest unit that leaves a whole number.
+fn write_size(bytes: u64) -> String {
+    let (unit, factor) = UNITS.into_iter().find(|(_, factor)| bytes.is_multiple_of(*factor)).expect("one byte divides");
+    if bytes == 0 || factor == 1 { bytes.to_string() } else { format!("\"{} {unit}\"", bytes / factor) }
+}

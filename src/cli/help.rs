@@ -1,0 +1,191 @@
+//! What `--help` and the manual pages say beyond the options.
+
+/// Of the program itself.
+pub(super) const NAXOS: &str = "\
+Examples:
+  naxos dev                          three nodes and a log named `main`, under ./naxos-dev
+  naxos append hello world           prints the offsets
+  naxos read --follow                every record, exactly as written
+  naxos status                       what is wrong, then what is where
+  naxos help serve                   everything about one command
+
+Environment:
+  NAXOS_CLUSTER  the cluster file of a command on a log, unless --cluster names another
+  NOTIFY_SOCKET  where `serve` tells its service manager that it is ready
+  TMPDIR         where `bench` makes its directory, if that is on a disk
+
+Files:
+  naxos-dev/cluster.json  the nodes and logs of `naxos dev`
+
+Results are on standard output, everything else on standard error. With --json a result is one
+object on one line.
+";
+
+/// Of `naxos dev`.
+pub(super) const DEV: &str = "\
+Examples:
+  naxos dev
+  naxos dev --dir /mnt/disk/try --nodes 5 --shards 2
+  naxos --cluster /mnt/disk/try append hello
+
+Ctrl-C ends all nodes and keeps their data. A node's log is NAME.log beside its directory. The logs
+of an earlier start can be read and not appended to: the start makes a new one.
+
+Exit codes:
+  0  ended by Ctrl-C, after all nodes
+  1  a node cannot start, or none is left
+  2  the directory is not usable, or holds a cluster of another size
+";
+
+/// Of `naxos serve`.
+pub(super) const SERVE: &str = "\
+Examples:
+  naxos serve --dir /var/lib/naxos --cluster-id 7f3a --listen 10.0.0.1:4100 --admin 127.0.0.1:4101
+  naxos serve --config /etc/naxos/naxos.toml
+  naxos serve --print-config > naxos.toml
+  curl http://127.0.0.1:4101/healthz
+
+Configuration:
+  --print-config prints every key with its meaning and the values that would be used, and starts
+  nothing. Flags override the file. An unknown key, a wrong value or limits that contradict each
+  other end the start with the file's line.
+
+Admin endpoint:
+  /metrics  Prometheus text; docs/OPERATING.md lists the names
+  /status   the object that `naxos status --json` shows of this node
+  /healthz  200 `ready`, or 503 `poisoned` or `unresponsive` with the shards and reasons
+
+Signals:
+  SIGTERM, SIGINT and SIGHUP stop the node in order; a second one ends it on the spot, which loses
+  nothing acknowledged.
+
+Environment:
+  NOTIFY_SOCKET  READY=1 is sent there when the node answers, STOPPING=1 when it stops, as
+                 systemd's Type=notify wants it
+
+Exit codes:
+  0  stopped by a signal
+  1  it cannot start, or a shard has ended; the message says why
+  2  an option, the configuration or the directory is not usable
+";
+
+/// Of `naxos append`.
+pub(super) const APPEND: &str = "\
+Examples:
+  naxos append hello world
+  naxos append --from records.txt
+  dmesg | naxos append --log main
+
+Prints the offset of each record, in order, once it is on stable storage on a majority of the nodes.
+
+Exit codes:
+  0  everything was acknowledged
+  1  an append failed
+  2  wrong usage
+  3  the log is sealed
+  4  the sequencer cannot be reached; what was not acknowledged may be in the log or not
+";
+
+/// Of `naxos read`.
+pub(super) const READ: &str = "\
+Examples:
+  naxos read
+  naxos read --from 1000 --count 10 --json
+  naxos read --follow
+
+Exit codes:
+  0  done; with --follow, the log was sealed and read to its end
+  1  failed
+  2  wrong usage
+  4  no node that has the records can be reached
+  5  the records asked for have been trimmed
+";
+
+/// Of `naxos tail`.
+pub(super) const TAIL: &str = "\
+Examples:
+  naxos tail
+  naxos --json tail
+
+Prints the first offset that is not in the log, and `open` or `sealed`. Every append acknowledged
+before is below it.
+
+Exit codes:
+  0  done
+  2  wrong usage
+  4  a majority of the nodes cannot be reached
+";
+
+/// Of `naxos log`.
+pub(super) const LOG: &str = "\
+Examples:
+  naxos log seal
+  naxos --log other log seal
+
+Sealing cannot be taken back.
+
+Exit codes:
+  0  done
+  2  wrong usage
+  4  a majority of the nodes cannot be reached
+";
+
+/// Of `naxos trim`.
+pub(super) const TRIM: &str = "\
+Examples:
+  naxos trim 1000
+  naxos trim \"$(naxos tail | cut -d' ' -f1)\"
+
+Records below the offset can be gone at once; their space comes back segment by segment.
+
+Exit codes:
+  0  done
+  2  wrong usage, or an offset beyond the end of the log
+  4  a majority of the nodes cannot be reached
+";
+
+/// Of `naxos status`.
+pub(super) const STATUS: &str = "\
+Examples:
+  naxos status
+  naxos status --json | jq '.nodes[].status.shards[].journal.failure'
+
+Shows first what is wrong and what it means, one line each, then the nodes, the loglets and the
+sequencers. With --json everything that the nodes know of themselves; docs/OPERATING.md names the
+fields.
+
+Exit codes:
+  0  every node answered; there may be problems all the same
+  2  wrong usage
+  4  a node does not answer; the others are shown
+";
+
+/// Of `naxos bench`.
+pub(super) const BENCH: &str = "\
+Examples:
+  naxos bench
+  naxos bench append --clients 1 --inflight 1
+  naxos bench append --rate 10000 --record-bytes 1024 --json
+  naxos bench floor
+
+Environment:
+  TMPDIR  where the directory is made, if that is on a disk
+
+Exit codes:
+    0  done, and everything was read back
+    1  failed
+    2  wrong usage
+    6  it ran, and its result is not valid; the report says why
+  130  interrupted
+";
+
+/// Of `naxos man`.
+pub(super) const MAN: &str = "\
+Examples:
+  naxos man /usr/local/share/man/man1
+  naxos man . && man ./naxos-serve.1
+
+Exit codes:
+  0  done
+  1  a page cannot be written
+";

@@ -1,0 +1,363 @@
+//! `naxos status`: what is wrong first, then what is where.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::args::Global;
+use super::cluster_file::Session;
+use super::status_table::Table;
+use super::{exit, output};
+use crate::base::LogletId;
+
+/// Rows of one table; a terminal shows about as many.
+const ROWS_MAX: usize = 40;
+
+/// One node's answer.
+struct Answer {
+    node: String,
+    address: String,
+    status: Result<Value, String>,
+}
+
+/// Asks every node; fails with "unavailable" after the report when one does not answer.
+pub(super) fn run(global: &Global) -> anyhow::Result<()> {
+    let session = Session::open(global)?;
+    let ask = |entry: &super::cluster_file::NodeEntry| Answer {
+        node: entry.node.to_string(),
+        address: entry.address.to_string(),
+        status: session.client.status(entry.address).map_err(|error| error.to_string()),
+    };
+    let answers: Vec<Answer> = session.file.nodes.iter().map(ask).collect();
+    let silent = answers.iter().filter(|answer| answer.status.is_err()).count();
+    let file = &session.file;
+    if global.json {
+        let nodes: Vec<_> = answers.iter().map(Answer::to_json).collect();
+        let logs: Vec<_> = file.logs.keys().collect();
+        output::json(&json!({
+            "cluster": file.cluster, "default_log": file.default_log, "logs": logs,
+            "problems": problems(&answers), "nodes": nodes
+        }))?;
+    } else {
+        let names = file.logs.iter().map(|(name, config)| (config.id.to_string(), name.clone())).collect();
+        let mark = |name: &String| if *name == file.default_log { format!("{name} (default)") } else { name.clone() };
+        let logs: Vec<_> = file.logs.keys().map(mark).collect();
+        output::text(render(&answers, &names))?;
+        output::text(format_args!("\ncluster {}, logs: {}", file.cluster, logs.join(", ")))?;
+    }
+    match silent {
+        0 => Ok(()),
+        _ => Err(exit::coded(exit::UNAVAILABLE, format!("{silent} of {} nodes do not answer", answers.len()))),
+    }
+}
+
+impl Answer {
+    fn to_json(&self) -> Value {
+        let (node, address) = (&self.node, &self.address);
+        match &self.status {
+            Ok(status) => json!({ "node": node, "address": address, "up": true, "status": status }),
+            Err(error) => json!({ "node": node, "address": address, "up": false, "error": error }),
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("node {} at {}", short(&self.node), self.address)
+    }
+
+    fn shards(&self) -> impl Iterator<Item = &Value> {
+        self.status.iter().flat_map(|status| items(&status["shards"]))
+    }
+}
+
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
+}
+
+/// Enough of an identity to tell a cluster's nodes apart.
+fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
+}
+
+fn loglet_id(value: &Value) -> String {
+    serde_json::from_value::<LogletId>(value.clone()).map_or_else(|_| value.to_string(), |id| id.to_string())
+}
+
+/// One line for each thing that is wrong, and what it means. The worst first.
+fn problems(answers: &[Answer]) -> Vec<String> {
+    let mut found: Vec<(u8, String)> = Vec::new();
+    for answer in answers {
+        if let Err(error) = &answer.status {
+            found.push((0, format!("{} does not answer: {error}", answer.name())));
+        }
+        for shard in answer.shards() {
+            let place = format!("{} shard {}", answer.name(), shard["shard"]);
+            shard_problems(shard, &place, &mut found);
+        }
+    }
+    // Stable, so that one node's lines stay together.
+    found.sort_by_key(|(rank, _)| *rank);
+    found.into_iter().map(|(_, line)| line).collect()
+}
+
+fn shard_problems(shard: &Value, place: &str, found: &mut Vec<(u8, String)>) {
+    if shard["responsive"] == false {
+        found.push((0, format!("{place} does not answer")));
+        return;
+    }
+    let journal = &shard["journal"];
+    if let Some(failure) = journal["failure"].as_str() {
+        found.push((1, format!("{place}: the journal has failed, nothing more is acknowledged there: {failure}")));
+    }
+    let damage = items(&journal["damage"]).count();
+    if damage > 0 {
+        let what = "found at the start; what is missing is copied from other nodes";
+        found.push((3, format!("{place}: {damage} damaged places in the journal, {what}")));
+    }
+    if journal["state"] == "open" && count(&journal["prepared_bytes"]) <= 2 * count(&journal["segment_bytes"]) {
+        let failures = count(&journal["counters"]["prepare_failures"]);
+        if failures > 0 {
+            let what = "no segment can be prepared and only the reserve is left: appends end here. Is the disk full?";
+            found.push((1, format!("{place}: {what}")));
+        }
+    }
+    for loglet in items(&shard["loglets"]) {
+        let name = loglet_id(&loglet["id"]);
+        if loglet["catching_up"] == true {
+            let what = "is being copied from other nodes after damage, and does not count for a majority";
+            found.push((3, format!("{place}: loglet {name} {what}")));
+        }
+        if count(&loglet["missing"]) > 0 {
+            let (missing, gaps) = (&loglet["missing"], &loglet["gaps"]);
+            found.push((4, format!("{place}: loglet {name} lacks {missing} records in {gaps} gaps below its tail")));
+        }
+    }
+    for sequencer in items(&shard["sequencers"]) {
+        let name = loglet_id(&sequencer["loglet"]);
+        if let Some(reason) = sequencer["lost_because"].as_str() {
+            found.push((
+                2,
+                format!("{place}: the sequencer of {name} has given up, the loglet takes nothing: {reason}"),
+            ));
+        }
+        // A majority takes a moment for every append; a second is no such moment.
+        if let (Some(blocked @ 1000..), Some(reason)) =
+            (sequencer["blocked_ms"].as_u64(), sequencer["blocked_because"].as_str())
+        {
+            let since = blocked as f64 / 1e3;
+            found.push((2, format!("{place}: appends to {name} have been blocked for {since:.1} s: {reason}")));
+        }
+        if sequencer["state"] == "running" {
+            for server in items(&sequencer["log_servers"]).filter(|server| server["connected"] == false) {
+                let node = server["node"].as_str().map_or("?", short);
+                let behind = &server["behind"];
+                let what =
+                    format!("is not connected to the LogServer on node {node}, which is {behind} records behind");
+                found.push((4, format!("{place}: the sequencer of {name} {what}")));
+            }
+        }
+    }
+}
+
+/// Everything but the cluster's name. `names` are the logs by loglet.
+fn render(answers: &[Answer], names: &BTreeMap<String, String>) -> String {
+    let problems = problems(answers);
+    let mut parts = Vec::new();
+    match problems.len() {
+        0 => parts.push("no problem found".to_owned()),
+        1 => parts.push(format!("PROBLEM: {}", problems[0])),
+        many => parts.push(format!("{many} PROBLEMS\n  {}", problems.join("\n  "))),
+    }
+    for table in [nodes(answers), loglets(answers, names), sequencers(answers, names)] {
+        if !table.is_empty() {
+            parts.push(table.to_string());
+        }
+    }
+    parts.join("\n\n")
+}
+
+fn nodes(answers: &[Answer]) -> Table {
+    let heading =
+        ["NODE", "ADDRESS", "SHARD", "STATE", "DRIVER", "CONNECTIONS", "WRITE p50", "p99", "SEGMENTS", "PREPARED"];
+    let mut table = Table::new(&heading, ROWS_MAX);
+    for answer in answers {
+        let start = || vec![short(&answer.node).to_owned(), answer.address.clone()];
+        if answer.status.is_err() {
+            table.row([start(), vec!["-".to_owned(), "DOWN".to_owned()], vec!["-".to_owned(); 6]].concat());
+        }
+        for shard in answer.shards() {
+            let journal = &shard["journal"];
+            let state = match (&shard["responsive"], journal["state"].as_str()) {
+                (Value::Bool(false), _) => "SILENT",
+                (_, Some("poisoned")) => "POISONED",
+                (_, other) => other.unwrap_or("?"),
+            };
+            let latency = &journal["write_latency"];
+            let rest = [
+                shard["shard"].to_string(),
+                state.to_owned(),
+                shard["driver"].as_str().unwrap_or("-").to_owned(),
+                count(&shard["connections"]).to_string(),
+                micros(&latency["p50_us"]),
+                micros(&latency["p99_us"]),
+                count(&journal["counters"]["segments_in_use"]).to_string(),
+                size(count(&journal["prepared_bytes"])),
+            ];
+            table.row([start(), rest.into()].concat());
+        }
+    }
+    table
+}
+
+fn loglets(answers: &[Answer], names: &BTreeMap<String, String>) -> Table {
+    let heading = ["LOGLET", "NODE", "STATE", "TAIL", "KNOWN TAIL", "TRIMMED TO", "MISSING", "STORED", "SUBSCRIBERS"];
+    let mut table = Table::new(&heading, ROWS_MAX);
+    for answer in answers {
+        for loglet in answer.shards().flat_map(|shard| items(&shard["loglets"])) {
+            let state = match (&loglet["catching_up"], &loglet["sealed"]) {
+                (Value::Bool(true), _) => "CATCHING UP",
+                (_, Value::Bool(true)) => "sealed",
+                _ => "open",
+            };
+            table.row(vec![
+                title(&loglet_id(&loglet["id"]), names),
+                short(&answer.node).to_owned(),
+                state.to_owned(),
+                count(&loglet["local_tail"]).to_string(),
+                count(&loglet["known_tail"]).to_string(),
+                count(&loglet["trim_point"]).to_string(),
+                count(&loglet["missing"]).to_string(),
+                size(count(&loglet["stored_bytes"])),
+                count(&loglet["subscriptions"]).to_string(),
+            ]);
+        }
+    }
+    table
+}
+
+fn sequencers(answers: &[Answer], names: &BTreeMap<String, String>) -> Table {
+    let heading = ["SEQUENCER OF", "NODE", "STATE", "TAIL", "WATERMARK", "WAITING", "QUEUED", "APPEND p50", "p99"];
+    let mut table = Table::new(&heading, ROWS_MAX);
+    for answer in answers {
+        for sequencer in answer.shards().flat_map(|shard| items(&shard["sequencers"])) {
+            let state = match (sequencer["state"].as_str(), sequencer["blocked_ms"].as_u64()) {
+                (_, Some(1000..)) => "BLOCKED",
+                (Some("lost"), _) => "LOST",
+                (state, _) => state.unwrap_or("?"),
+            };
+            let latency = &sequencer["append_latency"];
+            table.row(vec![
+                title(&loglet_id(&sequencer["loglet"]), names),
+                short(&answer.node).to_owned(),
+                state.to_owned(),
+                count(&sequencer["tail"]).to_string(),
+                count(&sequencer["known_tail"]).to_string(),
+                count(&sequencer["outstanding_appends"]).to_string(),
+                size(count(&sequencer["queue_bytes"])),
+                micros(&latency["p50_us"]),
+                micros(&latency["p99_us"]),
+            ]);
+        }
+    }
+    table
+}
+
+/// A loglet by the name of its log, if it has one here.
+fn title(id: &str, names: &BTreeMap<String, String>) -> String {
+    names.get(id).cloned().unwrap_or_else(|| id.to_owned())
+}
+
+fn micros(value: &Value) -> String {
+    match value.as_f64() {
+        Some(micros) if micros >= 10_000.0 => format!("{:.0} ms", micros / 1e3),
+        Some(micros) => format!("{micros:.0} us"),
+        None => "-".to_owned(),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.into_iter().find(|(_, factor)| bytes >= *factor) {
+        Some((unit, factor)) => format!("{:.1} {unit}", bytes as f64 / factor as f64),
+        None => format!("{bytes} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn up(shard: Value) -> Answer {
+        let status = Ok(json!({ "shards": [shard] }));
+        Answer { node: "0123456789abcdef".to_owned(), address: "10.0.0.1:1".to_owned(), status }
+    }
+
+    fn down() -> Answer {
+        Answer { node: "ff".to_owned(), address: "10.0.0.2:1".to_owned(), status: Err("timed out".to_owned()) }
+    }
+
+    fn well() -> Value {
+        json!({ "shard": 0, "responsive": true, "connections": 2, "driver": "uring", "journal": {
+            "state": "open", "failure": null, "damage": [], "prepared_bytes": 1u64 << 28, "segment_bytes": 1u64 << 26,
+            "counters": { "prepare_failures": 0, "segments_in_use": 1 }, "write_latency": { "p50_us": 61.4, "p99_us": null }
+        }, "loglets": [], "sequencers": [] })
+    }
+
+    #[test]
+    fn a_well_cluster_has_no_problem() {
+        let text = render(&[up(well())], &BTreeMap::new());
+        assert!(text.starts_with("no problem found\n"), "{text}");
+        assert!(
+            text.contains("01234567  10.0.0.1:1") && text.contains("61 us") && text.contains("256.0 MiB"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_worst_comes_first_and_says_what_it_means() {
+        let mut ill = well();
+        let id = json!({ "log": 1, "version": 1, "nonce": 10 });
+        ill["journal"]["state"] = json!("poisoned");
+        ill["journal"]["failure"] = json!("write failed: EIO");
+        ill["journal"]["damage"] = json!([{}, {}]);
+        ill["loglets"] = json!([{ "id": id, "missing": 5, "gaps": 1, "catching_up": true }]);
+        ill["sequencers"] = json!([{
+            "loglet": id, "state": "running", "blocked_ms": 2500, "blocked_because": "nobody answers",
+            "log_servers": [{ "connected": false, "node": "ff", "behind": 7 }]
+        }]);
+        let found = problems(&[up(ill), down()]);
+        let expected = [
+            "does not answer: timed out",
+            "the journal has failed",
+            "blocked for 2.5 s: nobody answers",
+            "2 damaged places",
+            "being copied",
+            "lacks 5 records in 1 gaps",
+            "7 records behind",
+        ];
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (line, words) in found.iter().zip(expected) {
+            assert!(line.contains(words), "{words}: {found:#?}");
+        }
+    }
+
+    #[test]
+    fn a_disk_without_room_is_told_before_appends_end_for_it() {
+        let mut full = well();
+        full["journal"]["counters"]["prepare_failures"] = json!(3);
+        assert_eq!(problems(&[up(full.clone())]).len(), 0, "there are prepared segments left");
+        full["journal"]["prepared_bytes"] = json!(2u64 << 26);
+        assert!(problems(&[up(full)])[0].contains("disk full"));
+    }
+
+    #[test]
+    fn a_silent_shard_and_a_moment_of_waiting_are_told_apart() {
+        assert!(problems(&[up(json!({ "shard": 0, "responsive": false }))])[0].contains("does not answer"));
+        let mut waiting = well();
+        waiting["sequencers"] = json!([{ "loglet": {}, "state": "running", "blocked_ms": 3, "blocked_because": "x" }]);
+        assert_eq!(problems(&[up(waiting)]), [] as [String; 0]);
+    }
+}
