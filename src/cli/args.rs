@@ -70,6 +70,7 @@ pub(super) enum Command {
     Status,
     /// Look at the data directory of a node that is not running: what is in it, what its next start will make of it, and
     /// every damage with its place and meaning. Nothing is written
+    #[command(after_long_help = help::INSPECT)]
     Inspect(Inspect),
     /// Measure: a cluster of its own in a temporary directory, appends, reads back, compares with the hardware
     #[command(after_long_help = help::BENCH)]

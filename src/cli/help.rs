@@ -160,6 +160,23 @@ Exit codes:
   4  a node does not answer; the others are shown
 ";
 
+/// Of `naxos inspect`.
+pub(super) const INSPECT: &str = "\
+Examples:
+  naxos inspect /var/lib/naxos
+  naxos inspect naxos-dev/node-1 --segments --loglets
+  naxos inspect naxos-dev/node-1 --units --segment 3
+  naxos inspect --json /var/lib/naxos | jq .findings
+
+docs/INSPECT.md explains every finding and the fields of the JSON object.
+
+Exit codes:
+  0  intact, or with notices only
+  1  a file cannot be read, or is too large
+  2  wrong usage, not a data directory, or a node is running on it (--live looks all the same)
+  7  damaged
+";
+
 /// Of `naxos bench`.
 pub(super) const BENCH: &str = "\
 Examples:

@@ -39,9 +39,24 @@ pub enum DriverError {
         /// What the kernel says.
         error: io::Error,
     },
+    /// The process may not lock the memory that io_uring's queues need: the kernel counts it, before 5.12 all of it.
+    #[error(
+        "io_uring may not lock the memory that it needs; raise the limit with `ulimit -l`, or LimitMEMLOCK= in a systemd unit"
+    )]
+    LockedMemory(#[source] io::Error),
     /// io_uring is not refused, and failed all the same: a descriptor or memory is missing.
-    #[error("io_uring cannot be set up: {0}")]
+    #[error("io_uring cannot be set up")]
     Failed(#[source] io::Error),
+}
+
+impl DriverError {
+    /// What it means that io_uring, which is not refused, could not be set up.
+    pub fn of(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::OutOfMemory => Self::LockedMemory(error),
+            _ => Self::Failed(error),
+        }
+    }
 }
 
 impl DriverChoice {
@@ -61,7 +76,7 @@ impl DriverChoice {
                 return match try_uring() {
                     Ok(()) => Ok(DriverKind::Uring),
                     Err(error) if is_refusal(&error) => Err(DriverError::Refused { error }),
-                    Err(error) => Err(DriverError::Failed(error)),
+                    Err(error) => Err(DriverError::of(error)),
                 };
             }
             Self::Auto => {}
@@ -72,7 +87,7 @@ impl DriverChoice {
         let (kind, refusal) = match try_uring() {
             Ok(()) => (DriverKind::Uring, None),
             Err(error) if is_refusal(&error) => (DriverKind::Epoll, Some(error)),
-            Err(error) => return Err(DriverError::Failed(error)),
+            Err(error) => return Err(DriverError::of(error)),
         };
         if DECIDED.set(kind).is_ok()
             && let Some(error) = refusal

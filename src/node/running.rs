@@ -47,12 +47,7 @@ pub enum ServeError {
     /// The process may have too few descriptors.
     #[error(transparent)]
     Descriptors(#[from] TooFewDescriptors),
-    /// io_uring may not lock the memory that its queues need.
-    #[error(
-        "io_uring may not lock the memory that it needs; raise the limit with `ulimit -l`, or LimitMEMLOCK= in a systemd unit"
-    )]
-    LockedMemory(#[source] io::Error),
-    /// The driver asked for cannot be used.
+    /// The driver asked for, or any, cannot be used.
     #[error(transparent)]
     Driver(#[from] DriverError),
     /// The address cannot be listened on.
@@ -276,7 +271,7 @@ impl ShardThread {
             pin(core);
         }
         let failed = |error| ServeError::Shard { shard: number, error };
-        let mut driver = SystemDriver::open(self.driver).map_err(|error| refused(number, error))?;
+        let mut driver = SystemDriver::open(self.driver).map_err(DriverError::of)?;
         driver.hold(self.lock).map_err(failed)?;
         let mut listener = None;
         let mut address = None;
@@ -304,14 +299,6 @@ impl ShardThread {
                 return Ok(());
             }
         }
-    }
-}
-
-/// The kernel counts a ring's memory as locked, before 5.12 all of it.
-fn refused(shard: usize, error: io::Error) -> ServeError {
-    match error.kind() {
-        io::ErrorKind::OutOfMemory => ServeError::LockedMemory(error),
-        _ => ServeError::Shard { shard, error },
     }
 }
 
