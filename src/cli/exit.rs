@@ -16,6 +16,7 @@ pub(super) const UNAVAILABLE: u8 = 4;
 pub(super) const TRIMMED: u8 = 5;
 pub(super) const INVALID: u8 = 6;
 pub(super) const DAMAGED: u8 = 7;
+pub(super) const NO_SPACE: u8 = 8;
 pub(super) const INTERRUPTED: u8 = 130;
 
 /// The table that `--help` shows.
@@ -29,6 +30,7 @@ Exit codes:
     5  the records asked for have been trimmed
     6  a benchmark ran and its result is not valid
     7  a data directory that was inspected is damaged; the report says where
+    8  no majority of LogServers has disk space left: trim the log or make room, then try again
   130  interrupted";
 
 /// An error whose exit code is decided where it is made.
@@ -89,6 +91,7 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<AppendError>() {
         return Some(match error {
             AppendError::Sealed { .. } => SEALED,
+            AppendError::NoSpace { .. } => NO_SPACE,
             AppendError::SequencerLost { .. } => UNAVAILABLE,
             _ => FAILURE,
         });
@@ -129,6 +132,8 @@ mod tests {
     fn the_code_is_that_of_the_deepest_known_cause() {
         let error = Err::<(), _>(AppendError::Sealed { record_at: None }).context("append").unwrap_err();
         assert_eq!(code(&error), SEALED);
+        let error = Err::<(), _>(AppendError::NoSpace { record_at: None }).context("append").unwrap_err();
+        assert_eq!(code(&error), NO_SPACE);
         assert_eq!(code(&interrupted().context("bench")), INTERRUPTED);
         assert_eq!(code(&anyhow::anyhow!("something")), FAILURE);
     }

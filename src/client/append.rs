@@ -77,6 +77,9 @@ fn settled(outcome: Result<Offset, AppendError>, index: u32) -> Result<Offset, A
         Err(AppendError::Sealed { record_at: Some(first) }) => {
             Err(AppendError::Sealed { record_at: Some(first + index) })
         }
+        Err(AppendError::NoSpace { record_at: Some(first) }) => {
+            Err(AppendError::NoSpace { record_at: Some(first + index) })
+        }
         Err(error) => Err(error),
     }
 }

@@ -10,6 +10,14 @@ pub enum AppendError {
         /// The offset given.
         record_at: Option<Offset>,
     },
+    /// Fewer LogServers than a majority have disk space left. With `record_at`, the record had been given that offset: it may become
+    /// part of the log there later, and nowhere else. Without, it surely is not in the log, and never will be. Appends succeed again
+    /// once there is space, for instance after a trim.
+    #[error("no majority of LogServers has disk space left{}", match record_at { Some(at) => format!("; the record may become part of the log at offset {at}"), None => String::new() })]
+    NoSpace {
+        /// The offset given.
+        record_at: Option<Offset>,
+    },
     /// The sequencer is lost. If `maybe_stored`, the record may be in the log nevertheless.
     #[error("the sequencer is lost{}", if *maybe_stored { "; the record may be in the log nevertheless" } else { "" })]
     SequencerLost {

@@ -219,6 +219,9 @@ impl Session {
             LogletResult::AppendSealed { first, records } => {
                 self.settle(id, Err(AppendError::Sealed { record_at: first }), records);
             }
+            LogletResult::AppendNoSpace { first, records } => {
+                self.settle(id, Err(AppendError::NoSpace { record_at: first }), records);
+            }
             LogletResult::SequencerLost { maybe_stored, records } if records.count > 0 => {
                 self.settle(id, Err(AppendError::SequencerLost { maybe_stored }), records);
             }

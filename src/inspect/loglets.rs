@@ -15,6 +15,12 @@ impl Disk for Nowhere {
     fn write_records(&mut self, _: LogletId, _: Offset, _: Batch<'_>) -> Result<Write, Refused> {
         Err(Refused::Failed)
     }
+    fn write_repair(&mut self, _: LogletId, _: Offset, _: Batch<'_>) -> Result<Write, Refused> {
+        Err(Refused::Failed)
+    }
+    fn has_space(&mut self) -> bool {
+        false
+    }
     fn write_cell(&mut self, _: CellKey, _: &[u8]) -> Result<Write, Refused> {
         Ok(Write(1))
     }

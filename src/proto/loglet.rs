@@ -87,6 +87,14 @@ pub enum LogletResult {
         /// The records, for a retry elsewhere.
         records: Records,
     },
+    /// Fewer LogServers than a majority have space. With `first`, the records were given offsets, where they may become part of
+    /// the log later and nowhere else; without, they never will.
+    AppendNoSpace {
+        /// Offset of the first record, if it was given one.
+        first: Option<Offset>,
+        /// The records, for a retry.
+        records: Records,
+    },
     /// The sequencer is lost. With `maybe_stored` false the records were never sent and a retry cannot duplicate them.
     SequencerLost {
         /// Whether the records may be in the log nevertheless.

@@ -257,6 +257,14 @@ impl Disk for FakeDisk {
         self.take(Entry::Records { loglet, first, records: batch.into() })
     }
 
+    fn write_repair(&mut self, loglet: LogletId, first: Offset, batch: Batch<'_>) -> Result<Write, Refused> {
+        self.write_records(loglet, first, batch)
+    }
+
+    fn has_space(&mut self) -> bool {
+        self.refuse != Some(Refused::Space)
+    }
+
     fn write_cell(&mut self, key: CellKey, value: &[u8]) -> Result<Write, Refused> {
         self.take(Entry::Cell { key, value: value.to_vec() })
     }

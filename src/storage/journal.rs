@@ -298,8 +298,29 @@ impl Journal {
     /// When the batch is larger than `frame_body_bytes_max`.
     pub fn write_records(&mut self, loglet: LogletId, first: Offset, batch: Batch<'_>) -> Result<Write, Full> {
         self.check_open()?;
+        if self.segments.is_last() && self.writer.room < self.repair_room() {
+            return Err(self.refuse_for_space());
+        }
+        self.write_repair(loglet, first, batch)
+    }
+
+    /// As [`Journal::write_records`], for a repair's copy: it may take the room that other records leave in the last segment.
+    ///
+    /// # Errors
+    /// As of [`Journal::write_records`].
+    ///
+    /// # Panics
+    /// As [`Journal::write_records`].
+    pub fn write_repair(&mut self, loglet: LogletId, first: Offset, batch: Batch<'_>) -> Result<Write, Full> {
+        self.check_open()?;
         assert!(batch.bytes().len() <= self.config.limits.frame_body_bytes_max as usize, "the wire bounds batches");
         self.push_entry(Entry::records(loglet, first, batch.count()), batch.bytes())
+    }
+
+    /// What records leave in the last segment, so that a sealed loglet can be repaired on a full disk: LogServers differ by what the
+    /// sequencer had on its way.
+    fn repair_room(&self) -> u64 {
+        u64::from(self.config.limits.sequencer_window_bytes).min(self.config.limits.segment_bytes / 2)
     }
 
     /// Sets a cell. Cells may use the reserve and are not refused for the length of the queue.
@@ -389,7 +410,19 @@ impl Journal {
     pub fn accepts_records(&self) -> bool {
         let limits = &self.config.limits;
         let unit_max = u64::from(limits.unit_bytes_max.max(limits.frame_body_bytes_max + 8192));
-        self.state == State::Open && self.segments.has_room_for_records(self.writer.room, unit_max)
+        let kept = if self.segments.is_last() { self.repair_room() } else { 0 };
+        self.state == State::Open && self.segments.has_room_for_records(self.writer.room, kept + unit_max)
+    }
+
+    /// Whether a refusal for want of space may end without a trim: a segment is being prepared, or freed. False from a preparation's
+    /// failure until one succeeds.
+    pub fn may_grow(&self) -> bool {
+        self.segments.may_grow()
+    }
+
+    /// Somebody waits for space: a preparation that failed is tried again after some of these.
+    pub fn wish_for_space(&mut self) {
+        self.segments.note_refusal();
     }
 
     /// How many free segments to keep ready, the reserve of two included; at least three. Also makes a preparation that

@@ -11,6 +11,9 @@ use crate::io::op::{FileId, Op, Token};
 /// Free files that only the next life, and cells, may take (P9).
 pub(super) const RESERVE: usize = 2;
 
+/// Most refusals to wait for between two attempts to prepare a file. A LogServer without space asks some ten times a second.
+const BACKOFF_MAX: u32 = 64;
+
 /// A file of the journal.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -61,6 +64,8 @@ pub(super) struct Segments {
     backoff: Option<(u32, u32)>,
     /// Refusals to wait for after the next failure.
     backoff_next: u32,
+    /// The last preparation failed.
+    is_failing: bool,
 }
 
 impl Segments {
@@ -77,6 +82,7 @@ impl Segments {
             slots_max: limits.segments_max as usize,
             backoff: None,
             backoff_next: 1,
+            is_failing: false,
         }
     }
 
@@ -122,12 +128,23 @@ impl Segments {
         self.free.len() > RESERVE || (self.reserve_is_whole() && room >= unit_bytes)
     }
 
+    /// Whether there will be more free files without anything being given up: one can be made, or is being freed.
+    pub(super) fn may_grow(&self) -> bool {
+        (!self.is_failing && self.live.len() + self.free.len() < self.slots_max)
+            || self.live.values().any(|segment| segment.stage >= Stage::Dropping)
+    }
+
+    /// Whether the segment in use is the last that records may go to.
+    pub(super) fn is_last(&self) -> bool {
+        self.free.len() <= RESERVE && !self.may_grow()
+    }
+
     /// A write was refused for want of a segment; a failed preparation is tried again after ever more of these.
     pub(super) fn note_refusal(&mut self) {
         if let Some((wait, seen)) = &mut self.backoff {
             *seen += 1;
             if seen >= wait {
-                self.backoff_next = (*wait * 2).min(1024);
+                self.backoff_next = (*wait * 2).min(BACKOFF_MAX);
                 self.backoff = None;
             }
         }
@@ -148,9 +165,11 @@ impl Segments {
         self.slots.push(Slot { file, bytes });
         self.free.insert(self.slots.len() - 1);
         self.backoff_next = 1;
+        self.is_failing = false;
     }
 
     pub(super) fn prepare_failed(&mut self) {
+        self.is_failing = true;
         assert!(std::mem::take(&mut self.is_preparing), "one preparation at a time");
         self.backoff = Some((self.backoff_next, 0));
     }

@@ -164,24 +164,22 @@ impl Writer {
 }
 
 impl Journal {
-    fn full(&mut self, reason: FullReason) -> Full {
-        if reason == FullReason::Space {
-            self.segments.note_refusal();
-        }
-        Full { reason }
+    pub(super) fn refuse_for_space(&mut self) -> Full {
+        self.counters.ran_out_of_prepared += 1;
+        self.segments.note_refusal();
+        Full { reason: FullReason::Space }
     }
 
     /// Puts an entry into the filling unit, beginning another one where needed.
     pub(super) fn push_entry(&mut self, entry: Entry, payload: &[u8]) -> Result<Write, Full> {
         let is_records = matches!(entry.kind(), Some(Kind::Records | Kind::Index));
         if is_records && !self.segments.reserve_is_whole() {
-            self.counters.ran_out_of_prepared += 1;
-            return Err(self.full(FullReason::Space));
+            return Err(self.refuse_for_space());
         }
         if !self.writer.filling.as_ref().is_some_and(|unit| unit.builder.fits(payload.len())) {
             self.close_filling();
             if is_records && self.writer.queue.len() >= self.config.limits.unit_queue_max as usize {
-                return Err(self.full(FullReason::Queue));
+                return Err(Full { reason: FullReason::Queue });
             }
             self.begin_filling(payload.len(), is_records)?;
         }
@@ -198,8 +196,7 @@ impl Journal {
         let builder = self.writer.builder(unit_bytes(entry_bytes(payload), self.config.block_bytes as usize));
         let Some(roll) = self.plan(builder.bytes_max() as u64, is_records) else {
             self.writer.recycle(builder);
-            self.counters.ran_out_of_prepared += 1;
-            return Err(self.full(FullReason::Space));
+            return Err(self.refuse_for_space());
         };
         let write = Write(self.writer.next_write);
         self.writer.next_write += 1;

@@ -123,8 +123,12 @@ opcodes! {
     SequencerLost = 52,
     /// The answer to a status request.
     StatusReport = 53,
-    /// The server cannot do that now: its journal has failed, or no space is left.
+    /// The server cannot do that now, for instance because its journal has failed.
     Unavailable = 54,
+    /// The server's journal has no space for records.
+    NoSpace = 55,
+    /// An append was not acknowledged, for want of space on a majority.
+    AppendNoSpace = 56,
 }
 
 /// Why bytes are not a frame. The connection that sent them is closed.

@@ -108,7 +108,7 @@ pub enum Message<'a> {
     Create { request: u64, config: LogletConfig },
     /// Starts the sequencer on the node that the configuration names. Answer: `Done` or `SequencerLost` (P4).
     Activate { request: u64, config: LogletConfig },
-    /// Records at `first..`. Answer: `Stored`, unnumbered and cumulative, or `Sealed`, `Behind`, `Conflict`, `Gone`.
+    /// Records at `first..`. Answer: `Stored`, unnumbered and cumulative, or `Sealed`, `Behind`, `NoSpace`, `Conflict`, `Gone`.
     Store { loglet: LogletId, first: Offset, known_tail: Offset, batch: Batch<'a> },
     /// A bare known tail (L3).
     KnownTail { loglet: LogletId, known_tail: Offset },
@@ -116,7 +116,8 @@ pub enum Message<'a> {
     Seal { request: u64, loglet: LogletId },
     /// Asks for the local tail, telling the client's known tail (L3). Answer: `Tail` or `Sealed`.
     CheckTail { request: u64, loglet: LogletId, known_tail: Offset },
-    /// Asks to be told when the local tail has reached `at_least`, or the loglet is sealed. Answer: `Tail` or `Sealed`.
+    /// Asks to be told when the local tail has reached `at_least`, or the loglet is sealed. Answer: `Tail` or `Sealed`, or
+    /// `NoSpace` while it cannot grow.
     AwaitTail { request: u64, loglet: LogletId, at_least: Offset },
     /// Reads from `min`, below `max` and below max(`limit`, the server's known tail) (P17). Answer: `Records`, `Gap`,
     /// `Behind`, `Trimmed` or `Gone`.
@@ -130,11 +131,11 @@ pub enum Message<'a> {
     /// largest tail that the sender knows to be committed (P3). Answer: `Trimmed`.
     Trim { request: u64, loglet: LogletId, point: Offset, committed: Offset },
     /// A repair's copy of records onto a sealed LogServer, on top of its local tail (P3). Answer: `Sealed` with the new local
-    /// tail when durable, or `Behind`.
+    /// tail when durable, or `Behind`, or `NoSpace`.
     Repair { request: u64, loglet: LogletId, first: Offset, batch: Batch<'a> },
     /// Deletes the loglet, on a chain version that no longer names it (P5). Answer: `Gone`.
     Delete { request: u64, loglet: LogletId, chain_version: u64 },
-    /// Appends. Answer: `Appended`, `AppendSealed` or `SequencerLost`.
+    /// Appends. Answer: `Appended`, `AppendSealed`, `AppendNoSpace` or `SequencerLost`.
     Append { request: u64, loglet: LogletId, batch: Batch<'a> },
     /// Asks a node about itself. Answer: `StatusReport`.
     Status { request: u64 },
@@ -169,6 +170,12 @@ pub enum Message<'a> {
     StatusReport { request: u64, json: &'a [u8] },
     /// The server cannot do that now.
     Unavailable { request: u64, loglet: LogletId, reason: &'a str },
+    /// The server's journal has no space for records; nothing of the request was taken. `request` is 0 in answer to a `Store`: then
+    /// nothing more is taken before a `Behind` says from where on to send again.
+    NoSpace { request: u64, loglet: LogletId },
+    /// Fewer LogServers than a majority have space. The records had been given `first..first + count`, where they may become part
+    /// of the log later and nowhere else; `count` is 0 when none were given, and then they never will (P16).
+    AppendNoSpace { request: u64, loglet: LogletId, first: Offset, count: u32 },
 }
 
 /// The numbers of a header, by name; what remains of a message beside opcode, loglet and body.
@@ -309,6 +316,10 @@ impl<'a> Message<'a> {
                 out.extend_from_slice(reason.as_bytes());
                 (Opcode::Unavailable, loglet, Numbers { request, ..none })
             }
+            Self::NoSpace { request, loglet } => (Opcode::NoSpace, loglet, Numbers { request, ..none }),
+            Self::AppendNoSpace { request, loglet, first, count } => {
+                (Opcode::AppendNoSpace, loglet, Numbers { request, offset: first, count, ..none })
+            }
         }
     }
 
@@ -376,6 +387,10 @@ impl<'a> Message<'a> {
             }
             Opcode::AppendSealed => Self::AppendSealed { request, loglet, first: checked_range(offset, count)?, count },
             Opcode::SequencerLost => Self::SequencerLost { request, loglet },
+            Opcode::NoSpace => Self::NoSpace { request, loglet },
+            Opcode::AppendNoSpace => {
+                Self::AppendNoSpace { request, loglet, first: checked_range(offset, count)?, count }
+            }
         };
         Ok(message)
     }
@@ -451,6 +466,8 @@ mod tests {
             Message::SequencerLost { request, loglet },
             Message::StatusReport { request, json: b"{}" },
             Message::Unavailable { request, loglet, reason: "the journal has failed" },
+            Message::NoSpace { request, loglet },
+            Message::AppendNoSpace { request, loglet, first, count: 2 },
         ]
     }
 

@@ -11,7 +11,7 @@ pub enum Refused {
     /// The queue before the disk is full; it will move.
     #[error("the journal is busy")]
     Busy,
-    /// No space is left for this kind of write.
+    /// No space is left for this kind of write, and none is being made.
     #[error("no space is left in the journal")]
     Space,
     /// The journal is poisoned for good.
@@ -27,6 +27,15 @@ pub trait Disk {
     /// # Errors
     /// Nothing was taken.
     fn write_records(&mut self, loglet: LogletId, first: Offset, batch: Batch<'_>) -> Result<Write, Refused>;
+
+    /// Takes a repair's copy of records, which may use space that other records leave for it.
+    ///
+    /// # Errors
+    /// Nothing was taken.
+    fn write_repair(&mut self, loglet: LogletId, first: Offset, batch: Batch<'_>) -> Result<Write, Refused>;
+
+    /// Whether there is space for records of any size. Being asked while there is none counts as a wish for more.
+    fn has_space(&mut self) -> bool;
 
     /// Takes a new value of a cell.
     ///

@@ -95,6 +95,12 @@ impl Loglet {
             if arrival.end() > self.next {
                 let batch = Batch::new(arrival.count, &arrival.bytes).expect("checked when it arrived");
                 if let Err(refused) = self.append(arrival.first, batch, shared, disk) {
+                    if refused == super::Refused::Space {
+                        shared.recycle(arrival.bytes);
+                        shared.fill_up();
+                        self.lack_space(shared);
+                        return;
+                    }
                     // It stays first in line, and the journal is asked again when it has moved.
                     shared.refused(self.id, refused);
                     self.early.bytes += arrival.bytes.len();

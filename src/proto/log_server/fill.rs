@@ -87,6 +87,7 @@ impl Loglet {
         self.fill.seen_next = self.next;
         let bound = self.catch_up_target().unwrap_or(self.next).max(self.next);
         match self.journal.first_hole(self.trim_point, bound) {
+            Some(_) if shared.full => self.fill.next_at = Some(shared.now + shared.space_pause()),
             Some(hole) => self.ask_for(hole, shared),
             None => {
                 self.fill.failures = 0;
@@ -192,7 +193,11 @@ impl Loglet {
                 self.fill.writing = Some((from, to));
             }
             Err(super::Refused::Failed) => shared.failed = true,
-            Err(_) => self.fill.next_at = Some(shared.now + shared.limits.reconnect_delay),
+            Err(super::Refused::Space) => {
+                shared.fill_up();
+                self.fill.next_at = Some(shared.now + shared.space_pause());
+            }
+            Err(super::Refused::Busy) => self.fill.next_at = Some(shared.now + shared.limits.reconnect_delay),
         }
         shared.recycle(bytes);
     }

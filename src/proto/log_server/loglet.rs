@@ -28,6 +28,7 @@ pub(super) struct Owes {
     pub(super) stored: bool,
     pub(super) behind: bool,
     pub(super) sealed: bool,
+    pub(super) no_space: bool,
     queued: bool,
 }
 
@@ -62,6 +63,8 @@ pub(super) struct Loglet {
     pub(super) sequencer: Option<PeerId>,
     /// The last tail told there as a success, or the tail when it was first heard.
     told: Offset,
+    /// A store was refused for want of space, and the sequencer sends nothing before it is told `Behind`.
+    pub(super) no_space: bool,
     pub(super) owes: Owes,
     pub(super) waiters: Vec<Waiter>,
     pub(super) subscriptions: Vec<Subscription>,
@@ -93,6 +96,7 @@ impl Loglet {
             early: Early::default(),
             sequencer: None,
             told: Offset::ZERO,
+            no_space: false,
             owes: Owes::default(),
             waiters: Vec::new(),
             subscriptions: Vec::new(),
@@ -155,6 +159,7 @@ impl Loglet {
         if self.sequencer != Some(peer) {
             self.sequencer = Some(peer);
             self.told = self.local_tail();
+            self.owes.no_space = self.no_space;
         }
     }
 
@@ -169,6 +174,7 @@ impl Loglet {
         self.owes.stored |= !shared.failed && self.is_ahead_of_told();
         let due = match self.fate {
             _ if self.deleting => false,
+            Fate::Open if self.no_space => self.owes.stored || self.owes.no_space,
             Fate::Open => self.owes.stored || self.owes.behind,
             Fate::Sealing => false,
             Fate::Sealed => (self.owes.stored || self.owes.behind || self.owes.sealed) && self.catch_up.is_none(),
@@ -187,6 +193,10 @@ impl Loglet {
             Fate::Open if std::mem::take(&mut self.owes.stored) => {
                 self.told = self.local_tail();
                 Some(Message::Stored { loglet: self.id, tail: self.local_tail() })
+            }
+            Fate::Open if self.no_space => {
+                let loglet = self.id;
+                std::mem::take(&mut self.owes.no_space).then_some(Message::NoSpace { request: 0, loglet })
             }
             Fate::Open if std::mem::take(&mut self.owes.behind) => {
                 let (loglet, tail) = (self.id, self.local_tail());

@@ -33,7 +33,8 @@ impl Loglet {
                 Ok(()) => {}
                 Err(Refused::Busy) => return self.repair_behind(peer, request, shared),
                 Err(Refused::Space) => {
-                    return shared.unavailable(peer, request, self.id, "no space is left in the journal");
+                    shared.fill_up();
+                    return shared.no_space(peer, request, self.id);
                 }
                 Err(Refused::Failed) => {
                     shared.failed = true;

@@ -244,6 +244,7 @@ impl LogServer {
             }
         }
         self.retry(disk);
+        self.look_for_space(disk);
         self.check_failed();
     }
 
@@ -415,8 +416,10 @@ impl LogServer {
     /// When [`LogServer::handle_timeout`] is next due, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let retry = (!self.shared.retry.is_empty()).then_some((self.shared.retry_at, "the journal refused a write"));
+        let space = self.shared.full && !self.shared.failed;
+        let space = space.then_some((self.shared.space_at, "the journal has no space"));
         let loglets = self.shared.active.iter().filter_map(|id| self.loglets.get(id)?.work_due(&self.shared));
-        loglets.chain(retry).min_by_key(|due| due.0)
+        loglets.chain(retry).chain(space).min_by_key(|due| due.0)
     }
 
     /// Time has passed.
@@ -424,6 +427,9 @@ impl LogServer {
         self.shared.now = now;
         if !self.shared.retry.is_empty() && self.shared.retry_at <= now {
             self.retry(disk);
+        }
+        if self.shared.space_at <= now {
+            self.look_for_space(disk);
         }
         let active: Vec<_> = self.shared.active.iter().copied().collect();
         for id in active {
@@ -455,6 +461,23 @@ impl LogServer {
                 loglet.settle(&mut self.shared, disk);
             }
         }
+    }
+
+    /// Goes on taking records when there is space for them again.
+    fn look_for_space(&mut self, disk: &mut impl Disk) {
+        if !self.shared.full || self.shared.failed {
+            return;
+        }
+        self.shared.space_at = self.shared.now + self.shared.space_pause();
+        if disk.has_space() {
+            self.shared.full = false;
+            self.loglets.values_mut().for_each(|loglet| loglet.regain_space(&mut self.shared, disk));
+        }
+    }
+
+    /// Whether stores are refused for want of space in the journal.
+    pub fn is_full(&self) -> bool {
+        self.shared.full
     }
 
     /// Every loglet here, for status.

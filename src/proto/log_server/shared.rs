@@ -116,6 +116,10 @@ pub(super) struct Shared {
     /// Loglets with something that the journal refused for now, and since when it is due again.
     pub(super) retry: BTreeSet<LogletId>,
     pub(super) retry_at: Instant,
+    /// Since the journal refused records for want of space, and until it has space for records of any size.
+    pub(super) full: bool,
+    /// When the journal is asked for space again.
+    pub(super) space_at: Instant,
     /// The loglet that was first when they were offered last.
     pub(super) retried_first: LogletId,
     pub(super) out: VecDeque<Output>,
@@ -153,6 +157,8 @@ impl Shared {
             active: BTreeSet::new(),
             retry: BTreeSet::new(),
             retry_at: Instant::ORIGIN,
+            full: false,
+            space_at: Instant::ORIGIN,
             retried_first: LogletId::default(),
             out: VecDeque::new(),
             owing: VecDeque::new(),
@@ -241,6 +247,23 @@ impl Shared {
             }
             Refused::Failed => self.failed = true,
         }
+    }
+
+    /// The journal has no space for records.
+    pub(super) fn fill_up(&mut self) {
+        if !std::mem::replace(&mut self.full, true) {
+            self.space_at = self.now + self.space_pause();
+        }
+    }
+
+    /// How long to wait before the journal is asked for space again. A trim is noticed at once; this is for space that others
+    /// give back on the file system.
+    pub(super) fn space_pause(&self) -> std::time::Duration {
+        self.limits.reconnect_delay * 5
+    }
+
+    pub(super) fn no_space(&mut self, to: PeerId, request: u64, loglet: LogletId) {
+        self.send(to, Message::NoSpace { request, loglet });
     }
 
     pub(super) fn buffer(&mut self) -> Vec<u8> {

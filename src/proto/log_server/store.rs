@@ -38,7 +38,9 @@ impl Loglet {
         let end = first + u64::from(batch.count());
         self.skip_known(first, shared, disk);
         if first > self.next {
-            if !self.early.insert(first, batch, shared) {
+            if shared.full {
+                self.lack_space(shared);
+            } else if !self.early.insert(first, batch, shared) {
                 self.owes.behind = true;
             }
             return;
@@ -47,7 +49,9 @@ impl Loglet {
         if first < present && !self.compare(peer, first, present, batch, shared, disk) {
             return;
         }
-        if end > self.next {
+        if end > self.next && shared.full {
+            self.lack_space(shared);
+        } else if end > self.next {
             if self.journal.len() >= RUNS_MAX && self.journal.end() != self.next {
                 shared.unavailable(peer, 0, self.id, "too many gaps wait to be filled");
                 return;
@@ -55,12 +59,33 @@ impl Loglet {
             match self.append(first, batch, shared, disk) {
                 Ok(()) => {}
                 Err(Refused::Busy) => self.hold(first, batch, shared),
-                Err(Refused::Space) => shared.unavailable(peer, 0, self.id, "no space is left in the journal"),
+                Err(Refused::Space) => {
+                    shared.fill_up();
+                    self.lack_space(shared);
+                }
                 Err(Refused::Failed) => shared.failed = true,
             }
         }
         // Below the local tail everything is a success, with or without a copy (P14); above it the answer comes with durability.
         self.owes.stored |= first < self.local_tail();
+    }
+
+    /// A store cannot be taken for want of space. Nothing is held for later: the sequencer has it, and sends it again from where
+    /// it is told to.
+    pub(super) fn lack_space(&mut self, shared: &mut Shared) {
+        assert!(shared.full && self.is_open(), "space is lacked by what would take records");
+        self.early.clear(shared);
+        self.no_space = true;
+        self.owes.no_space = true;
+    }
+
+    /// There is space again: the sequencer is told from where on to send.
+    pub(super) fn regain_space(&mut self, shared: &mut Shared, disk: &mut impl Disk) {
+        if std::mem::take(&mut self.no_space) {
+            self.owes.no_space = false;
+            self.owes.behind = true;
+        }
+        self.settle(shared, disk);
     }
 
     /// The journal has no room for a store whose turn it is. It waits here, first in line, and is offered when the journal moves:
@@ -124,7 +149,11 @@ impl Loglet {
         disk: &mut impl Disk,
     ) -> Result<(), Refused> {
         let end = first + u64::from(batch.count());
-        let write = disk.write_records(self.id, first, batch)?;
+        // On a sealed server it can only be a repair.
+        let write = match self.fate {
+            Fate::Open => disk.write_records(self.id, first, batch)?,
+            Fate::Sealing | Fate::Sealed => disk.write_repair(self.id, first, batch)?,
+        };
         shared.taken(write, self.id, What::Records { first, end });
         self.journal.insert(first, end);
         self.recent.push(first, batch);

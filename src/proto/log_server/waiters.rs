@@ -36,7 +36,7 @@ impl Loglet {
     /// Answers a request now, if it is due, or holds it.
     pub(super) fn answer_when(&mut self, peer: PeerId, request: u64, until: Until, shared: &mut Shared) {
         let waiter = Waiter { peer, request, until };
-        if let Some(message) = self.due(&waiter) {
+        if let Some(message) = self.due(&waiter, shared.full) {
             shared.send(peer, message);
         } else if self.waiters.len() < WAITERS_MAX {
             self.waiters.push(waiter);
@@ -48,7 +48,7 @@ impl Loglet {
     /// Sends what has become due, in the order of the requests.
     pub(super) fn release_waiters(&mut self, shared: &mut Shared) {
         let mut waiters = std::mem::take(&mut self.waiters);
-        waiters.retain(|waiter| match self.due(waiter) {
+        waiters.retain(|waiter| match self.due(waiter, shared.full) {
             Some(message) => {
                 shared.send(waiter.peer, message);
                 false
@@ -59,8 +59,8 @@ impl Loglet {
         self.waiters = waiters;
     }
 
-    /// The answer, once it may be given (P2, P10).
-    fn due(&self, waiter: &Waiter) -> Option<Message<'static>> {
+    /// The answer, once it may be given (P2, P10). On a `full` journal a tail that is not there is not waited for.
+    fn due(&self, waiter: &Waiter, full: bool) -> Option<Message<'static>> {
         if self.deleting {
             return None;
         }
@@ -79,6 +79,7 @@ impl Loglet {
             Until::TailOrSealed(at_least) if self.is_open() && self.local_tail() >= at_least => {
                 Some(self.tail_message(request))
             }
+            Until::TailOrSealed(_) if self.is_open() && full => Some(Message::NoSpace { request, loglet: self.id }),
             Until::Repaired(end) if self.tells_sealed() && self.local_tail() >= end => {
                 Some(self.sealed_message(request))
             }

@@ -100,6 +100,9 @@ impl NativeLoglet {
                 self.shared.sealer.want();
                 LogletResult::AppendSealed { first: (count > 0).then_some(first), records }
             }
+            Message::AppendNoSpace { first, count, .. } if count == 0 || count == count_given => {
+                LogletResult::AppendNoSpace { first: (count > 0).then_some(first), records }
+            }
             // Refused before it was given an offset.
             Message::Reject { .. } | Message::Unavailable { .. } => {
                 LogletResult::SequencerLost { maybe_stored: false, records }

@@ -19,6 +19,8 @@ pub(super) struct CheckTail {
     sealed: Vec<Option<Offset>>,
     /// X of the row "none sealed", and when it was found.
     wait: Option<(Offset, Instant)>,
+    /// Which LogServers have said that they cannot reach X for want of space.
+    no_space: Vec<bool>,
     /// The questions for at least X.
     awaiting: Round,
     /// The maximum of the first majority of sealed answers. It stays: a sealed tail may grow for ever.
@@ -33,6 +35,7 @@ impl CheckTail {
             open: vec![None; servers],
             sealed: vec![None; servers],
             wait: None,
+            no_space: vec![false; servers],
             awaiting: Round::new(servers),
             target: None,
             repair: Repair::new(servers),
@@ -56,6 +59,18 @@ impl CheckTail {
         Some(LogletResult::Tail { tail: target, sealed: true })
     }
 
+    /// The largest tail that a majority has told while open, if that is an answer without waiting: X will not be reached, for
+    /// somebody has no space for what is in flight. Whatever was acknowledged before the question is on a majority, each of which
+    /// has told a tail above it; so once all have answered, as many have told at least this.
+    fn without_space(&self, quorum: usize) -> Option<Offset> {
+        if !self.no_space.contains(&true) {
+            return None;
+        }
+        let mut tails: Vec<Offset> = self.open.iter().copied().collect::<Option<_>>()?;
+        tails.sort_unstable_by(|a, b| b.cmp(a));
+        Some(tails[quorum - 1])
+    }
+
     /// The row "none sealed".
     fn drive_open(&mut self, context: &mut Context<'_>) -> Option<LogletResult> {
         let quorum = context.shared.quorum();
@@ -65,6 +80,10 @@ impl CheckTail {
         let largest = self.open.iter().flatten().max().expect("a majority answered");
         let (target, since) = *self.wait.get_or_insert((*largest, context.now));
         if self.open.iter().flatten().filter(|tail| **tail >= target).count() >= quorum {
+            context.shared.learn(target);
+            return Some(LogletResult::Tail { tail: target, sealed: false });
+        }
+        if let Some(target) = self.without_space(quorum) {
             context.shared.learn(target);
             return Some(LogletResult::Tail { tail: target, sealed: false });
         }
@@ -126,6 +145,10 @@ impl Step for CheckTail {
         self.round.lost(link);
         self.awaiting.lost(link);
         self.repair.lost(link);
+    }
+
+    fn no_space(&mut self, server: usize) {
+        self.no_space[server] = true;
     }
 
     fn sealed(&mut self, server: usize, tail: Offset) {

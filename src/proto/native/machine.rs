@@ -131,7 +131,15 @@ impl NativeLoglet {
         if !streams {
             self.shared.links[link].pending.remove(&request);
         }
-        if let Message::Reject { detail: reason, .. } | Message::Unavailable { reason, .. } = message {
+        let refusal = match message {
+            Message::Reject { detail: reason, .. } | Message::Unavailable { reason, .. } => Some(reason),
+            Message::NoSpace { .. } => Some("no space is left in its journal"),
+            _ => None,
+        };
+        if let Some(reason) = refusal {
+            if let (Message::NoSpace { .. }, Some(operation)) = (&message, self.operations.get_mut(&key)) {
+                operation.step().no_space(link);
+            }
             self.shared.links[link].refusal = Some(reason.to_owned());
             self.shared.pause(link, now);
             self.lose_requests(link, &[key]);
@@ -319,6 +327,8 @@ fn heard(message: &Message<'_>) -> Option<Heard> {
         | Message::Trimmed { request, loglet, .. }
         | Message::AppendSealed { request, loglet, .. }
         | Message::SequencerLost { request, loglet }
+        | Message::NoSpace { request, loglet }
+        | Message::AppendNoSpace { request, loglet, .. }
         | Message::Unavailable { request, loglet, .. } => (request, Some(loglet), Offset::ZERO),
         Message::Tail { request, loglet, known_tail, .. }
         | Message::Sealed { request, loglet, known_tail, .. }

@@ -32,6 +32,9 @@ pub(super) trait Step {
     /// A LogServer has said that it is sealed, with this local tail, to whomever.
     fn sealed(&mut self, _server: usize, _tail: Offset) {}
 
+    /// A LogServer could not do what was asked for want of space; it will be asked again.
+    fn no_space(&mut self, _server: usize) {}
+
     /// When to be driven although nothing happens.
     fn timeout(&self, _shared: &Shared) -> Option<(Instant, &'static str)> {
         None

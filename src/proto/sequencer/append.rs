@@ -16,6 +16,14 @@ pub(super) struct Outstanding {
 }
 
 impl Outstanding {
+    /// To whom, if anybody, and the answer made of its request, first offset and count.
+    pub(super) fn answer<'a>(
+        self,
+        answer: impl FnOnce(u64, Offset, u32) -> Message<'a>,
+    ) -> Option<(PeerId, Message<'a>)> {
+        Some((self.from?, answer(self.request, self.first, self.count)))
+    }
+
     fn end(&self) -> Offset {
         self.first + u64::from(self.count)
     }
@@ -25,7 +33,8 @@ impl Sequencer {
     /// Whether one more append of any permitted size may be handed in. Otherwise the host stops reading that client (P11: what
     /// has an offset has its memory and its place in every queue).
     pub fn has_room(&self) -> bool {
-        self.state != State::Running || self.queue.weight() < self.window_bytes
+        // What is refused needs no room.
+        self.state != State::Running || self.lacks_space() || self.queue.weight() < self.window_bytes
     }
 
     /// An append of `from`, whose frame body had this checksum. Answered later, exactly once, by [`Sequencer::poll_reply`].
@@ -47,7 +56,12 @@ impl Sequencer {
                 return;
             }
         }
-        if self.watermark == self.tail {
+        if self.lacks_space() {
+            let first = self.tail;
+            self.replies.push_back((from, Message::AppendNoSpace { request, loglet, first, count: 0 }));
+            return;
+        }
+        if self.outstanding.is_empty() {
             self.progress = now;
         }
         let (first, count) = (self.tail, batch.count());

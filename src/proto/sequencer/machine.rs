@@ -14,6 +14,9 @@ pub enum Lost {
     /// The watermark stood still for the limit with records outstanding (L4).
     #[error("no majority of LogServers has stored anything for too long")]
     Stalled,
+    /// No majority has space for what it holds, and the memory for it is needed by others.
+    #[error("no majority of LogServers has space left for what was appended")]
+    NoSpace,
     /// A LogServer has another incarnation configured (P4).
     #[error("LogServer {server} does not take this process for the sequencer")]
     Refused {
@@ -36,7 +39,7 @@ pub enum Lost {
 impl Lost {
     /// Whether the offsets given out still name this sequencer's records, so that the chain's stop settles them (P16).
     pub(super) fn offsets_stand(self) -> bool {
-        matches!(self, Self::Stalled | Self::Ended)
+        matches!(self, Self::Stalled | Self::NoSpace | Self::Ended)
     }
 }
 
@@ -71,7 +74,7 @@ pub struct Sequencer {
     pub(super) tail: Offset,
     /// Reached by this sequencer's own count of unsealed successes (P1): `watermark <= tail`.
     pub(super) watermark: Offset,
-    /// When the watermark last moved, or records became outstanding.
+    /// When the watermark last moved, appends became outstanding, or LogServers had space again.
     pub(super) progress: Instant,
     /// A LogServer has deleted the loglet, which it does only when no chain names it any more (P5).
     pub(super) left_chain: bool,
@@ -126,6 +129,7 @@ impl Sequencer {
             Message::Conflict { loglet, at, .. } if loglet == ours => self.lose(Lost::Contradicted { server, at }),
             Message::SequencerLost { loglet, .. } if loglet == ours => self.lose(Lost::Refused { server }),
             Message::Unavailable { loglet, .. } if loglet == ours => self.pause(server, now),
+            Message::NoSpace { loglet, .. } if loglet == ours => self.handle_no_space(server),
             // A refusal names no loglet, and a connection may carry several: trying again after a pause suits them all.
             Message::Reject { code: RejectCode::UnknownLoglet, .. } => {
                 self.servers[server].owe_create();
@@ -138,7 +142,7 @@ impl Sequencer {
 
     /// When to call [`Sequencer::handle_timeout`], and what for.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let stalled = (self.state == State::Running && self.watermark < self.tail)
+        let stalled = (self.state == State::Running && !self.outstanding.is_empty())
             .then(|| (self.progress + self.stall, "sequencer: the watermark stands still"));
         let servers = self.servers.iter().filter_map(Server::timeout);
         servers.chain(stalled).min_by_key(|(at, _)| *at)
@@ -147,8 +151,11 @@ impl Sequencer {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         (0..self.servers.len()).for_each(|server| self.handle_server_timeout(server, now));
-        if self.state == State::Running && self.watermark < self.tail && now.since(self.progress) >= self.stall {
-            self.lose(Lost::Stalled);
+        if self.state == State::Running && !self.outstanding.is_empty() && now.since(self.progress) >= self.stall {
+            match self.lacks_space() {
+                true => self.abandon(),
+                false => self.lose(Lost::Stalled),
+            }
         }
     }
 

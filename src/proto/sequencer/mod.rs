@@ -4,6 +4,7 @@ mod append;
 mod machine;
 mod queue;
 mod seal;
+mod space;
 mod status;
 mod store;
 #[cfg(test)]

@@ -17,6 +17,8 @@ pub struct ServerStatus {
     pub queued_bytes: u64,
     /// Stores are held back for a moment, because it could not take one.
     pub paused: bool,
+    /// It has no space for records.
+    pub no_space: bool,
     /// Whether it has answered the seal, or `Gone`.
     pub sealed: bool,
 }
@@ -64,6 +66,11 @@ impl<'a> Status<'a> {
         !self.0.has_room()
     }
 
+    /// Whether appends are refused for want of space on a majority.
+    pub fn lacks_space(&self) -> bool {
+        self.0.lacks_space()
+    }
+
     /// How long acknowledged appends took, from the frame's arrival to its answer.
     pub fn append_latency(&self) -> &'a Histogram {
         &self.0.append_latency
@@ -77,6 +84,7 @@ impl<'a> Status<'a> {
             acked: server.acked,
             queued_bytes: sequencer.queue.weight_between(server.done, sequencer.queue.end()),
             paused: server.is_paused(),
+            no_space: server.no_space,
             sealed: server.seal == Seal::Answered,
         })
     }

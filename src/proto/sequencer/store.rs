@@ -30,6 +30,8 @@ pub(super) struct Server {
     again: Option<Instant>,
     /// Nothing is sent before.
     paused: Option<Instant>,
+    /// It has no space for records, and has not said since from where on to send again.
+    pub(super) no_space: bool,
     pub(super) seal: Seal,
 }
 
@@ -60,6 +62,13 @@ impl Server {
     pub(super) fn connected(&self) -> bool {
         self.connected
     }
+
+    /// It cannot take anything before it says `Behind`: what was sent was not taken, and what is asked for again is that answer.
+    pub(super) fn lose_space(&mut self) {
+        self.no_space = true;
+        self.behind = None;
+        self.again = None;
+    }
 }
 
 impl Sequencer {
@@ -75,6 +84,7 @@ impl Sequencer {
         state.behind = None;
         state.again = None;
         state.paused = None;
+        state.no_space = false;
         state.next = state.done;
         state.seal.lost();
         assert!(begin <= state.done, "cursors jump when entries are dropped");
@@ -86,6 +96,7 @@ impl Sequencer {
     pub fn handle_disconnected(&mut self, server: usize, _now: Instant) {
         let state = &mut self.servers[server];
         state.connected = false;
+        state.no_space = false;
         state.paused = None;
         state.again = None;
         state.seal.lost();
@@ -107,7 +118,7 @@ impl Sequencer {
             return Some((Message::Create { request: CREATE_REQUEST, config: self.config.clone() }, None));
         }
         let known_tail = self.watermark;
-        let Some(entry) = self.queue.get(state.next).filter(|_| !state.drop_owed) else {
+        let Some(entry) = self.queue.get(state.next).filter(|_| !state.drop_owed && !state.no_space) else {
             let owed = state.drop_owed || state.greeting_owed || state.told < known_tail;
             // The greeting goes after the stores; the debt for a dropped range before them.
             state.greeting_owed &= state.drop_owed && state.next < self.queue.end();
@@ -153,6 +164,7 @@ impl Sequencer {
         if self.state != State::Running {
             return;
         }
+        self.handle_space(server, now);
         let (from, retry) = (self.queue.index_of(tail), self.retry);
         let dropped = self.queue.get(from).map_or(self.watermark, |entry| entry.first) > tail;
         let state = &mut self.servers[server];

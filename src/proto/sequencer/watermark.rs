@@ -38,6 +38,7 @@ impl Sequencer {
     pub fn shed(&mut self) {
         if self.state == State::Running {
             self.release_beyond(0);
+            self.give_up_space();
         }
         self.trim_memory();
     }
