@@ -65,6 +65,7 @@ impl Nodes {
                     LogletResult::Appended { first, records }
                 }
                 Err(AppendError::Sealed { record_at: first }) => LogletResult::AppendSealed { first, records },
+                Err(AppendError::NoSpace { record_at: first }) => LogletResult::AppendNoSpace { first, records },
                 Err(AppendError::SequencerLost { maybe_stored }) => {
                     LogletResult::SequencerLost { maybe_stored, records }
                 }

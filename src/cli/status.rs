@@ -117,10 +117,13 @@ fn shard_problems(shard: &Value, place: &str, found: &mut Vec<(u8, String)>) {
         let what = "found at the start; what is missing is copied from other nodes";
         found.push((3, format!("{place}: {damage} damaged places in the journal, {what}")));
     }
-    if journal["state"] == "open" && count(&journal["prepared_bytes"]) <= 2 * count(&journal["segment_bytes"]) {
+    if journal["no_space"] == true {
+        let what = "no disk space is left and records are refused, until a trim or free space on the disk";
+        found.push((1, format!("{place}: {what}")));
+    } else if journal["state"] == "open" && count(&journal["prepared_bytes"]) <= 2 * count(&journal["segment_bytes"]) {
         let failures = count(&journal["counters"]["prepare_failures"]);
         if failures > 0 {
-            let what = "no segment can be prepared and only the reserve is left: appends end here. Is the disk full?";
+            let what = "no segment can be prepared and only the reserve is left: records will be refused here. Is the disk full?";
             found.push((1, format!("{place}: {what}")));
         }
     }
@@ -142,6 +145,9 @@ fn shard_problems(shard: &Value, place: &str, found: &mut Vec<(u8, String)>) {
                 2,
                 format!("{place}: the sequencer of {name} has given up, the loglet takes nothing: {reason}"),
             ));
+        }
+        if sequencer["no_space"] == true {
+            found.push((1, format!("{place}: appends to {name} are refused: no majority has disk space left")));
         }
         // A majority takes a moment for every append; a second is no such moment.
         if let (Some(blocked @ 1000..), Some(reason)) =
@@ -193,6 +199,7 @@ fn nodes(answers: &[Answer]) -> Table {
             let state = match (&shard["responsive"], journal["state"].as_str()) {
                 (Value::Bool(false), _) => "SILENT",
                 (_, Some("poisoned")) => "POISONED",
+                _ if journal["no_space"] == true => "NO SPACE",
                 (_, other) => other.unwrap_or("?"),
             };
             let latency = &journal["write_latency"];
@@ -244,6 +251,7 @@ fn sequencers(answers: &[Answer], names: &BTreeMap<String, String>) -> Table {
     for answer in answers {
         for sequencer in answer.shards().flat_map(|shard| items(&shard["sequencers"])) {
             let state = match (sequencer["state"].as_str(), sequencer["blocked_ms"].as_u64()) {
+                _ if sequencer["no_space"] == true => "NO SPACE",
                 (_, Some(1000..)) => "BLOCKED",
                 (Some("lost"), _) => "LOST",
                 (state, _) => state.unwrap_or("?"),
@@ -350,7 +358,15 @@ mod tests {
         full["journal"]["counters"]["prepare_failures"] = json!(3);
         assert_eq!(problems(&[up(full.clone())]).len(), 0, "there are prepared segments left");
         full["journal"]["prepared_bytes"] = json!(2u64 << 26);
-        assert!(problems(&[up(full)])[0].contains("disk full"));
+        assert!(problems(&[up(full.clone())])[0].contains("disk full"));
+        full["journal"]["no_space"] = json!(true);
+        full["sequencers"] = json!([{ "loglet": {}, "state": "running", "no_space": true }]);
+        let found = problems(&[up(full.clone())]);
+        assert!(
+            found[0].contains("records are refused") && found[1].contains("no majority has disk space"),
+            "{found:#?}"
+        );
+        assert_eq!(render(&[up(full)], &BTreeMap::new()).matches("NO SPACE").count(), 2);
     }
 
     #[test]

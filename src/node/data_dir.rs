@@ -70,6 +70,21 @@ pub enum DataDirError {
     /// A journal of the directory is gone (P13): started without it, the node would have forgotten what it had promised.
     #[error("{0} is missing; bring it back, or start the node anew in an empty directory")]
     JournalMissing(PathBuf),
+    /// There is less space than was asked to be prepared.
+    #[error(
+        "{wanted} bytes of segments are to be prepared (--prepare-bytes) in {path}, whose file system has {free} bytes free beside the \
+         {present} bytes of segments there; ask for less, or make room"
+    )]
+    NoSpace {
+        /// The directory.
+        path: PathBuf,
+        /// Bytes asked for, in whole segments.
+        wanted: u64,
+        /// Bytes that the file system has left.
+        free: u64,
+        /// Bytes of the segments that are there.
+        present: u64,
+    },
     /// A journal's directory has lost all that was in it (P10, P13).
     #[error("{0} has been emptied; bring its files back, or start the node anew in an empty directory")]
     JournalEmptied(PathBuf),

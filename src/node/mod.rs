@@ -5,6 +5,7 @@ mod anchor_file;
 mod data_dir;
 mod descriptors;
 mod facts;
+mod free_space;
 mod http;
 mod reporter;
 mod running;

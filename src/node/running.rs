@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use super::Reporter;
 use super::data_dir::{DataDir, DataDirError};
 use super::descriptors::{TooFewDescriptors, connections_allowed};
+use super::free_space::check_prepared;
 use crate::base::{ClusterId, Incarnation, InvalidLimits, Limits, NodeId};
 use crate::io::{Driver, DriverChoice, DriverError, DriverKind, SystemDriver};
 use crate::server::{Command, Inbox, NodeIdentity, Shard, ShardConfig};
@@ -165,6 +166,12 @@ pub fn serve(config: NodeConfig) -> Result<Running, ServeError> {
     let directory = DataDir::open(&config.directory, config.cluster, config.shards, config.allow_volatile)?;
     let identity = NodeIdentity { cluster: config.cluster, node: directory.node(), incarnation: Incarnation::random() };
     let shards = directory.shards();
+    if let Some(bytes) = config.prepare_bytes.filter(|bytes| *bytes > 0) {
+        let segment = config.limits.segment_bytes;
+        let wanted = (bytes / shards as u64).div_ceil(segment).saturating_mul(segment).saturating_mul(shards as u64);
+        let journals: Vec<_> = (0..shards).map(|shard| directory.journal(shard)).collect();
+        check_prepared(&config.directory, &journals, wanted)?;
+    }
     let connections = connections_allowed(&config.limits, shards)?;
     let (started, events) = channel();
     let mut node = Running {

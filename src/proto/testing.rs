@@ -95,6 +95,8 @@ pub struct FakeDisk {
     durable: Write,
     /// Every write is refused with this.
     pub refuse: Option<Refused>,
+    /// Records are refused for want of space; cells are not.
+    pub refuse_records: bool,
     /// After so many further writes, the others are refused as `Busy`.
     pub room: Option<u32>,
     /// Offsets whose reads find damage.
@@ -254,6 +256,9 @@ impl FakeDisk {
 
 impl Disk for FakeDisk {
     fn write_records(&mut self, loglet: LogletId, first: Offset, batch: Batch<'_>) -> Result<Write, Refused> {
+        if self.refuse_records {
+            return Err(Refused::Space);
+        }
         self.take(Entry::Records { loglet, first, records: batch.into() })
     }
 
@@ -262,7 +267,7 @@ impl Disk for FakeDisk {
     }
 
     fn has_space(&mut self) -> bool {
-        self.refuse != Some(Refused::Space)
+        !self.refuse_records
     }
 
     fn write_cell(&mut self, key: CellKey, value: &[u8]) -> Result<Write, Refused> {

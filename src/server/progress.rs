@@ -89,9 +89,10 @@ impl<D: Driver> Shard<D> {
                 shard = self.config.shard,
                 directory = %self.config.directory.display(),
                 prepared_bytes = self.cores.journal.prepared_bytes(),
-                "a journal segment could not be prepared: is the disk full? Appends end when none is left"
+                "a journal segment could not be prepared: is the disk full? Records are refused when none is left"
             );
         }
+        self.tell_space();
         let durable = self.cores.journal.durable();
         if durable > self.durable && !self.failure_told {
             self.durable = durable;
@@ -103,6 +104,20 @@ impl<D: Driver> Shard<D> {
             moved = true;
         }
         moved
+    }
+
+    /// One line in the log when the LogServers begin to refuse records for want of space, and one when they take them again.
+    fn tell_space(&mut self) {
+        let is_full = self.cores.log_server.is_full();
+        if is_full == std::mem::replace(&mut self.full_told, is_full) {
+            return;
+        }
+        let (shard, directory) = (self.config.shard, self.config.directory.display());
+        if is_full {
+            tracing::warn!(shard, %directory, "no journal space is left: records are refused until a trim or free space on the disk");
+        } else {
+            tracing::info!(shard, %directory, "there is journal space again: records are taken");
+        }
     }
 
     pub(super) fn finish_read(&mut self, id: ReadId, outcome: storage::ReadOutcome, now: Instant) {

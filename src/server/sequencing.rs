@@ -69,6 +69,8 @@ pub(super) struct Counters {
     append_frames: u64,
     /// Records in them.
     append_records: u64,
+    /// Append frames refused for want of space on a majority.
+    refused_for_space: u64,
 }
 
 struct Slot {
@@ -103,6 +105,8 @@ impl Sequencing {
             self.count_memory();
         }
         match self.sequencers.get(loglet) {
+            // Refused at once, without memory.
+            Some(sequencer) if sequencer.lacks_space() => Admission::Open,
             Some(sequencer) if sequencer.has_room() && self.memory_bytes <= self.pool_bytes => Admission::Open,
             Some(_) => Admission::Full,
             None => Admission::Ended(self.ended.get(&loglet).copied().unwrap_or(Ended::Lost)),
@@ -120,6 +124,10 @@ impl Sequencing {
         now: Instant,
     ) {
         let sequencer = self.sequencers.get_mut(loglet).expect("admitted before");
+        if sequencer.lacks_space() {
+            self.counters.refused_for_space += 1;
+            return sequencer.handle_append(peer, request, batch, body_checksum, now);
+        }
         let before = sequencer.memory_bytes();
         sequencer.handle_append(peer, request, batch, body_checksum, now);
         self.memory_bytes = (self.memory_bytes + sequencer.memory_bytes()).saturating_sub(before);

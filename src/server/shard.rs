@@ -84,6 +84,8 @@ pub struct Shard<D: Driver> {
     pub(super) failure_told: bool,
     /// Failed preparations of segments that the log has been told of.
     pub(super) prepare_failures: u64,
+    /// The log says that the LogServers have no space.
+    pub(super) full_told: bool,
     pub(super) questions: Questions,
     pub(super) stopping: bool,
     /// When connections whose peers do not take what is left for them are closed all the same; set by the stop.
@@ -134,6 +136,7 @@ impl<D: Driver> Shard<D> {
             durable: Write::default(),
             failure_told: false,
             prepare_failures: 0,
+            full_told: false,
             questions: Questions::default(),
             stopping: false,
             abandon_at: None,

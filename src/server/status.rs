@@ -52,6 +52,7 @@ pub(super) fn report(parts: &Parts<'_>) -> Value {
             "failure": journal.failure().map(ToString::to_string),
             "damage": parts.damage,
             "prepared_bytes": journal.prepared_bytes(),
+            "no_space": parts.log_server.is_full(),
             "segment_bytes": parts.config.limits.segment_bytes,
             "segments_max": parts.config.limits.segments_max,
             "unit_depth": parts.config.limits.unit_depth,
@@ -81,6 +82,7 @@ pub(super) fn sequencer(sequencer: &Sequencer, now: Instant) -> Value {
             "address": member.address,
             "connected": server.connected,
             "paused": server.paused,
+            "no_space": server.no_space,
             "acked": server.acked,
             "behind": status.tail().0.saturating_sub(server.acked.0),
             "queued_bytes": server.queued_bytes,
@@ -103,6 +105,7 @@ pub(super) fn sequencer(sequencer: &Sequencer, now: Instant) -> Value {
         "outstanding_appends": status.outstanding(),
         "queue_bytes": status.queued_bytes(),
         "queue_full": status.is_full(),
+        "no_space": status.lacks_space(),
         "blocked_ms": status.blocked_since().map(|since| now.since(since).as_millis() as u64),
         "blocked_because": status.blocked_since().map(|_| why_blocked(sequencer)),
         "append_latency": histogram(status.append_latency()),
@@ -120,6 +123,7 @@ fn why_blocked(sequencer: &Sequencer) -> String {
         status.servers().zip(&config.log_servers).filter(|(server, _)| lacking(server)).map(|(server, member)| {
             let doing = match server {
                 ServerStatus { connected: false, .. } => "is not connected",
+                ServerStatus { no_space: true, .. } => "has no disk space left",
                 ServerStatus { paused: true, .. } => "cannot take stores now",
                 _ => "has not answered yet",
             };

@@ -298,7 +298,7 @@ impl Journal {
     /// When the batch is larger than `frame_body_bytes_max`.
     pub fn write_records(&mut self, loglet: LogletId, first: Offset, batch: Batch<'_>) -> Result<Write, Full> {
         self.check_open()?;
-        if self.segments.is_last() && self.writer.room < self.repair_room() {
+        if self.segments.is_last() && self.writer.room < self.repair_room() && !self.may_roll_over() {
             return Err(self.refuse_for_space());
         }
         self.write_repair(loglet, first, batch)
@@ -320,7 +320,7 @@ impl Journal {
     /// What records leave in the last segment, so that a sealed loglet can be repaired on a full disk: LogServers differ by what the
     /// sequencer had on its way.
     fn repair_room(&self) -> u64 {
-        u64::from(self.config.limits.sequencer_window_bytes).min(self.config.limits.segment_bytes / 2)
+        u64::from(self.config.limits.sequencer_window_bytes).min(self.config.limits.segment_bytes / 4)
     }
 
     /// Sets a cell. Cells may use the reserve and are not refused for the length of the queue.
@@ -411,7 +411,8 @@ impl Journal {
         let limits = &self.config.limits;
         let unit_max = u64::from(limits.unit_bytes_max.max(limits.frame_body_bytes_max + 8192));
         let kept = if self.segments.is_last() { self.repair_room() } else { 0 };
-        self.state == State::Open && self.segments.has_room_for_records(self.writer.room, kept + unit_max)
+        self.state == State::Open
+            && (self.segments.has_room_for_records(self.writer.room, kept + unit_max) || self.may_roll_over())
     }
 
     /// Whether a refusal for want of space may end without a trim: a segment is being prepared, or freed. False from a preparation's

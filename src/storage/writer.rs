@@ -213,7 +213,7 @@ impl Journal {
             self.writer.room -= bytes;
             return Some(None);
         }
-        if self.segments.free.len() < if is_records { RESERVE + 1 } else { 1 } {
+        if self.segments.free.len() < if is_records && !self.may_roll_over() { RESERVE + 1 } else { 1 } {
             return None;
         }
         let lowest = *self.segments.free.first().expect("counted");
@@ -225,6 +225,15 @@ impl Journal {
         self.writer.room = room;
         self.writer.claim_block = true;
         Some(Some((slot, number)))
+    }
+
+    /// Whether records may go on in a file of the reserve: the segment in use has been trimmed whole, and takes its place as soon as it
+    /// is left. Otherwise a journal with no other file would stay full for ever.
+    pub(super) fn may_roll_over(&self) -> bool {
+        self.segments.free.len() == RESERVE
+            && self.writer.head_is_durable()
+            && !self.writer.has_unfinished()
+            && self.index.live_in(self.writer.current) == 0
     }
 
     /// Bytes for units in a segment of this file after the largest head that may be due, less one block for a claim.

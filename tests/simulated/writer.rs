@@ -90,7 +90,15 @@ impl Writer {
                     // P16: the stop settles what was given an offset.
                     assert_eq!(at, (*given < tail).then_some(*given), "record {index} was given {given}, of {tail}");
                 }
-                (AppendError::Sealed { record_at: None } | AppendError::SequencerLost { maybe_stored: false }, _) => {
+                (AppendError::NoSpace { record_at: Some(given) }, _) => {
+                    assert!(at.is_none() || at == Some(*given), "record {index} was given {given}, and is at {at:?}");
+                }
+                (
+                    AppendError::Sealed { record_at: None }
+                    | AppendError::NoSpace { record_at: None }
+                    | AppendError::SequencerLost { maybe_stored: false },
+                    _,
+                ) => {
                     assert_eq!(at, None, "record {index} surely was not stored: {error}");
                 }
                 _ => {}

@@ -264,6 +264,24 @@ mod tests {
         assert_eq!(ids(&mut rig), [(1, lost(true)), (2, lost(false))]);
     }
 
+    /// P16: with offsets the records may still come to be, at these and nowhere else; without, they never will. Nothing is sealed.
+    #[test]
+    fn no_space_carries_the_offsets_and_ends_nothing() {
+        let mut rig = rig();
+        (1..=3).for_each(|id| append(&mut rig, id, id));
+        rig.run();
+        let loglet = LOGLET;
+        let refused = |request, first, count| Message::AppendNoSpace { request, loglet, first: Offset(first), count };
+        rig.sequencer(refused(rig.appends[0].0, 7, 1));
+        rig.sequencer(refused(rig.appends[1].0, 8, 0));
+        let result = |first, count| LogletResult::AppendNoSpace { first, records: honest(0..count) };
+        assert_eq!(ids(&mut rig), [(1, result(Some(Offset(7)), 1)), (2, result(None, 2))]);
+        rig.sequencer(appended(rig.appends[2].0, 8, 3));
+        assert!(matches!(ids(&mut rig)[..], [(3, LogletResult::Appended { .. })]), "later ones may succeed");
+        rig.run();
+        assert!(rig.servers.iter().all(|server| !server.sealed));
+    }
+
     /// An answer that does not fit is not an acknowledgement.
     #[test]
     fn an_answer_for_another_number_of_records_acknowledges_nothing() {

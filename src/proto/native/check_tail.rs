@@ -253,6 +253,43 @@ mod tests {
         assert_eq!(rig.results(), [tail(5, true)]);
         assert!(rig.servers.iter().all(|server| server.sealed));
     }
+
+    fn without_space() -> Rig {
+        let full = |end| Server { no_space: true, ..Server::with(0..end) };
+        Rig::new(vec![Server::with(0..5), full(4), full(3)])
+    }
+
+    /// What is in flight is stuck for want of space. Sealing would end a log that a trim can bring back.
+    #[test]
+    fn row_4_without_space_returns_what_a_majority_has_once_all_have_answered() {
+        let mut rig = without_space();
+        assert_eq!(rig.run_op(LogletOp::CheckTail), [tail(4, false)]);
+        assert_eq!(rig.core.known_tail(), Offset(4));
+        rig.pass_time(10 * Limits::default().stall);
+        assert!(rig.servers.iter().all(|server| !server.sealed));
+    }
+
+    /// A server that does not answer may hold what was acknowledged: then the row is as without it.
+    #[test]
+    fn row_4_without_space_and_with_an_answer_missing_seals() {
+        let mut rig = without_space();
+        rig.disconnect(2);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), []);
+        rig.pass_time(Limits::default().stall);
+        assert_eq!(rig.results(), [tail(5, true)]);
+        assert!(rig.count(1, "AwaitTail") > 1, "it is asked again, for it may have space by then");
+    }
+
+    #[test]
+    fn row_4_space_that_comes_back_in_time_completes_the_wait() {
+        let mut rig = without_space();
+        rig.disconnect(2);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), []);
+        rig.servers[1] = Server::with(0..5);
+        rig.pass_time(Limits::default().stall / 2);
+        assert_eq!(rig.results(), [tail(5, false)]);
+    }
+
     /// The erratum: two servers were open when they told their tails, the maximum was told by one of them only, and the seal
     /// came between. A tail of which a majority has not been heard *with* an open answer must not be open.
     #[test]

@@ -37,6 +37,8 @@ pub(super) struct Server {
     pub(super) rotten: bool,
     /// Answers everything with a refusal.
     pub(super) full: bool,
+    /// Takes no records, and says so when it is asked for more.
+    pub(super) no_space: bool,
     pub(super) gone: bool,
     /// Records per answer.
     pub(super) chunk: u64,
@@ -288,6 +290,9 @@ impl Server {
             Message::CheckTail { request, known_tail, .. } => {
                 self.known = self.known.max(known_tail.0);
                 plain(self.position(request))
+            }
+            Message::AwaitTail { request, at_least, .. } if self.no_space && self.tail() < at_least.0 => {
+                plain(Message::NoSpace { request, loglet })
             }
             Message::AwaitTail { request, at_least, .. } => {
                 self.awaits.push((request, at_least.0));

@@ -3,6 +3,7 @@
 use crate::base::{CellKey, Offset};
 use crate::storage::testing::{Disk, Rig, limits, loglet};
 use crate::storage::{Failure, Full, FullReason, Journal, State};
+use crate::wire::{Batch, BatchBuilder};
 
 fn key(kind: u8) -> CellKey {
     CellKey { loglet: loglet(1), kind }
@@ -81,6 +82,60 @@ fn a_full_disk_takes_cells_and_restarts_and_ends_by_itself() {
     let more = fill(&mut rig, tail);
     assert!(more > tail + 10, "space came back: {tail} to {more}");
     rig.check(loglet(1), tail / 2, more, 4000);
+}
+
+/// One file in use and two in reserve: what is trimmed lies in the only segment there is.
+#[test]
+fn the_smallest_journal_has_space_again_when_all_of_it_is_trimmed() {
+    let mut disk = Disk::new();
+    disk.prepares_left = Some(3);
+    let mut rig = Rig::with_disk(disk, limits(2), 512, 1);
+    let mut tail = 0;
+    for round in 0..5 {
+        let more = fill(&mut rig, tail);
+        assert!(more > tail + 5, "round {round}: {tail} to {more}");
+        assert!(!rig.journal.accepts_records());
+        rig.journal.trim(loglet(1), Offset(more - 1));
+        rig.settle();
+        assert!(!rig.journal.accepts_records(), "one record is still needed");
+        rig.check(loglet(1), more - 1, more, 4000);
+        rig.journal.trim(loglet(1), Offset(more));
+        rig.settle();
+        assert!(rig.journal.accepts_records());
+        tail = more;
+    }
+    rig.append(loglet(1), tail, 1, 4000);
+    rig = rig.restart(|_, _| false);
+    assert_eq!(rig.journal.state(), State::Open, "{:?}", rig.journal.failure());
+    rig.journal.take_recovered();
+    rig.check(loglet(1), tail, tail + 1, 4000);
+    assert_eq!(rig.disk.files.len(), 3 + 1, "three segments and the anchor");
+}
+
+#[test]
+fn the_last_room_is_kept_for_repairs() {
+    let mut disk = Disk::new();
+    disk.prepares_left = Some(5);
+    let mut rig = Rig::with_disk(disk, limits(2), 512, 1);
+    let tail = fill(&mut rig, 0);
+    assert!(!rig.journal.may_grow());
+    let (mut builder, mut records) = (BatchBuilder::default(), Vec::new());
+    builder.push(&[1; 4000]);
+    builder.write_to(&mut records);
+    for repaired in 0..2 {
+        let batch = Batch::new(1, &records).unwrap();
+        assert!(rig.journal.write_records(loglet(1), Offset(tail), batch).is_err());
+        let write = rig.journal.write_repair(loglet(1), Offset(tail + repaired), batch).unwrap();
+        rig.flush(write);
+    }
+    // The reserve is not touched, and a start that takes it leaves none for repairs.
+    while rig.journal.write_repair(loglet(1), Offset(tail), Batch::new(1, &records).unwrap()).is_ok() {
+        rig.settle();
+    }
+    rig = rig.restart(|_, _| false);
+    assert_eq!(rig.journal.state(), State::Open, "{:?}", rig.journal.failure());
+    let write = rig.journal.write_cell(key(1), &[7; 3000]).unwrap();
+    rig.flush(write);
 }
 
 #[test]

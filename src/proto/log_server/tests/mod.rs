@@ -5,6 +5,7 @@ mod life;
 mod random;
 mod reading;
 mod seal;
+mod space;
 mod store;
 mod tail;
 

@@ -216,18 +216,6 @@ fn a_loglet_with_much_to_write_leaves_room_for_another() {
 }
 
 #[test]
-fn a_full_disk_refuses_the_store_and_recovers() {
-    let mut server = with_records(1);
-    server.disk.refuse = Some(Refused::Space);
-    store(&mut server, 1, 2, 0);
-    assert!(matches!(server.answers()[..], [(SEQUENCER, Message::Unavailable { request: 0, loglet: ID, .. })]));
-    server.disk.refuse = None;
-    store(&mut server, 1, 2, 0);
-    server.flush();
-    assert_eq!(server.answers(), [(SEQUENCER, stored(2))]);
-}
-
-#[test]
 fn early_arrivals_that_a_busy_journal_refused_are_taken_when_it_moves() {
     let mut server = with_records(1);
     store(&mut server, 2, 3, 0);
