@@ -298,7 +298,7 @@ impl Journal {
     /// When the batch is larger than `frame_body_bytes_max`.
     pub fn write_records(&mut self, loglet: LogletId, first: Offset, batch: Batch<'_>) -> Result<Write, Full> {
         self.check_open()?;
-        if self.segments.is_last() && self.writer.room < self.repair_room() && !self.may_roll_over() {
+        if self.lacks_room() && !self.may_roll_over() {
             return Err(self.refuse_for_space());
         }
         self.write_repair(loglet, first, batch)
@@ -315,6 +315,11 @@ impl Journal {
         self.check_open()?;
         assert!(batch.bytes().len() <= self.config.limits.frame_body_bytes_max as usize, "the wire bounds batches");
         self.push_entry(Entry::records(loglet, first, batch.count()), batch.bytes())
+    }
+
+    /// Whether only what records leave is left.
+    pub(super) fn lacks_room(&self) -> bool {
+        self.segments.is_last() && self.writer.room < self.repair_room()
     }
 
     /// What records leave in the last segment, so that a sealed loglet can be repaired on a full disk: LogServers differ by what the

@@ -209,7 +209,8 @@ impl Journal {
     fn plan(&mut self, bytes: u64, is_records: bool) -> Option<Option<(usize, SegmentNumber)>> {
         let crowded = self.index.live_in(self.writer.current) >= self.index_entries_max(self.writer.current) * 3 / 4
             && self.writer.next_number == self.writer.current.next();
-        if self.writer.room >= bytes && !(crowded && self.segments.free.len() > RESERVE) {
+        let leaves = is_records && self.lacks_room() && self.may_roll_over();
+        if self.writer.room >= bytes && !(crowded && self.segments.free.len() > RESERVE) && !leaves {
             self.writer.room -= bytes;
             return Some(None);
         }

@@ -130,11 +130,13 @@ fn a_repair_without_space_says_so_and_nothing_is_copied_from_others_meanwhile() 
     server.send(SEQUENCER, Message::KnownTail { loglet: ID, known_tail: Offset(5) });
     for _ in 0..20 {
         server.advance(pause(&server));
+        server.answers();
     }
     assert!(server.asked.is_empty(), "what cannot be written is not asked for: {:?}", server.asked);
     server.disk.refuse_records = false;
     for _ in 0..4 {
         server.advance(pause(&server));
+        server.answers();
     }
     assert!(!server.asked.is_empty(), "it catches up");
 }
