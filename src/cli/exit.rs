@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::client::{AppendError, OpError};
 use crate::io::DriverError;
 use crate::loadgen::run::RunError;
-use crate::node::ServeError;
+use crate::node::{DataDirError, ServeError};
 
 pub(super) const SUCCESS: u8 = 0;
 pub(super) const FAILURE: u8 = 1;
@@ -98,6 +98,9 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = cause.downcast_ref::<OpError>() {
         return Some(code_of_operation(error));
+    }
+    if let Some(ServeError::DataDir(DataDirError::NoSpace { .. })) = cause.downcast_ref::<ServeError>() {
+        return Some(USAGE);
     }
     let driver = cause.downcast_ref::<DriverError>().or_else(|| match cause.downcast_ref::<ServeError>() {
         Some(ServeError::Driver(error)) => Some(error),
