@@ -323,9 +323,11 @@ impl Journal {
     }
 
     /// What records leave in the last segment, so that a sealed loglet can be repaired on a full disk: LogServers differ by what the
-    /// sequencer had on its way.
+    /// sequencer had on its way. A unit more for what is being filled, and one for the seal and its claim.
     fn repair_room(&self) -> u64 {
-        u64::from(self.config.limits.sequencer_window_bytes).min(self.config.limits.segment_bytes / 4)
+        let limits = &self.config.limits;
+        let copies = u64::from(limits.sequencer_window_bytes).min(limits.segment_bytes / 4);
+        (copies + 2 * u64::from(limits.unit_bytes_max)).min(limits.segment_bytes / 2)
     }
 
     /// Sets a cell. Cells may use the reserve and are not refused for the length of the queue.
