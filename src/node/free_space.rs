@@ -48,13 +48,13 @@ mod tests {
     #[test]
     fn what_is_there_and_what_is_free_counts_and_more_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let journal = directory.path().join("journal-0");
-        check_prepared(directory.path(), &[journal.clone()], 1).unwrap();
-        fs::create_dir(&journal).unwrap();
+        let journals = [directory.path().join("journal-0")];
+        check_prepared(directory.path(), &journals, 1).unwrap();
+        fs::create_dir(&journals[0]).unwrap();
         // Sparse, and larger than any disk's free space.
-        fs::File::create(journal.join("0.seg")).unwrap().set_len(1 << 43).unwrap();
-        check_prepared(directory.path(), &[journal.clone()], 1 << 43).unwrap();
-        let error = check_prepared(directory.path(), &[journal], 1 << 62).unwrap_err();
+        fs::File::create(journals[0].join("0.seg")).unwrap().set_len(1 << 43).unwrap();
+        check_prepared(directory.path(), &journals, 1 << 43).unwrap();
+        let error = check_prepared(directory.path(), &journals, 1 << 62).unwrap_err();
         assert!(
             matches!(error, DataDirError::NoSpace { present, wanted, .. } if present == 1 << 43 && wanted == 1 << 62)
         );
