@@ -26,9 +26,9 @@ pub(super) fn usable(first: Offset, batch: Batch<'_>, min: Offset, upper: Offset
     if wanted == 0 || batch.verify().is_err() {
         return None;
     }
-    let mut bytes = Vec::with_capacity(batch.bytes().len());
+    let mut bytes = Vec::with_capacity(batch.len());
     let count = if wanted == batch.count() {
-        bytes.extend_from_slice(batch.bytes());
+        batch.write_to(&mut bytes);
         wanted
     } else {
         batch.copy_range(skip, wanted, usize::MAX, &mut bytes)

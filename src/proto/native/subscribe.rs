@@ -76,7 +76,7 @@ impl Subscribe {
     }
 
     fn deliver(&mut self, context: &mut Context<'_>, first: Offset, batch: Batch<'_>) {
-        let received = batch.bytes().len();
+        let received = batch.len();
         let mut delivered = 0;
         if first + u64::from(batch.count()) > self.next {
             let upper = self.limit.max(context.shared.known_tail);
