@@ -113,6 +113,10 @@ impl Step for Subscribe {
         if context.shared.gone {
             self.end.get_or_insert((Some(LogletResult::Gone), false));
         }
+        if self.active.is_none() && self.next < context.shared.trimmed {
+            let trim_point = context.shared.trimmed;
+            self.end.get_or_insert((Some(LogletResult::Trimmed { trim_point }), false));
+        }
         if let Some((word, sealed)) = self.end.take() {
             self.leave(context);
             context.shared.results.extend(word.map(|word| (context.id, word)));
@@ -155,7 +159,7 @@ impl Step for Subscribe {
             }
             Message::Trimmed { trim_point, .. } if trim_point > self.next => {
                 self.active = None;
-                self.end.get_or_insert((Some(LogletResult::Trimmed { trim_point }), false));
+                context.shared.trimmed = context.shared.trimmed.max(trim_point);
             }
             _ => {
                 self.active = None;
