@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(starts(&shared), [0, 1, 2, 0, 1, 2], "the sequencer has a node of its own");
         shared.config.sequencer.node = NodeId(1);
         assert_eq!(starts(&shared), [0, 2, 0, 2, 0, 2]);
-        let one = shared.config.log_servers[0].clone();
+        let one = shared.config.log_servers[0];
         shared.config.sequencer.node = one.node;
         shared.config.log_servers = vec![one];
         assert_eq!(in_turn(&shared, OpId(5)), 0, "with nobody else, to that one");

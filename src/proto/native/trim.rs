@@ -102,7 +102,7 @@ mod tests {
             (LogletResult::Trimmed { trim_point: Offset(4) }, LogletResult::SubscriptionEnded { sealed: false });
         let (max, limit, bytes_max) = (Offset(9), Offset(9), 4096);
         let read = |min| LogletOp::ReadNext { min: Offset(min), max, limit, bytes_max };
-        assert_eq!(rig.run_op(read(3)), [trimmed.clone()]);
+        assert_eq!(rig.run_op(read(3)), std::slice::from_ref(&trimmed));
         assert_eq!(rig.run_op(LogletOp::Subscribe { from: Offset(0), limit, credit: 9 }), [trimmed, ended]);
         assert!(matches!(rig.run_op(read(4))[..], [LogletResult::Records { first: Offset(4), .. }]));
     }
