@@ -1,8 +1,9 @@
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
+
+use super::sync::{Mutex, OnceLock, Thread, current, park};
 
 /// A value that comes once, from another thread, and that any number of tasks wait for.
 ///
@@ -71,13 +72,13 @@ impl Wake for Unpark {
 
 /// Runs a future to its end on this thread, parking in between: the blocking form of every operation, on no executor.
 pub fn wait<F: Future>(future: F) -> F::Output {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let waker = Waker::from(Arc::new(Unpark(current())));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
         match future.as_mut().poll(&mut context) {
             Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
+            Poll::Pending => park(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What threads share: the only place with atomics and locks of its own.
 
 mod completion;
+mod sync;
 mod wake_flag;
 mod work_queue;
 

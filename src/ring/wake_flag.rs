@@ -4,7 +4,7 @@
 //! the sleeper announces its sleep makes the announcement fail; one that comes after sees the announcement and must wake.
 //! No notification falls between the two, and nobody pays for a system call while the other is awake.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use super::sync::{AtomicU8, Ordering};
 
 const AWAKE: u8 = 0;
 const ASLEEP: u8 = 1;
@@ -19,7 +19,7 @@ pub struct WakeFlag(AtomicU8);
 
 impl WakeFlag {
     /// A flag whose sleeper is awake and not notified.
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self(AtomicU8::new(AWAKE))
     }
 

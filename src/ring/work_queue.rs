@@ -1,7 +1,8 @@
 //! A queue from one thread to those that work for it.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard};
+
+use super::sync::{Condvar, Mutex, MutexGuard};
 
 /// A queue whose workers sleep while it is empty.
 ///

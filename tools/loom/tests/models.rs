@@ -1,0 +1,414 @@
+//! The models, each over the product's own code, and over mutants of it that it must catch.
+//!
+//! Loom goes through every interleaving with at most so many preemptions, and through every value that a relaxed load may see. A
+//! thread that is never woken is a deadlock, which it reports.
+
+use std::env;
+use std::process::Command;
+use std::sync::Arc as PlainArc;
+
+use loom::model::Builder;
+use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+use naxos_loom::{completion, mutants, wake_flag, work_queue};
+
+const PREEMPTIONS: usize = 3;
+
+fn explore(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(PREEMPTIONS);
+    builder.check(model);
+}
+
+/// An implementation of the wake flag.
+trait Flag: Default + Send + Sync + 'static {
+    fn notify(&self) -> bool;
+    fn prepare_to_sleep(&self) -> bool;
+    fn awake(&self) -> bool;
+}
+
+macro_rules! flags {
+    ($($path:path),*) => {$(
+        impl Flag for $path {
+            fn notify(&self) -> bool {
+                self.notify()
+            }
+            fn prepare_to_sleep(&self) -> bool {
+                self.prepare_to_sleep()
+            }
+            fn awake(&self) -> bool {
+                self.awake()
+            }
+        }
+    )*};
+}
+
+flags!(
+    wake_flag::WakeFlag,
+    mutants::notifies_without_ordering::WakeFlag,
+    mutants::notifies_in_two_steps::WakeFlag,
+    mutants::sleeps_although_notified::WakeFlag
+);
+
+/// The event descriptor of a driver: a signal stays until somebody waits.
+struct Shared<F> {
+    flag: F,
+    inbox: Mutex<usize>,
+    /// Read and written without any order of its own.
+    published: AtomicUsize,
+    signalled: Mutex<bool>,
+    signal: Condvar,
+}
+
+impl<F: Flag> Shared<F> {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            flag: F::default(),
+            inbox: Mutex::new(0),
+            published: AtomicUsize::new(0),
+            signalled: Mutex::new(false),
+            signal: Condvar::new(),
+        })
+    }
+
+    /// As the wakers of the drivers do.
+    fn wake(&self) {
+        if self.flag.notify() {
+            *self.signalled.lock().unwrap() = true;
+            self.signal.notify_one();
+        }
+    }
+
+    /// Sleeps in the kernel, unless something is there already.
+    fn sleep(&self) {
+        let mut signalled = self.signalled.lock().unwrap();
+        while !*signalled {
+            signalled = self.signal.wait(signalled).unwrap();
+        }
+        *signalled = false;
+    }
+}
+
+/// Two threads leave something each for a loop that takes, looks whether it may sleep, and sleeps: it gets both.
+fn nothing_is_left_lying<F: Flag>() {
+    let shared = Shared::<F>::new();
+    let notifiers: Vec<_> = (0..2)
+        .map(|_| {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                *shared.inbox.lock().unwrap() += 1;
+                shared.wake();
+            })
+        })
+        .collect();
+    let mut taken = 0;
+    loop {
+        taken += std::mem::take(&mut *shared.inbox.lock().unwrap());
+        if taken == 2 {
+            break;
+        }
+        if shared.flag.prepare_to_sleep() {
+            shared.sleep();
+        }
+        // Also by one that did not sleep, as the drivers do.
+        shared.flag.awake();
+    }
+    notifiers.into_iter().for_each(|notifier| notifier.join().unwrap());
+}
+
+/// What was done before a notification is seen behind it, with no lock between.
+fn what_came_before_a_notification_is_seen<F: Flag>() {
+    let shared = Shared::<F>::new();
+    let notifier = {
+        let shared = shared.clone();
+        thread::spawn(move || {
+            shared.published.store(1, Relaxed);
+            shared.wake();
+        })
+    };
+    let told = if shared.flag.prepare_to_sleep() {
+        // A deadline passes at once: nobody sleeps.
+        shared.flag.awake()
+    } else {
+        true
+    };
+    assert!(!told || shared.published.load(Relaxed) == 1);
+    notifier.join().unwrap();
+}
+
+/// One sleeper, asleep once: of two notifiers one has to wake it, and not both.
+fn one_of_two_wakes<F: Flag>() {
+    let shared = Shared::<F>::new();
+    assert!(shared.flag.prepare_to_sleep());
+    let notifiers: Vec<_> = (0..2)
+        .map(|_| {
+            let shared = shared.clone();
+            thread::spawn(move || shared.flag.notify())
+        })
+        .collect();
+    let wakes = notifiers.into_iter().map(|notifier| notifier.join().unwrap());
+    assert_eq!(wakes.filter(|wakes| *wakes).count(), 1);
+}
+
+#[test]
+fn no_wake_up_is_lost() {
+    explore(nothing_is_left_lying::<wake_flag::WakeFlag>);
+}
+
+#[test]
+fn a_notification_orders_what_came_before_it() {
+    explore(what_came_before_a_notification_is_seen::<wake_flag::WakeFlag>);
+}
+
+#[test]
+fn a_sleeper_is_woken_by_one_notifier() {
+    explore(one_of_two_wakes::<wake_flag::WakeFlag>);
+}
+
+/// An implementation of the work queue.
+trait Queue<T>: Send + Sync + 'static {
+    fn with_capacity(items: usize) -> Self;
+    fn push(&self, item: T);
+    fn pop(&self) -> Option<T>;
+    fn try_pop(&self) -> Option<T>;
+    fn close(&self);
+}
+
+/// The same for items of any type.
+trait Queues {
+    type Of<T: Send + 'static>: Queue<T>;
+}
+
+macro_rules! queues {
+    ($($name:ident = $($part:ident)::*),*) => {$(
+        struct $name;
+
+        impl Queues for $name {
+            type Of<T: Send + 'static> = $($part)::*::WorkQueue<T>;
+        }
+
+        impl<T: Send + 'static> Queue<T> for $($part)::*::WorkQueue<T> {
+            fn with_capacity(items: usize) -> Self {
+                Self::with_capacity(items)
+            }
+            fn push(&self, item: T) {
+                self.push(item);
+            }
+            fn pop(&self) -> Option<T> {
+                self.pop()
+            }
+            fn try_pop(&self) -> Option<T> {
+                self.try_pop()
+            }
+            fn close(&self) {
+                self.close();
+            }
+        }
+    )*};
+}
+
+queues!(
+    Real = work_queue,
+    Forgetful = mutants::forgets_the_last_sleeper,
+    Lonely = mutants::ends_one_worker_only,
+    Miscounting = mutants::counts_whom_it_has_woken
+);
+
+/// Two workers, one item each, from a queue that was made for one: both end, with different items.
+fn every_item_finds_a_worker<Q: Queues>() {
+    let queue = Arc::new(Q::Of::with_capacity(1));
+    let workers: Vec<_> = (0..2)
+        .map(|_| {
+            let queue = queue.clone();
+            thread::spawn(move || queue.pop())
+        })
+        .collect();
+    queue.push(1);
+    queue.push(2);
+    let mut items: Vec<Option<i32>> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
+    items.sort_unstable();
+    assert_eq!(items, [Some(1), Some(2)]);
+}
+
+/// One worker comes back for more, and others push at the same time: in order for each of them, and each item once.
+fn a_worker_comes_back<Q: Queues>() {
+    let queue = Arc::new(Q::Of::with_capacity(1));
+    let pusher = {
+        let queue = queue.clone();
+        thread::spawn(move || {
+            queue.push(1);
+            queue.push(2);
+        })
+    };
+    let first = queue.pop();
+    assert_eq!((first, queue.pop()), (Some(1), Some(2)));
+    assert_eq!(queue.try_pop(), None);
+    pusher.join().unwrap();
+}
+
+/// Workers that sleep end when the queue is closed.
+fn closing_ends_all_workers<Q: Queues>() {
+    let queue = Arc::new(Q::Of::<u8>::with_capacity(1));
+    let workers: Vec<_> = (0..2)
+        .map(|_| {
+            let queue = queue.clone();
+            thread::spawn(move || queue.pop())
+        })
+        .collect();
+    queue.close();
+    workers.into_iter().for_each(|worker| assert_eq!(worker.join().unwrap(), None));
+}
+
+/// What is left at the end is dropped, whether a worker has seen the end or not.
+fn what_is_left_is_dropped<Q: Queues>() {
+    let queue = Arc::new(Q::Of::with_capacity(1));
+    let item = PlainArc::new(());
+    let worker = {
+        let queue = queue.clone();
+        thread::spawn(move || queue.pop().is_some())
+    };
+    queue.push(item.clone());
+    queue.push(item.clone());
+    queue.close();
+    worker.join().unwrap();
+    assert_eq!(PlainArc::strong_count(&item), 1);
+    assert!(queue.pop().is_none());
+}
+
+#[test]
+fn every_item_of_a_queue_finds_a_worker() {
+    explore(every_item_finds_a_worker::<Real>);
+}
+
+#[test]
+fn a_worker_takes_items_in_order() {
+    explore(a_worker_comes_back::<Real>);
+}
+
+#[test]
+fn closing_a_queue_ends_all_workers() {
+    explore(closing_ends_all_workers::<Real>);
+}
+
+#[test]
+fn a_closed_queue_drops_what_is_left() {
+    explore(what_is_left_is_dropped::<Real>);
+}
+
+/// An implementation of the completion cell.
+trait Cell<T>: Default + Send + Sync + 'static {
+    fn complete(&self, value: T);
+    fn get(&self) -> Option<T>;
+    fn wait(&self) -> T;
+}
+
+/// The same for values of any type.
+trait Cells {
+    type Of<T: Clone + Send + Sync + 'static>: Cell<T>;
+}
+
+macro_rules! cells {
+    ($($name:ident = $($part:ident)::*),*) => {$(
+        struct $name;
+
+        impl Cells for $name {
+            type Of<T: Clone + Send + Sync + 'static> = $($part)::*::Completion<T>;
+        }
+
+        impl<T: Clone + Send + Sync + 'static> Cell<T> for $($part)::*::Completion<T> {
+            fn complete(&self, value: T) {
+                self.complete(value);
+            }
+            fn get(&self) -> Option<T> {
+                self.get()
+            }
+            fn wait(&self) -> T {
+                self.wait()
+            }
+        }
+    )*};
+}
+
+cells!(
+    Sound = completion,
+    Hasty = mutants::looks_once_before_it_waits,
+    Early = mutants::wakes_before_the_value_is_there
+);
+
+/// Two threads wait, and both get the value, whoever comes first.
+fn whoever_waits_gets_the_value<C: Cells>() {
+    let cell = Arc::new(C::Of::default());
+    let waiters: Vec<_> = (0..2)
+        .map(|_| {
+            let cell = cell.clone();
+            thread::spawn(move || cell.wait())
+        })
+        .collect();
+    cell.complete(7);
+    assert_eq!(cell.get(), Some(7));
+    waiters.into_iter().for_each(|waiter| assert_eq!(waiter.join().unwrap(), 7));
+}
+
+/// Whoever asked may be gone, or go, when the value comes: it is dropped once.
+fn either_side_may_go_first<C: Cells>() {
+    let value = PlainArc::new(());
+    let cell = Arc::new(C::Of::default());
+    let completer = {
+        let (cell, value) = (cell.clone(), value.clone());
+        thread::spawn(move || cell.complete(value))
+    };
+    drop(cell.get());
+    drop(cell);
+    completer.join().unwrap();
+    assert_eq!(PlainArc::strong_count(&value), 1);
+}
+
+#[test]
+fn whoever_waits_for_a_completion_gets_it() {
+    explore(whoever_waits_gets_the_value::<Sound>);
+}
+
+#[test]
+fn either_side_of_a_completion_may_go_first() {
+    explore(either_side_may_go_first::<Sound>);
+}
+
+/// Tells a run of this very test, in a process of its own, which mutant to explore.
+const MUTANT: &str = "NAXOS_LOOM_MUTANT";
+
+/// What a thread that is never woken is reported as.
+const NEVER_WOKEN: &str = "deadlock";
+
+/// (mutant, its model, what the report of the fault says)
+const MUTANTS: &[(&str, fn(), &str)] = &[
+    (
+        "notifies_without_ordering",
+        what_came_before_a_notification_is_seen::<mutants::notifies_without_ordering::WakeFlag>,
+        "assertion failed: !told",
+    ),
+    ("notifies_in_two_steps", nothing_is_left_lying::<mutants::notifies_in_two_steps::WakeFlag>, NEVER_WOKEN),
+    ("sleeps_although_notified", nothing_is_left_lying::<mutants::sleeps_although_notified::WakeFlag>, NEVER_WOKEN),
+    ("forgets_the_last_sleeper", a_worker_comes_back::<Forgetful>, NEVER_WOKEN),
+    ("ends_one_worker_only", closing_ends_all_workers::<Lonely>, NEVER_WOKEN),
+    ("counts_whom_it_has_woken", every_item_finds_a_worker::<Miscounting>, NEVER_WOKEN),
+    ("looks_once_before_it_waits", whoever_waits_gets_the_value::<Hasty>, NEVER_WOKEN),
+    ("wakes_before_the_value_is_there", whoever_waits_gets_the_value::<Early>, NEVER_WOKEN),
+];
+
+/// A fault ends the process, for loom's objects must not be dropped while it unwinds. So each mutant has one of its own.
+#[test]
+fn every_mutant_is_caught() {
+    if let Ok(name) = env::var(MUTANT) {
+        let (_, model, _) = MUTANTS.iter().find(|(mutant, ..)| *mutant == name).expect("a mutant of the table");
+        return explore(model);
+    }
+    for (mutant, _, report) in MUTANTS {
+        let mut run = Command::new(env::current_exe().unwrap());
+        run.args(["every_mutant_is_caught", "--exact", "--nocapture"]);
+        let output = run.env(MUTANT, mutant).env("RUST_BACKTRACE", "0").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{mutant} is not caught");
+        assert!(said.contains(report), "{mutant} has failed otherwise: {said}");
+    }
+}
