@@ -5,6 +5,7 @@
 
 mod cluster;
 mod joined;
+mod model;
 mod random;
 mod rules;
 mod suite;

@@ -2,6 +2,7 @@ use super::loglet::{Fate, Loglet};
 use super::shared::{Shared, What};
 use super::{Disk, Refused};
 use crate::base::Offset;
+use crate::base::mutants::{self, Mutant};
 use crate::proto::peer::PeerId;
 use crate::wire::{Batch, Message};
 
@@ -37,6 +38,9 @@ impl Loglet {
         assert!(self.is_open(), "records are taken only while open");
         let end = first + u64::from(batch.count());
         self.skip_known(first, shared, disk);
+        if first > self.next && mutants::is(Mutant::StoreEarlyArrivals) {
+            self.next = first;
+        }
         if first > self.next {
             if !self.early.insert(first, batch, shared) {
                 self.owes.behind = true;
@@ -140,7 +144,7 @@ impl Loglet {
         assert!(self.durable_end <= self.next, "only what was taken becomes durable");
         self.fill_durable(first, end);
         // A record may have been a success before, for being below the known tail: then nothing is owed anew.
-        self.owes.stored |= self.local_tail() > tail && self.is_open();
+        self.owes.stored |= self.local_tail() > tail && (self.is_open() || mutants::is(Mutant::AckAfterSeal));
         self.settle(shared, disk);
     }
 

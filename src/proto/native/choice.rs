@@ -3,7 +3,7 @@ use crate::base::Instant;
 use crate::proto::loglet::OpId;
 
 /// Which LogServer to read from: the preferred one first, then the others in turn, and after all of them a pause.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Choice {
     start: usize,
     tried: Vec<bool>,
