@@ -44,7 +44,7 @@ macro_rules! mutants {
 
 mutants! {
     AckBeforeDurable, "ack-before-durable", "P2", "A LogServer counts records that are still on their way to the disk.";
-    AckAfterSeal, "ack-after-seal", "P2", "A sealed LogServer still answers success for what was in flight.";
+    AckAfterSeal, "ack-after-seal", "P2", "A sealed LogServer still takes what the sequencer stores, and answers success.";
     SealCheckBeforeTail, "seal-check-before-tail", "checkTail", "A checkTail counts a sealed answer's tail for a server that was open when asked first.";
     WaitForKnownTail, "wait-for-known-tail", "checkTail", "A checkTail returns open as soon as one server, sealed or not, tells a known tail that a repair may have raised.";
     RepairRaisesKnownTail, "repair-raises-known-tail", "P1", "A repair raises the known tail of the server that it repairs.";
@@ -58,12 +58,6 @@ mutants! {
     TrimForgetsTail, "trim-forgets-tail", "P3", "The local tail leaves out the trim point.";
     RecreateDeletedLoglet, "recreate-deleted-loglet", "P5", "A LogServer creates a loglet again that it has deleted.";
     ForgetSealOnRestart, "forget-seal-on-restart", "P2", "A restarted LogServer takes a sealed loglet for open.";
-    WriteWithoutDsync, "write-without-dsync", "P9", "Journal writes are reported durable without asking the disk for durability.";
-    SkipUnitChecksum, "skip-unit-checksum", "P9", "The checksum of a journal unit is not compared.";
-    RetryAfterFlushError, "retry-after-flush-error", "P10", "A failed write to the journal is taken for a good one instead of poisoning it.";
-    AppendBehindTornTail, "append-behind-torn-tail", "P9", "A life writes on although the end of the life before it was not made durable first.";
-    AcceptAfterTornUnit, "accept-after-torn-unit", "P9 d", "Recovery takes units behind a torn one.";
-    PartialHead, "partial-head", "P9 e", "A segment is used before its whole head is durable.";
 }
 
 #[cfg(any(test, feature = "mutants"))]

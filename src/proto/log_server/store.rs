@@ -22,7 +22,7 @@ impl Loglet {
     ) {
         self.hear(peer);
         self.known_tail = self.known_tail.max(known_tail);
-        if self.fate != Fate::Open || self.deleting {
+        if (self.fate != Fate::Open && !mutants::is(Mutant::AckAfterSeal)) || self.deleting {
             self.owes.sealed = true;
         } else if !self.cell.written {
             // No record may become durable before the loglet is.
@@ -35,7 +35,7 @@ impl Loglet {
     }
 
     fn take(&mut self, peer: PeerId, first: Offset, batch: Batch<'_>, shared: &mut Shared, disk: &mut impl Disk) {
-        assert!(self.is_open(), "records are taken only while open");
+        assert!(self.is_open() || mutants::is(Mutant::AckAfterSeal), "records are taken only while open");
         let end = first + u64::from(batch.count());
         self.skip_known(first, shared, disk);
         if first > self.next && mutants::is(Mutant::StoreEarlyArrivals) {

@@ -20,6 +20,12 @@ pub(super) struct Cores {
     pub(super) reached: Reached,
 }
 
+impl Cores {
+    fn has_reached(&self, what: &str) -> bool {
+        self.reached.lock().expect("no thread panics with it").contains(what)
+    }
+}
+
 impl Model for Cores {
     type State = State;
     type Action = Action;
@@ -75,6 +81,32 @@ impl Model for Cores {
             Assertion
         ];
         assert_eq!(properties.len(), Rule::ALL.len(), "every rule is a property");
-        properties
+        macro_rules! sometimes {
+            ($($what:literal),*) => {
+                vec![$(Property::sometimes($what, |model: &Self, _: &State| model.has_reached($what))),*]
+            };
+        }
+        let reachable = sometimes![
+            "an append is acknowledged",
+            "an append ends sealed, with an offset",
+            "a seal is complete",
+            "row: all sealed, equal",
+            "row: all sealed, repaired",
+            "row: mixed",
+            "row: none sealed, equal",
+            "row: none sealed, waited",
+            "a server that is back votes",
+            "a trim is done",
+            "a read meets the trim point",
+            "records are read",
+            "a deleted loglet is gone",
+            "the loglet is created or deleted",
+            "the sequencer is lost"
+        ];
+        for expected in self.scenario.expects {
+            assert!(reachable.iter().any(|property| property.name == *expected), "`{expected}` is no property");
+        }
+        let expected = reachable.into_iter().filter(|property| self.scenario.expects.contains(&property.name));
+        properties.into_iter().chain(expected).collect()
     }
 }

@@ -24,9 +24,9 @@ pub(super) enum Op {
 }
 
 impl Op {
-    /// Whether it starts while earlier operations of the client are under way; appends do behind appends.
+    /// Whether it starts while earlier operations of the client are under way; an append only behind appends.
     pub(super) fn is_pipelined(self) -> bool {
-        matches!(self, Self::Append | Self::CheckTailBeside)
+        matches!(self, Self::Append | Self::CheckTailBeside | Self::Seal)
     }
 
     /// As the client core takes it; none for what is no operation of the contract. `committed` is what the client knows.
@@ -69,6 +69,8 @@ pub(super) struct Scenario {
     pub(super) crashing: &'static [usize],
     /// Frames between clients and the sequencer arrive at once.
     pub(super) near: bool,
+    /// LogServers' answers to clients arrive at once.
+    pub(super) prompt: bool,
     /// What some execution must reach, so that the search is about something.
     pub(super) expects: &'static [&'static str],
 }
@@ -84,7 +86,14 @@ pub(super) const SEALING: Scenario = Scenario {
     faults: NONE,
     crashing: &[],
     near: true,
-    expects: &[],
+    prompt: false,
+    expects: &[
+        "an append is acknowledged",
+        "an append ends sealed, with an offset",
+        "a seal is complete",
+        "row: all sealed, equal",
+        "row: all sealed, repaired",
+    ],
 };
 
 /// As `SEALING`, with a loss of power.
@@ -93,8 +102,13 @@ pub(super) const CRASHING: Scenario = Scenario {
     programs: [&[Append], &[CheckTail]],
     faults: Faults { crashes: 1, ..NONE },
     crashing: &[0, 1, 2],
-    near: true,
-    expects: &[],
+    expects: &[
+        "an append is acknowledged",
+        "row: none sealed, equal",
+        "row: none sealed, waited",
+        "a server that is back votes",
+    ],
+    ..SEALING
 };
 
 /// A seal and its tail after a loss of power at any moment.
@@ -103,28 +117,29 @@ pub(super) const SEALING_CRASHING: Scenario = Scenario {
     programs: [&[Append], &[Seal, CheckTail]],
     faults: Faults { crashes: 1, ..NONE },
     crashing: &[0, 1, 2],
-    near: true,
-    expects: &[],
+    expects: &[
+        "an append is acknowledged",
+        "row: all sealed, equal",
+        "row: all sealed, repaired",
+        "a server that is back votes",
+    ],
+    ..SEALING
 };
 
 /// Two reconfigurers, which may find different tails.
 pub(super) const RACING: Scenario = Scenario {
     name: "racing reconfigurers",
     programs: [&[Append, CheckTail], &[Seal, CheckTail]],
-    faults: NONE,
-    crashing: &[],
-    near: true,
-    expects: &[],
+    expects: &["row: all sealed, equal", "row: all sealed, repaired", "row: mixed"],
+    ..SEALING
 };
 
 /// A checkTail that began while all was open, beside the same client's later one and another client's seal.
 pub(super) const WAITING: Scenario = Scenario {
     name: "a checkTail that waits",
     programs: [&[Append, Seal, CheckTail], &[CheckTail, CheckTailBeside]],
-    faults: NONE,
-    crashing: &[],
-    near: true,
-    expects: &[],
+    expects: &["row: none sealed, equal", "row: none sealed, waited", "row: mixed"],
+    ..SEALING
 };
 
 /// Several records, of which some are trimmed.
@@ -133,8 +148,8 @@ pub(super) const TRIMMING: Scenario = Scenario {
     programs: [&[Append, CheckTail, Trim(1), CheckTail], &[Read]],
     faults: Faults { crashes: 1, ..NONE },
     crashing: &[0],
-    near: true,
-    expects: &[],
+    expects: &["a trim is done", "a read meets the trim point", "records are read"],
+    ..SEALING
 };
 
 /// Connections that break, and deadlines that pass.
@@ -142,9 +157,8 @@ pub(super) const BREAKING: Scenario = Scenario {
     name: "breaking connections",
     programs: [&[Append, Append], &[CheckTail]],
     faults: Faults { breaks: 1, timers: 1, ..NONE },
-    crashing: &[],
-    near: true,
-    expects: &[],
+    expects: &["an append is acknowledged", "the sequencer is lost"],
+    ..SEALING
 };
 
 /// A process that ends the loglet, or another life of it, and a late request to start.
@@ -152,19 +166,16 @@ pub(super) const RESTARTING: Scenario = Scenario {
     name: "a sequencer that starts again",
     programs: [&[Append, CheckTail], &[Create, Append]],
     faults: Faults { processes: 1, ends: 1, ..NONE },
-    crashing: &[],
-    near: true,
-    expects: &[],
+    expects: &["the sequencer is lost", "an append is acknowledged"],
+    ..SEALING
 };
 
 /// A loglet that is deleted, and a late request to create it.
 pub(super) const DELETING: Scenario = Scenario {
     name: "deleting",
     programs: [&[Append, Delete], &[Create, CheckTail]],
-    faults: NONE,
-    crashing: &[],
-    near: true,
-    expects: &[],
+    expects: &["a deleted loglet is gone", "the loglet is created or deleted"],
+    ..SEALING
 };
 
 /// A disk without space, for a while.
@@ -172,9 +183,8 @@ pub(super) const FILLING: Scenario = Scenario {
     name: "a full disk",
     programs: [&[Append, Append], &[]],
     faults: Faults { full: 1, ..NONE },
-    crashing: &[],
-    near: true,
-    expects: &[],
+    expects: &["an append is acknowledged"],
+    ..SEALING
 };
 
 pub(super) const ALL: &[Scenario] =

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use stateright::{Checker, HasDiscoveries, Model};
 
 use super::checker::{Cores, Reached};
+use super::history::Rule;
 use super::scenario::{self, Scenario};
+use crate::base::Rng;
 use crate::base::mutants::Mutant;
 
 /// What a search has found.
@@ -49,31 +51,66 @@ pub(super) fn search(scenario: Scenario, mutant: Option<Mutant>, limit: Duration
 fn prove(scenario: Scenario, limit: Duration) {
     let found = search(scenario, None, limit);
     let Found { states, unique, depth, seconds, .. } = found;
-    eprintln!("{}: {unique} states of {states}, depth {depth}, {seconds:.1} s", scenario.name);
+    let answers = if scenario.prompt { ", prompt answers" } else { "" };
+    eprintln!("{}{answers}: {unique} states, {states} with repetitions, depth {depth}, {seconds:.1} s", scenario.name);
     for (rule, actions) in &found.broken {
         eprintln!("{rule}:\n  {}", actions.join("\n  "));
     }
     assert!(found.broken.is_empty(), "{} breaks {} rules", scenario.name, found.broken.len());
+    eprintln!("  reached: {:?}", found.reached.lock().unwrap());
     assert!(found.complete, "{} was not searched to its end", scenario.name);
     let reached = found.reached.lock().unwrap();
-    eprintln!("  reached: {reached:?}");
     for expected in scenario.expects {
         assert!(reached.contains(expected), "{} never reaches `{expected}`: {reached:?}", scenario.name);
     }
 }
 
-const SHORT: Duration = Duration::from_secs(300);
+/// Random executions within the bounds, one for each seed: what is many steps away is found sooner so than in the order of lengths.
+/// Returns the first seed whose execution breaks a rule, with the rule.
+pub(super) fn walk(scenario: Scenario, mutant: Option<Mutant>, seeds: u64) -> Option<(u64, Rule)> {
+    let model = Cores { scenario, mutant, reached: Reached::default() };
+    let first = model.init_states().remove(0);
+    (0..seeds).find_map(|seed| {
+        let mut random = Rng::with_seed(seed);
+        let mut state = first.clone();
+        loop {
+            let mut actions = Vec::new();
+            model.actions(&state, &mut actions);
+            if actions.is_empty() {
+                return state.history.broken.first().map(|rule| (seed, *rule));
+            }
+            let action = actions[random.usize(..actions.len())];
+            state = model.next_state(&state, action).expect("every action leads on");
+        }
+    })
+}
+
+/// Long enough on any machine; the search takes seconds.
+const LONG: Duration = Duration::from_secs(500);
 
 #[test]
-fn every_execution_of_an_append_and_a_seal() {
-    prove(scenario::SEALING, SHORT);
+fn every_execution_of_an_append_beside_a_seal_and_its_tail() {
+    prove(Scenario { prompt: true, ..scenario::SEALING }, LONG);
 }
 
 #[test]
-#[ignore = "measure"]
-fn measure() {
+fn random_executions_within_larger_bounds() {
+    for scenario in scenario::ALL {
+        for prompt in [false, true] {
+            let found = walk(Scenario { prompt, ..*scenario }, None, 40);
+            assert_eq!(found, None, "{}: a seed and the rule that it breaks", scenario.name);
+        }
+    }
+}
+
+/// All bounds, or those whose name `NAXOS_MODEL` is a part of. To be run in the release profile.
+#[test]
+#[ignore = "takes minutes for each of the bounds"]
+fn every_execution_within_larger_bounds() {
     let name = std::env::var("NAXOS_MODEL").unwrap_or_default();
     for scenario in scenario::ALL.iter().filter(|scenario| scenario.name.contains(&name)) {
-        prove(*scenario, Duration::from_secs(540));
+        for prompt in [true, false] {
+            prove(Scenario { prompt, ..*scenario }, LONG);
+        }
     }
 }

@@ -166,10 +166,12 @@ impl State {
 
     /// What does not wait for its turn: connections are made, and disks read, and near ones hear each other, as soon as they can.
     fn at_once(&self, scenario: &Scenario) -> Option<Event> {
-        let near = |(from, to): Pair| scenario.near && matches!((from, to), (End::Client(_), End::Sequencer));
+        let near = |pair| scenario.near && matches!(pair, (End::Client(_), End::Sequencer));
+        let prompt = |pair| scenario.prompt && matches!(pair, (End::Client(_), End::Server(_)));
         self.cluster.possible().into_iter().find(|event| match *event {
             Event::Connect(_) | Event::Read(_) => true,
-            Event::Forth(pair) | Event::Back(pair) => near(pair),
+            Event::Forth(pair) => near(pair),
+            Event::Back(pair) => near(pair) || prompt(pair),
             Event::Remains(_) | Event::Land(_) => false,
         })
     }
