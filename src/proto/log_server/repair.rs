@@ -3,7 +3,6 @@ use super::shared::Shared;
 use super::waiters::{FAILED, Until};
 use super::{Disk, Refused};
 use crate::base::Offset;
-use crate::base::mutants::{self, Mutant};
 use crate::proto::peer::PeerId;
 use crate::wire::{Batch, Message, RejectCode};
 
@@ -41,10 +40,6 @@ impl Loglet {
                     return shared.unavailable(peer, request, self.id, FAILED);
                 }
             }
-        }
-        if mutants::is(Mutant::RepairRaisesKnownTail) || mutants::is(Mutant::WaitForKnownTail) {
-            self.known_tail = self.known_tail.max(end);
-            return self.answer_when(peer, request, Until::Repaired(end), shared);
         }
         assert_eq!(self.known_tail, known_tail, "a repair never raises the known tail (P1)");
         self.answer_when(peer, request, Until::Repaired(end), shared);

@@ -138,6 +138,10 @@ impl Loglet {
     /// The records `first..end` are durable, and everything that was taken before them.
     pub(super) fn records_durable(&mut self, first: Offset, end: Offset, shared: &mut Shared, disk: &mut impl Disk) {
         assert!(first < end, "an entry has records");
+        let repaired = self.fate == Fate::Sealed;
+        if repaired && (mutants::is(Mutant::RepairRaisesKnownTail) || mutants::is(Mutant::WaitForKnownTail)) {
+            self.known_tail = self.known_tail.max(end);
+        }
         let tail = self.local_tail();
         self.stored.insert(first.max(self.trim_point), end);
         self.durable_end = self.durable_end.max(end);

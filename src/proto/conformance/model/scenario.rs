@@ -69,6 +69,8 @@ pub(super) struct Scenario {
     pub(super) crashing: &'static [usize],
     /// Frames between clients and the sequencer arrive at once.
     pub(super) near: bool,
+    /// The servers that nobody reaches.
+    pub(super) apart: &'static [usize],
     /// LogServers' answers to clients arrive at once.
     pub(super) prompt: bool,
     /// What some execution must reach, so that the search is about something.
@@ -86,6 +88,7 @@ pub(super) const SEALING: Scenario = Scenario {
     faults: NONE,
     crashing: &[],
     near: true,
+    apart: &[],
     prompt: false,
     expects: &[
         "an append is acknowledged",

@@ -79,6 +79,11 @@ pub(super) fn walk(scenario: Scenario, mutant: Option<Mutant>, seeds: u64) -> Op
             if actions.is_empty() {
                 return state.history.broken.first().map(|rule| (seed, *rule));
             }
+            // Drawn like any other step, faults would all be at the beginning.
+            let wants_fault = random.u8(..12) == 0;
+            if actions.iter().any(|action| action.is_fault() == wants_fault) {
+                actions.retain(|action| action.is_fault() == wants_fault);
+            }
             let action = actions[random.usize(..actions.len())];
             state = model.next_state(&state, action).expect("every action leads on");
         }
@@ -89,8 +94,13 @@ pub(super) fn walk(scenario: Scenario, mutant: Option<Mutant>, seeds: u64) -> Op
 const LONG: Duration = Duration::from_secs(500);
 
 #[test]
-fn every_execution_of_an_append_beside_a_seal_and_its_tail() {
-    prove(Scenario { prompt: true, ..scenario::SEALING }, LONG);
+fn every_execution_of_an_append_beside_a_seal_without_one_server() {
+    prove(Scenario { prompt: true, apart: &[2], ..scenario::SEALING }, LONG);
+}
+
+#[test]
+fn every_execution_of_an_append_beside_a_check_tail_and_a_crash_without_one_server() {
+    prove(Scenario { prompt: true, apart: &[2], crashing: &[0, 1], ..scenario::CRASHING }, LONG);
 }
 
 #[test]

@@ -73,9 +73,16 @@ fn op_id(client: usize, index: usize) -> OpId {
     OpId((client * 100 + index) as u64)
 }
 
+impl Action {
+    pub(super) fn is_fault(self) -> bool {
+        !matches!(self, Self::Start(_) | Self::Happen(_) | Self::Free(_))
+    }
+}
+
 impl State {
     pub(super) fn new(scenario: &Scenario) -> Self {
         let mut cluster = Cluster::new(3, 2, 1);
+        scenario.apart.iter().for_each(|server| cluster.isolate(*server));
         cluster.results.clear();
         cluster.settle_digests();
         Self { cluster, history: History::default(), left: scenario.faults, started: [0; 2] }
