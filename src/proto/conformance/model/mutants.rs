@@ -19,7 +19,6 @@ const CAUGHT: &[(Mutant, Scenario)] = &[
     (Mutant::SealedBeforeDurable, scenario::SEALING_CRASHING),
     (Mutant::TrimForgetsTail, scenario::TRIMMING),
     (Mutant::RecreateDeletedLoglet, scenario::DELETING),
-    (Mutant::ForgetSealOnRestart, scenario::SEALING_CRASHING),
 ];
 
 /// Seeds after which a mutant counts as missed.
