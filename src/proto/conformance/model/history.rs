@@ -16,7 +16,7 @@ pub(super) enum Rule {
     OpenBelowStop,
     /// No known tail, of a client, a server or the sequencer, lies beyond a tail that may become the stop (P1).
     KnownBelowStop,
-    /// Nothing that was asked for after a completed seal is acknowledged.
+    /// Nothing that was asked for after a completed seal is acknowledged, or answered open.
     NothingAfterSeal,
     /// A checkTail covers what was acknowledged and found before it was asked for.
     TailCovers,
@@ -51,7 +51,7 @@ impl Rule {
             Self::AcknowledgedBelowStop => "no acknowledged append at or beyond a sealed tail",
             Self::OpenBelowStop => "no open tail beyond a sealed tail",
             Self::KnownBelowStop => "no known tail beyond a sealed tail",
-            Self::NothingAfterSeal => "nothing acknowledged after a completed seal",
+            Self::NothingAfterSeal => "nothing acknowledged or open after a completed seal",
             Self::TailCovers => "a checkTail covers what was acknowledged and found",
             Self::AppendsInOrder => "an append comes behind what was acknowledged and found",
             Self::OneValue => "one value for each offset",
@@ -66,7 +66,7 @@ impl Rule {
 #[derive(Clone, Copy, Hash, Debug)]
 enum Asked {
     Append { least: u64, after_seal: bool },
-    Tail { least: u64 },
+    Tail { least: u64, after_seal: bool },
     Read { limit: u64 },
     Other,
 }
@@ -109,7 +109,7 @@ impl History {
 
     pub(super) fn ask_tail(&mut self, id: OpId) {
         let least = self.committed();
-        self.asked.insert(id, Asked::Tail { least });
+        self.asked.insert(id, Asked::Tail { least, after_seal: self.seal_complete });
     }
 
     pub(super) fn ask_read(&mut self, id: OpId) {
@@ -153,12 +153,13 @@ impl History {
                 "an append ends sealed, with an offset"
             }
             (Asked::Append { .. }, _) => "an append ends otherwise",
-            (Asked::Tail { least }, LogletResult::Tail { tail, sealed }) => {
+            (Asked::Tail { least, after_seal }, LogletResult::Tail { tail, sealed }) => {
                 self.require(tail.0 >= least, Rule::TailCovers);
                 self.require_durable(tail.0, cluster);
                 let (repaired, heard_open, awaits) = (self.repaired, self.heard_open[client], self.awaits[client]);
                 (self.heard_open[client], self.awaits[client]) = (false, false);
                 if !sealed {
+                    self.require(!after_seal, Rule::NothingAfterSeal);
                     self.open = self.open.max(tail.0);
                     return if awaits { "row: none sealed, waited" } else { "row: none sealed, equal" };
                 }
@@ -194,7 +195,6 @@ impl History {
     /// From here on disks need not hold what was promised: the chain no longer names the loglet.
     pub(super) fn delete(&mut self) {
         self.deleted = true;
-        self.seal_complete = true;
     }
 
     fn require_durable(&mut self, end: u64, cluster: &Cluster) {

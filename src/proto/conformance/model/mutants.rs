@@ -19,6 +19,10 @@ const CAUGHT: &[(Mutant, Scenario)] = &[
     (Mutant::SealedBeforeDurable, scenario::SEALING_CRASHING),
     (Mutant::TrimForgetsTail, scenario::TRIMMING),
     (Mutant::RecreateDeletedLoglet, scenario::DELETING),
+    (
+        Mutant::ForgetSealOnRestart,
+        Scenario { faults: scenario::CRASHING.faults, crashing: &[0, 1, 2], ..scenario::RACING },
+    ),
 ];
 
 /// Seeds after which a mutant counts as missed.
