@@ -8,7 +8,7 @@ const OCTAVE_LAST: u32 = 35;
 
 /// How long something took, counted in fixed buckets: recording allocates nothing and costs a few instructions, so that it may
 /// stand in the append path. One thread's; copies are handed out for reports.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Histogram {
     /// `counts[i]` is what took at most `bound(i)` and more than `bound(i - 1)`; the last one everything longer.
     counts: [u64; BUCKETS + 1],

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The bounds of a node and its clients. [`Limits::check`] says which relations hold between them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Largest record. A record is never split over units (P14), so this bounds the largest unit too.
     pub record_bytes_max: u32,

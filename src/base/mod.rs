@@ -5,6 +5,7 @@ pub mod checksum;
 mod histogram;
 mod id;
 mod limits;
+pub mod mutants;
 mod quorum;
 mod time;
 

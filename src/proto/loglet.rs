@@ -10,7 +10,7 @@ use crate::base::Offset;
 pub struct OpId(pub u64);
 
 /// Owned records in the batch format of [`crate::wire::Batch`].
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Records {
     /// How many.
     pub count: u32,
@@ -19,7 +19,7 @@ pub struct Records {
 }
 
 /// What can be asked of a loglet.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub enum LogletOp {
     /// Appends records at contiguous offsets.
     Append {
@@ -70,7 +70,7 @@ pub enum LogletOp {
 }
 
 /// The end of an operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LogletResult {
     /// On stable storage on a majority, at `first..`.
     Appended {

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::base::mutants::{self, Mutant};
 use crate::base::{Incarnation, Instant, Limits, LogletId, NodeId};
 use crate::proto::sequencer::Sequencer;
 use crate::wire::LogletConfig;
 
 /// Why this process does not sequence a loglet. Every reason is answered `SequencerLost`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum Refused {
     /// The configuration names another node.
     #[error("node {0} sequences this loglet")]
@@ -30,7 +31,7 @@ pub enum Refused {
 pub const ENDED_MAX: usize = 1 << 18;
 
 /// The sequencers of this process, and the loglets that it never sequences again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub struct Sequencers {
     limits: Limits,
     running: BTreeMap<LogletId, Sequencer>,
@@ -59,10 +60,10 @@ impl Sequencers {
         if config.sequencer.node != me {
             return Err(Refused::OtherNode(config.sequencer.node));
         }
-        if config.sequencer.incarnation != incarnation {
+        if config.sequencer.incarnation != incarnation && !mutants::is(Mutant::SequencerResumes) {
             return Err(Refused::OtherIncarnation(config.sequencer.incarnation));
         }
-        if self.ended.contains(&config.id) {
+        if self.ended.contains(&config.id) && !mutants::is(Mutant::SequencerStartsTwice) {
             return Err(Refused::Ended);
         }
         let full = self.running.len() >= self.limits.loglets_max as usize || self.ended.len() >= ENDED_MAX;

@@ -1,6 +1,7 @@
 //! What tests of the cores share: a disk in memory whose writes become durable when the test says so, and a LogServer on it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
 
 use crate::base::{CellKey, ClusterId, Incarnation, Instant, Limits, LogletId, NodeId, Offset, Write};
 use crate::proto::log_server::{Disk, LogServer, Output, ReadId, ReadOutcome, RecoveredLoglet, Refused};
@@ -8,7 +9,7 @@ use crate::proto::peer::PeerId;
 use crate::wire::{Batch, BatchBuilder, Hello, LogletConfig, Member, Message, Role, Sequencer};
 
 /// Records with the memory they are in.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Owned {
     /// How many.
     pub count: u32,
@@ -43,7 +44,7 @@ impl From<Batch<'_>> for Owned {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 enum Entry {
     Records { loglet: LogletId, first: Offset, records: Owned },
     Cell { key: CellKey, value: Vec<u8> },
@@ -51,7 +52,7 @@ enum Entry {
 }
 
 /// A read that waits to be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AskedRead {
     /// The read.
     pub id: ReadId,
@@ -107,6 +108,17 @@ pub struct FakeDisk {
     pub removed: Vec<LogletId>,
 }
 
+/// What a restart would find, what is on its way in its order, and what waits. In which order the durable part was written shows
+/// nowhere: the last value of each cell and of each offset counts.
+impl Hash for FakeDisk {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { entries, taken, durable, refuse, room, damaged, reads, trims, removed } = self;
+        let on_its_way = entries.partition_point(|(write, _)| write <= durable);
+        (self.cells_of(&entries[..on_its_way]), self.durable_records(), &entries[on_its_way..]).hash(state);
+        (taken, durable, refuse, room, damaged, reads, trims, removed).hash(state);
+    }
+}
+
 impl FakeDisk {
     fn take(&mut self, entry: Entry) -> Result<Write, Refused> {
         if let Some(refused) = self.refuse {
@@ -145,14 +157,52 @@ impl FakeDisk {
     pub fn crash(&mut self) {
         let durable = self.durable;
         self.entries.retain(|(write, _)| *write <= durable);
+        self.taken = durable.0;
         self.reads.clear();
         self.refuse = None;
     }
 
+    /// Every record that is durable and not trimmed, the last one written at each offset.
+    pub fn durable_records(&self) -> BTreeMap<(LogletId, Offset), Vec<u8>> {
+        let mut found = BTreeMap::new();
+        for (write, entry) in &self.entries {
+            if let Entry::Records { loglet, first, records } = entry
+                && *write <= self.durable
+            {
+                let trim = self.trims.get(loglet).copied().unwrap_or_default();
+                let offsets = (first.0..).map(Offset).zip(records.payloads());
+                found.extend(offsets.filter(|(at, _)| *at >= trim).map(|(at, payload)| ((*loglet, at), payload)));
+            }
+        }
+        found
+    }
+
+    /// Whether the record at an offset is durable here, or needed no more.
+    pub fn is_safe(&self, of: LogletId, offset: Offset) -> bool {
+        self.trims.get(&of).is_some_and(|trim| offset < *trim) || self.durable_records().contains_key(&(of, offset))
+    }
+
+    /// Every record of a loglet that is here, durable or on its way, also one that another one has overwritten.
+    pub fn records_of(&self, of: LogletId) -> Vec<(Offset, Vec<u8>)> {
+        let mut found = Vec::new();
+        for (_, entry) in &self.entries {
+            if let Entry::Records { loglet, first, records } = entry
+                && *loglet == of
+            {
+                found.extend((first.0..).map(Offset).zip(records.payloads()));
+            }
+        }
+        found
+    }
+
     /// The live cells.
     pub fn cells(&self) -> Vec<(CellKey, Vec<u8>)> {
+        self.cells_of(&self.entries)
+    }
+
+    fn cells_of(&self, entries: &[(Write, Entry)]) -> Vec<(CellKey, Vec<u8>)> {
         let mut cells = BTreeMap::new();
-        for (_, entry) in &self.entries {
+        for (_, entry) in entries {
             match entry {
                 Entry::Cell { key, value } => {
                     cells.insert(*key, value.clone());

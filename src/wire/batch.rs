@@ -6,7 +6,7 @@ const TABLE_ENTRY: usize = Limits::RECORD_OVERHEAD as usize;
 
 /// Records at contiguous offsets: a table of (length, CRC-32C), then the payloads without gaps. The same bytes travel in an
 /// append, in a store, in a journal entry and to the reader; nobody re-encodes them on the way.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Batch<'a> {
     table: &'a [u8],
     payload: &'a [u8],

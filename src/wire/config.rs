@@ -2,10 +2,11 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::mutants::{self, Mutant};
 use crate::base::{Incarnation, LogletId, NodeId, quorum};
 
 /// A LogServer of a loglet. Identity is the node; the address only says where to look for it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
     /// The data directory's identity.
@@ -15,7 +16,7 @@ pub struct Member {
 }
 
 /// The sequencer of a loglet: one life of one process (P4).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sequencer {
     /// The node.
@@ -27,7 +28,7 @@ pub struct Sequencer {
 }
 
 /// The static configuration of a NativeLoglet. Written as JSON, so that an operator can read it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogletConfig {
     /// The loglet.
@@ -44,7 +45,7 @@ const LOG_SERVERS_MAX: usize = 255;
 impl LogletConfig {
     /// LogServers whose agreement decides.
     pub fn quorum(&self) -> usize {
-        quorum(self.log_servers.len())
+        quorum(self.log_servers.len()) - usize::from(mutants::is(Mutant::QuorumMinusOne))
     }
 
     /// JSON, as in frames and cells.

@@ -6,7 +6,7 @@ use crate::base::checksum::crc32c;
 use crate::base::{ClusterId, Incarnation, Limits, LogletId, NodeId, Offset};
 
 /// Why a connection or a request is refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[repr(u8)]
 pub enum RejectCode {
     /// Another protocol version.
@@ -42,7 +42,7 @@ impl RejectCode {
 }
 
 /// What a connection is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum Role {
     /// A client: appends, reads, control.
@@ -54,7 +54,7 @@ pub enum Role {
 }
 
 /// The first frame in each direction.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Hello {
     /// The cluster; 0 from a client that does not know it yet.
     pub cluster: ClusterId,
@@ -96,7 +96,7 @@ impl Hello {
 /// One message between processes. Requests carry a number that their answers repeat.
 ///
 /// `known_tail` obeys P1 wherever it stands: it was reached by unsealed answers, never by a sealed checkTail or a repair.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Hash, Debug)]
 #[expect(missing_docs, reason = "each variant's text explains its fields")]
 pub enum Message<'a> {
     /// First frame in each direction.

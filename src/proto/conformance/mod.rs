@@ -1,10 +1,12 @@
 //! Conformance: what every loglet has to do (`suite`), the real cores of a NativeLoglet joined in memory (`cluster`), the suite on
-//! them (`joined`), the executions that the protocol's rules are there for (`rules`), and random faults (`random`).
+//! them (`joined`), the executions that the protocol's rules are there for (`rules`), random faults (`random`), and
+//! every execution within bounds (`model`).
 //!
 //! `suite` is also compiled into `tests/loglet_conformance.rs`, which runs it over real nodes.
 
 mod cluster;
 mod joined;
+mod model;
 mod random;
 mod rules;
 mod suite;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::cluster::{Cluster, LOGLET};
 use crate::base::{Offset, Rng};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
-use crate::proto::native::NativeLoglet;
 
 /// Clients 0 and 1 append, 2 subscribes, all check the tail.
 const CLIENTS: usize = 3;
@@ -122,7 +121,7 @@ impl Run {
     /// P1, P18: nothing that was promised lies beyond any tail that could become the stop.
     fn check_bounds(&self) {
         let Some(stop) = self.sealed else { return };
-        let known = self.cluster.clients.iter().map(NativeLoglet::known_tail);
+        let known = self.cluster.clients.iter().map(|client| client.known_tail());
         let known = known.chain([self.cluster.sequencer().known_tail()]).map(|tail| tail.0).max().unwrap_or(0);
         for (what, bound) in
             [("acknowledged", self.acknowledged), ("open", self.open), ("known", known), ("delivered", self.delivered)]

@@ -9,7 +9,7 @@ pub(super) const CATCHING_UP: &str = "this LogServer catches up after a loss of 
 
 /// A loglet whose journal lost entries that nobody can name (P10): it is sealed here, and tells no tail before it has copied up to the
 /// largest tail told by a majority's number of *other* LogServers, one of whom holds whatever was acknowledged with this one's help.
-#[derive(Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(super) struct CatchUp {
     told: Vec<(NodeId, Offset)>,
     asked: Vec<u64>,

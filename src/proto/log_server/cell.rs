@@ -15,7 +15,7 @@ pub const FLOOR_CELL: u8 = 2;
 pub const TABLE_LOST_CELL: u8 = 3;
 
 /// A loglet's durable state, as JSON in its cell.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogletCell {
     /// None where a seal came before the creation.
@@ -28,7 +28,7 @@ pub(super) struct LogletCell {
 }
 
 /// A log's floor, as JSON in its cell.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FloorCell {
     /// The highest chain version on which a loglet of the log has been deleted here.
@@ -36,7 +36,7 @@ pub(super) struct FloorCell {
 }
 
 /// What one write of a loglet's cell makes durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Image {
     pub(super) sealed: bool,
     pub(super) trim_point: Offset,
@@ -45,7 +45,7 @@ pub(super) struct Image {
 }
 
 /// How far the cell has come on its way to the disk. One write is in flight at most; changes meanwhile make one more.
-#[derive(Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(super) struct CellState {
     /// The cell in memory is newer than the last one written.
     dirty: bool,

@@ -14,7 +14,7 @@ pub(super) const CHECKSUMS_MAX: usize = 8192;
 const COMPARES_MAX: u32 = 16;
 
 /// The checksums of the records taken last, at contiguous offsets.
-#[derive(Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(super) struct Recent {
     first: Offset,
     checksums: VecDeque<u32>,

@@ -6,7 +6,7 @@ use crate::wire::Batch;
 pub struct ReadId(pub u64);
 
 /// Why the journal does not take a write.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum Refused {
     /// The queue before the disk is full; it will move.
     #[error("the journal is busy")]
@@ -61,7 +61,7 @@ pub trait Disk {
 }
 
 /// The completion of [`Disk::read`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Hash, Debug)]
 pub enum ReadOutcome<'a> {
     /// Records from the first offset asked for, none at or beyond the end asked for.
     Records {
@@ -87,7 +87,7 @@ pub enum ReadOutcome<'a> {
 }
 
 /// What the journal holds of one loglet after a restart.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct RecoveredLoglet {
     /// The loglet.
     pub id: LogletId,

@@ -4,7 +4,7 @@ use crate::base::Offset;
 use crate::wire::Batch;
 
 /// A store that came before its predecessor.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 struct Arrival {
     first: Offset,
     count: u32,
@@ -19,7 +19,7 @@ impl Arrival {
 
 /// Stores beyond the next offset, held in memory only and ascending by offset. They are a favour: dropping one is always right, as
 /// long as `Behind` says so (L6).
-#[derive(Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(super) struct Early {
     arrivals: Vec<Arrival>,
     bytes: usize,

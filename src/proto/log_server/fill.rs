@@ -5,7 +5,7 @@ use crate::base::{Instant, NodeId, Offset};
 use crate::wire::{Batch, Message};
 
 /// The copying of records that this server lacks from other LogServers: one request or one write at a time.
-#[derive(Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(super) struct Fill {
     /// Something is lacking, and the loglet is among the active ones.
     active: bool,
@@ -21,7 +21,7 @@ pub(super) struct Fill {
     pub(super) next_at: Option<Instant>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 struct Asked {
     request: u64,
     node: NodeId,

@@ -7,12 +7,13 @@ use super::loglet::Loglet;
 use super::server::LogServer;
 use super::shared::{Shared, What};
 use super::waiters::{FAILED, Until, WAITERS_MAX};
+use crate::base::mutants::{self, Mutant};
 use crate::base::{LogletId, Offset};
 use crate::proto::peer::PeerId;
 use crate::wire::{LogletConfig, Message, RejectCode};
 
 /// Up to which chain version loglets of a log have been deleted here: none at or below it is created any more (P5).
-#[derive(Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(super) struct Floor {
     pub(super) version: u64,
     dirty: bool,
@@ -91,7 +92,7 @@ impl LogServer {
     /// Whether a loglet that is not here has been deleted, as far as can be told; then that is the answer.
     pub(super) fn answered_gone(&mut self, peer: PeerId, request: u64, loglet: LogletId) -> bool {
         match self.floors.get_mut(&loglet.log) {
-            Some(floor) if loglet.version <= floor.version => {
+            Some(floor) if loglet.version <= floor.version && !mutants::is(Mutant::RecreateDeletedLoglet) => {
                 floor.answer(peer, request, loglet, &mut self.shared);
                 true
             }

@@ -8,12 +8,13 @@ use super::ranges::Ranges;
 use super::shared::{Output, Shared};
 use super::subscribe::Subscription;
 use super::waiters::Waiter;
+use crate::base::mutants::{self, Mutant};
 use crate::base::{LogletId, Offset};
 use crate::proto::peer::PeerId;
 use crate::wire::{LogletConfig, Member, Message};
 
 /// Whether a loglet still takes records here. It only ever moves forward.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) enum Fate {
     Open,
     /// The seal bit is set in memory and not durable yet: neither success nor open nor sealed may be said (P2).
@@ -23,7 +24,7 @@ pub(super) enum Fate {
 }
 
 /// Answers to stores, which have no number and are cumulative: each is owed at most once.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Hash, Debug, Default)]
 pub(super) struct Owes {
     pub(super) stored: bool,
     pub(super) behind: bool,
@@ -35,7 +36,7 @@ pub(super) struct Owes {
 /// One loglet on this LogServer.
 ///
 /// `trim_point <= trim_wanted`; `durable_end <= next`; `stored` is part of `journal`, whose end is at most `next`.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Loglet {
     pub(super) id: LogletId,
     /// None where a seal came before the creation.
@@ -109,7 +110,14 @@ impl Loglet {
 
     /// The local tail; counts durable records only (P2, P3).
     pub(super) fn local_tail(&self) -> Offset {
-        self.durable_end.max(self.known_tail).max(self.trim_point)
+        let stored = if mutants::is(Mutant::AckBeforeDurable) { self.next } else { self.durable_end };
+        let trimmed = if mutants::is(Mutant::TrimForgetsTail) { Offset::ZERO } else { self.trim_point };
+        stored.max(self.known_tail).max(trimmed)
+    }
+
+    /// The local tail as a checkTail or a seal is told.
+    fn told_tail(&self) -> Offset {
+        if mutants::is(Mutant::LocalTailFromKnownTailOnly) { self.known_tail } else { self.local_tail() }
     }
 
     /// Whether success and open may be answered.
@@ -130,13 +138,13 @@ impl Loglet {
 
     pub(super) fn tail_message(&self, request: u64) -> Message<'static> {
         assert!(self.is_open(), "open is said only while open (P2)");
-        let (loglet, tail) = (self.id, self.local_tail());
+        let (loglet, tail) = (self.id, self.told_tail());
         Message::Tail { request, loglet, tail, known_tail: self.known_tail, trim_point: self.trim_point }
     }
 
     pub(super) fn sealed_message(&self, request: u64) -> Message<'static> {
         assert!(self.tells_sealed(), "sealed is said only when durable (P2)");
-        let (loglet, tail) = (self.id, self.local_tail());
+        let (loglet, tail) = (self.id, self.told_tail());
         Message::Sealed { request, loglet, tail, known_tail: self.known_tail, trim_point: self.trim_point }
     }
 
@@ -176,6 +184,7 @@ impl Loglet {
             _ if self.deleting => false,
             Fate::Open if self.no_space => self.owes.stored || self.owes.no_space,
             Fate::Open => self.owes.stored || self.owes.behind,
+            _ if mutants::is(Mutant::AckAfterSeal) && self.owes.stored => true,
             Fate::Sealing => false,
             Fate::Sealed => (self.owes.stored || self.owes.behind || self.owes.sealed) && self.catch_up.is_none(),
         };
@@ -190,7 +199,10 @@ impl Loglet {
     pub(super) fn owed(&mut self) -> Option<Output> {
         let message = match self.fate {
             _ if self.deleting => None,
-            Fate::Open if std::mem::take(&mut self.owes.stored) => {
+            Fate::Open | Fate::Sealing | Fate::Sealed
+                if (self.fate == Fate::Open || mutants::is(Mutant::AckAfterSeal))
+                    && std::mem::take(&mut self.owes.stored) =>
+            {
                 self.told = self.local_tail();
                 Some(Message::Stored { loglet: self.id, tail: self.local_tail() })
             }

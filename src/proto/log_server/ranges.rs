@@ -2,7 +2,7 @@ use crate::base::Offset;
 
 /// A set of offsets as ascending ranges that neither touch nor overlap. Appending at its end, the usual case, neither searches nor
 /// allocates.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Ranges {
     ranges: Vec<(Offset, Offset)>,
 }

@@ -5,6 +5,7 @@ use super::loglet::{Fate, Loglet};
 use super::server::LogServer;
 use super::shared::What;
 use super::{Disk, FLOOR_CELL, LOGLET_CELL, RecoveredLoglet, TABLE_LOST_CELL};
+use crate::base::mutants::{self, Mutant};
 use crate::base::{CellKey, LogletId};
 
 impl LogServer {
@@ -65,7 +66,8 @@ impl LogServer {
         let cell = cell.unwrap_or_default();
         let mut loglet = Loglet::new(id, cell.config);
         loglet.cell = CellState::recovered(loglet.config.is_some());
-        loglet.fate = if cell.sealed { Fate::Sealed } else { Fate::Open };
+        let sealed = cell.sealed && !mutants::is(Mutant::ForgetSealOnRestart);
+        loglet.fate = if sealed { Fate::Sealed } else { Fate::Open };
         loglet.catch_up = cell.catching_up.then(CatchUp::default);
         loglet.trim_point = cell.trim_point;
         loglet.trim_wanted = cell.trim_point;

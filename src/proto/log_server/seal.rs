@@ -2,6 +2,7 @@ use super::Disk;
 use super::loglet::{Fate, Loglet};
 use super::shared::Shared;
 use super::waiters::Until;
+use crate::base::mutants::{self, Mutant};
 use crate::proto::peer::PeerId;
 
 impl Loglet {
@@ -17,14 +18,15 @@ impl Loglet {
         if self.fate != Fate::Open {
             return;
         }
-        self.fate = Fate::Sealing;
+        let early = mutants::is(Mutant::SealedBeforeDurable);
+        self.fate = if early { Fate::Sealed } else { Fate::Sealing };
         // What has not entered the journal never will; what is in flight may still become durable, as evidence only.
         self.early.clear(shared);
         // The sequencer hears of it as soon as that may be said, also when its stores are all in flight (L1).
-        self.owes.sealed = true;
+        self.owes.sealed = !mutants::is(Mutant::AckAfterSeal);
         self.write_cell(shared, disk);
         assert!(
-            !self.is_open() && !self.tells_sealed(),
+            !self.is_open() && (early || !self.tells_sealed()),
             "between memory and disk neither open nor sealed is said (P2)"
         );
     }

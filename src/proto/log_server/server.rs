@@ -7,6 +7,7 @@ use super::loglet::Loglet;
 use super::shared::{Peer, Pending, Purpose, Shared, What};
 use super::waiters::{FAILED, Until};
 use super::{Disk, LogletStatus, Output, ReadId, ReadOutcome};
+use crate::base::mutants::{self, Mutant};
 use crate::base::{Incarnation, Instant, Limits, LogletId, NodeId, Offset, Write};
 use crate::proto::peer::PeerId;
 use crate::wire::{Hello, Message, RejectCode, Role};
@@ -17,7 +18,7 @@ use crate::wire::{Hello, Message, RejectCode, Role};
 /// more, and [`LogServer::poll_timeout`] before sleeping. A message returned by [`LogServer::handle_read`] goes out before what
 /// `poll_output` gives afterwards. Answers that depend on a write are given out only after [`LogServer::handle_durable`] has covered it, so
 /// whatever leaves `poll_output` may be sent at once.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub struct LogServer {
     pub(super) loglets: BTreeMap<LogletId, Loglet>,
     pub(super) floors: Floors,
@@ -215,7 +216,7 @@ impl LogServer {
         }
         let (loglet, shared) = self.voter(from, 0, id, numbers)?;
         let named = loglet.config.as_ref().map(|config| (config.sequencer.node, config.sequencer.incarnation));
-        if named.is_some_and(|named| named != (peer.node, peer.incarnation)) {
+        if named.is_some_and(|named| named != (peer.node, peer.incarnation)) && !mutants::is(Mutant::SequencerResumes) {
             shared.send(from, Message::SequencerLost { request: 0, loglet: id });
             return None;
         }

@@ -7,7 +7,7 @@ use crate::proto::peer::PeerId;
 use crate::wire::{Member, Message, RejectCode, Role};
 
 /// What the LogServers want sent.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Hash, Debug)]
 pub enum Output {
     /// An answer, or a delivery of a subscription, on a connection.
     Send {
@@ -27,7 +27,7 @@ pub enum Output {
 }
 
 /// The process at the other end of an inbound connection, as its hello told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Hash, Debug)]
 pub(super) struct Peer {
     pub(super) role: Role,
     pub(super) node: NodeId,
@@ -40,7 +40,7 @@ pub(super) struct Peer {
 }
 
 /// A write on its way to the disk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Hash, Debug)]
 pub(super) struct Pending {
     pub(super) write: Write,
     pub(super) loglet: LogletId,
@@ -48,7 +48,7 @@ pub(super) struct Pending {
 }
 
 /// What a write makes durable.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Hash, Debug)]
 pub(super) enum What {
     Records {
         first: Offset,
@@ -63,7 +63,7 @@ pub(super) enum What {
 }
 
 /// For whom a read of the journal is.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) enum Purpose {
     Read {
         peer: PeerId,
@@ -97,7 +97,7 @@ impl Purpose {
 }
 
 /// What all loglets share; the loglets themselves are kept beside it, so that one of them and this can be changed together.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Shared {
     pub(super) node: NodeId,
     pub(super) limits: Limits,

@@ -2,6 +2,7 @@ use super::loglet::{Fate, Loglet};
 use super::shared::{Shared, What};
 use super::{Disk, Refused};
 use crate::base::Offset;
+use crate::base::mutants::{self, Mutant};
 use crate::proto::peer::PeerId;
 use crate::wire::{Batch, Message};
 
@@ -21,7 +22,7 @@ impl Loglet {
     ) {
         self.hear(peer);
         self.known_tail = self.known_tail.max(known_tail);
-        if self.fate != Fate::Open || self.deleting {
+        if (self.fate != Fate::Open && !mutants::is(Mutant::AckAfterSeal)) || self.deleting {
             self.owes.sealed = true;
         } else if !self.cell.written {
             // No record may become durable before the loglet is.
@@ -34,9 +35,12 @@ impl Loglet {
     }
 
     fn take(&mut self, peer: PeerId, first: Offset, batch: Batch<'_>, shared: &mut Shared, disk: &mut impl Disk) {
-        assert!(self.is_open(), "records are taken only while open");
+        assert!(self.is_open() || mutants::is(Mutant::AckAfterSeal), "records are taken only while open");
         let end = first + u64::from(batch.count());
         self.skip_known(first, shared, disk);
+        if first > self.next && mutants::is(Mutant::StoreEarlyArrivals) {
+            self.next = first;
+        }
         if first > self.next {
             if shared.full {
                 self.lack_space(shared);
@@ -163,13 +167,17 @@ impl Loglet {
     /// The records `first..end` are durable, and everything that was taken before them.
     pub(super) fn records_durable(&mut self, first: Offset, end: Offset, shared: &mut Shared, disk: &mut impl Disk) {
         assert!(first < end, "an entry has records");
+        let repaired = self.fate == Fate::Sealed;
+        if repaired && (mutants::is(Mutant::RepairRaisesKnownTail) || mutants::is(Mutant::WaitForKnownTail)) {
+            self.known_tail = self.known_tail.max(end);
+        }
         let tail = self.local_tail();
         self.stored.insert(first.max(self.trim_point), end);
         self.durable_end = self.durable_end.max(end);
         assert!(self.durable_end <= self.next, "only what was taken becomes durable");
         self.fill_durable(first, end);
         // A record may have been a success before, for being below the known tail: then nothing is owed anew.
-        self.owes.stored |= self.local_tail() > tail && self.is_open();
+        self.owes.stored |= self.local_tail() > tail && (self.is_open() || mutants::is(Mutant::AckAfterSeal));
         self.settle(shared, disk);
     }
 

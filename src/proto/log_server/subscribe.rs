@@ -13,7 +13,7 @@ pub(super) const SUBSCRIPTIONS_MAX: u32 = 256;
 pub(super) const SUBSCRIPTIONS_OF_ALL_MAX: u32 = 1 << 16;
 
 /// A stream of records to one client. One read of the journal is in flight for it at most.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Subscription {
     pub(super) peer: PeerId,
     pub(super) request: u64,

@@ -8,7 +8,7 @@ use crate::wire::{Message, RejectCode};
 pub(super) const WAITERS_MAX: usize = 1024;
 
 /// A request whose answer is held.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 pub(super) struct Waiter {
     pub(super) peer: PeerId,
     pub(super) request: u64,
@@ -16,7 +16,7 @@ pub(super) struct Waiter {
 }
 
 /// What an answer waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Until {
     /// The configuration to be durable.
     Created,

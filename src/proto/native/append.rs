@@ -5,7 +5,7 @@ use crate::base::{Instant, LogletId};
 use crate::proto::loglet::{LogletResult, OpId, Records};
 use crate::wire::{Batch, Message};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 struct Pending {
     id: OpId,
     records: Records,
@@ -14,7 +14,7 @@ struct Pending {
 
 /// Appends in their order. Request numbers are consecutive, so that an answer finds its append by subtraction, and nothing is
 /// allocated per append once the queue has its size.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Appends {
     /// `None` for one that is over while an earlier one is not.
     pending: VecDeque<Option<Pending>>,

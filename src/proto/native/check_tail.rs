@@ -2,6 +2,7 @@ use super::link::Shared;
 use super::repair::Repair;
 use super::round::Round;
 use super::step::{Context, Step};
+use crate::base::mutants::{self, Mutant};
 use crate::base::{Instant, Offset};
 use crate::proto::loglet::LogletResult;
 use crate::wire::Message;
@@ -10,7 +11,7 @@ use crate::wire::Message;
 ///
 /// An `(X, open)` needs X first, and then from each LogServer of a majority one answer that says both "open" and "at least X".
 /// Asking for the seal apart from the tail is the published erratum: the seal is never checked before the tail.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct CheckTail {
     round: Round,
     /// The largest tail that each LogServer has told while open.
@@ -51,7 +52,7 @@ impl CheckTail {
         let target =
             *self.target.get_or_insert_with(|| *self.sealed.iter().flatten().max().expect("a majority answered"));
         let at_target = |sealed: &[Option<Offset>]| sealed.iter().flatten().filter(|tail| **tail >= target).count();
-        if at_target(&self.sealed) < quorum {
+        if at_target(&self.sealed) < quorum && !mutants::is(Mutant::NoRepair) {
             self.repair.drive(context, &self.sealed, target);
             return None;
         }
@@ -79,7 +80,8 @@ impl CheckTail {
         }
         let largest = self.open.iter().flatten().max().expect("a majority answered");
         let (target, since) = *self.wait.get_or_insert((*largest, context.now));
-        if self.open.iter().flatten().filter(|tail| **tail >= target).count() >= quorum {
+        let known = mutants::is(Mutant::WaitForKnownTail) && context.shared.known_tail >= target;
+        if known || self.open.iter().flatten().filter(|tail| **tail >= target).count() >= quorum {
             context.shared.learn(target);
             return Some(LogletResult::Tail { tail: target, sealed: false });
         }
@@ -115,7 +117,8 @@ impl Step for CheckTail {
             |_| true,
             |request| Message::CheckTail { request, loglet, known_tail },
         );
-        if self.sealed.iter().any(Option::is_some) {
+        let waits = mutants::is(Mutant::WaitForKnownTail) && self.wait.is_some();
+        if self.sealed.iter().any(Option::is_some) && !waits {
             // The mixed row: what is still open is sealed, and those answers are the ones that count (L2).
             context.shared.sealer.want();
             return self.drive_sealed(context);
@@ -152,6 +155,10 @@ impl Step for CheckTail {
     }
 
     fn sealed(&mut self, server: usize, tail: Offset) {
+        if mutants::is(Mutant::SealCheckBeforeTail) && self.open[server].is_some() {
+            self.open[server] = self.open[server].max(Some(tail));
+            return;
+        }
         self.sealed[server] = self.sealed[server].max(Some(tail));
     }
 

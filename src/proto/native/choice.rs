@@ -4,7 +4,7 @@ use crate::proto::loglet::OpId;
 
 /// Which LogServer to read from: the preferred one first, or one that is not with the sequencer; then the others in turn, and after
 /// all of them a pause.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Choice {
     start: usize,
     tried: Vec<bool>,

@@ -4,7 +4,7 @@ use super::step::{Context, Step};
 use crate::proto::loglet::{LogletResult, Records};
 use crate::wire::Message;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Activation {
     Idle,
     Asked,
@@ -13,7 +13,7 @@ enum Activation {
 }
 
 /// Creates the loglet on a majority, durably, and only then starts its sequencer (P4, P5).
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Create {
     round: Round,
     sealed: bool,

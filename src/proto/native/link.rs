@@ -6,21 +6,21 @@ use crate::proto::loglet::{LogletResult, OpId};
 use crate::wire::{Batch, LogletConfig, Message};
 
 /// Names an operation inside the core; never used twice.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Key(pub(super) u64);
 
 /// Request numbers from here on belong to operations, those below to appends.
 const REQUEST_FIRST: u64 = 1 << 63;
 
 /// Something to send.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 enum Out {
     Plain(Message<'static>),
     Repair { request: u64, first: Offset, count: u32, bytes: Vec<u8> },
 }
 
 /// What is known of a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) enum Connection {
     /// The host has not said anything yet.
     #[default]
@@ -30,7 +30,7 @@ pub(super) enum Connection {
 }
 
 /// One connection: requests to be sent, and who waits for the answers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(super) struct Link {
     pub(super) connection: Connection,
     /// Whether there has ever been a use for it.
@@ -79,7 +79,7 @@ impl Link {
 }
 
 /// What all operations share.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Shared {
     pub(super) config: LogletConfig,
     pub(super) limits: Limits,

@@ -15,7 +15,7 @@ use crate::proto::loglet::{LogletOp, LogletResult, OpId};
 use crate::wire::{LogletConfig, Message};
 
 /// A peer of the loglet's client.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Target {
     /// The sequencer that the configuration names.
     Sequencer,
@@ -28,7 +28,7 @@ pub enum Target {
 /// The host keeps a connection to every target that [`NativeLoglet::wants`], tells of each that came up, went down or could
 /// not be made, feeds messages and operations, and afterwards drains [`NativeLoglet::poll_send`] for each target and
 /// [`NativeLoglet::poll_result`], and asks [`NativeLoglet::poll_timeout`] when to come back.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub struct NativeLoglet {
     pub(super) shared: Shared,
     pub(super) appends: Appends,

@@ -7,7 +7,7 @@ use crate::proto::loglet::{LogletResult, OpId, Records};
 use crate::wire::{Batch, Message};
 
 /// One read, from one LogServer after another until one has what is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Read {
     min: Offset,
     max: Offset,

@@ -5,7 +5,7 @@ use crate::base::Offset;
 use crate::wire::Message;
 
 /// What is being done for one lower LogServer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Stage {
     Idle,
     /// The next records are being read from `source`.
@@ -25,7 +25,7 @@ enum Stage {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 struct Task {
     stage: Stage,
     /// Sources that do not have the record at the tail.
@@ -34,7 +34,7 @@ struct Task {
 
 /// Brings sealed LogServers up to the largest tail among them: in order, chunk by chunk, from whichever responder has each
 /// record. Racing repairs write the same records, so each takes over what the other has done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Repair {
     /// By lower LogServer.
     tasks: Vec<Task>,

@@ -3,7 +3,7 @@ use super::step::Context;
 use crate::base::Instant;
 use crate::wire::Message;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Slot {
     Idle,
     Asked,
@@ -11,7 +11,7 @@ enum Slot {
 }
 
 /// One question to all LogServers, asked again on every new connection until answered.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(super) struct Round {
     slots: Vec<Slot>,
 }
@@ -90,7 +90,7 @@ pub(super) fn why_silent(shared: &Shared, link: usize) -> String {
 }
 
 /// A round that wants a majority and takes every other LogServer that can be reached, without waiting long for it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Broadcast {
     pub(super) round: Round,
     majority_since: Option<Instant>,

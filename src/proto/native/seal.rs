@@ -9,7 +9,7 @@ pub(super) const SEALER: Key = Key(0);
 
 /// Seals the loglet on behalf of all operations: from the first reason on, on every LogServer, until each has answered (L1) or
 /// the loglet has left the chain.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Sealer {
     wanted: bool,
     round: Round,
@@ -57,7 +57,7 @@ impl Sealer {
 }
 
 /// The operation: waits for a majority.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Seal;
 
 impl Step for Seal {

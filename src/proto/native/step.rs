@@ -45,7 +45,7 @@ pub(super) trait Step {
 }
 
 /// An operation, by kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) enum Kind {
     CheckTail(CheckTail),
     Create(Create),
@@ -57,7 +57,7 @@ pub(super) enum Kind {
 }
 
 /// An operation of the caller's.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Operation {
     pub(super) id: OpId,
     /// When it fails with `Unavailable`; a subscription never does.

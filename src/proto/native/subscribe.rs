@@ -7,7 +7,7 @@ use crate::proto::loglet::{LogletResult, OpId};
 use crate::wire::{Batch, Message};
 
 /// A subscription: each offset exactly once, in order, from one LogServer at a time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Subscribe {
     /// The next offset to deliver.
     next: Offset,

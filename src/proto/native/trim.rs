@@ -6,7 +6,7 @@ use crate::proto::loglet::LogletResult;
 use crate::wire::Message;
 
 /// Trims every LogServer that can be reached, at least a majority.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Trim {
     point: Offset,
     committed: Offset,

@@ -4,7 +4,7 @@ use crate::proto::PeerId;
 use crate::wire::{Batch, Message};
 
 /// An append that has its offsets and no answer yet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Hash, Debug)]
 pub(super) struct Outstanding {
     /// Nobody, once the client's connection is gone.
     from: Option<PeerId>,

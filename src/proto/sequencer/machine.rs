@@ -9,7 +9,7 @@ use crate::proto::PeerId;
 use crate::wire::{LogletConfig, Message, RejectCode};
 
 /// Why a sequencer has given up. It seals the loglet then, so that nothing waits for it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum Lost {
     /// The watermark stood still for the limit with records outstanding (L4).
     #[error("no majority of LogServers has stored anything for too long")]
@@ -44,7 +44,7 @@ impl Lost {
 }
 
 /// What a sequencer does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum State {
     /// Gives out offsets and acknowledges.
     Running,
@@ -60,7 +60,7 @@ pub enum State {
 ///
 /// The host feeds it `handle_*` and afterwards drains [`Sequencer::poll_reply`], [`Sequencer::poll_send`] for each LogServer
 /// and asks [`Sequencer::poll_timeout`] when to come back. What a connection could not take is polled again when it can.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub struct Sequencer {
     pub(super) config: LogletConfig,
     pub(super) window_bytes: u64,

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 
 use crate::base::Offset;
 use crate::wire::{Batch, HEADER_BYTES};
@@ -44,6 +45,18 @@ pub(super) struct Queue {
     begin: u64,
     /// Weight of everything ever pushed.
     pushed: u64,
+}
+
+/// What is held, wherever it lies in memory: no behaviour depends on that.
+impl Hash for Queue {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { memory: _, entries, begin, pushed } = self;
+        (entries.len(), begin, pushed).hash(state);
+        for entry in entries {
+            let Entry { first, count, body_checksum, at: _, bytes: _, before } = entry;
+            (first, count, body_checksum, before, self.batch(entry).bytes()).hash(state);
+        }
+    }
 }
 
 impl Queue {

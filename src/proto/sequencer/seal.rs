@@ -4,7 +4,7 @@ use super::machine::{Lost, Sequencer, State};
 pub(super) const SEAL_REQUEST: u64 = 2;
 
 /// How far one LogServer is with being sealed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) enum Seal {
     /// To be asked, once there is a reason to.
     #[default]

@@ -3,11 +3,11 @@ use super::seal::Seal;
 use crate::base::{Histogram, Instant, Offset};
 
 /// What a sequencer would say about itself; for people and metrics.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Hash, Debug)]
 pub struct Status<'a>(&'a Sequencer);
 
 /// What a sequencer knows of one LogServer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ServerStatus {
     /// Whether there is a connection.
     pub connected: bool,

@@ -8,7 +8,7 @@ const CREATE_REQUEST: u64 = 1;
 
 /// What the sequencer knows of one LogServer. Cursors are numbers of queue entries: `done <= next`, and
 /// `queue.begin <= done`, since nothing is dropped that somebody is still to get, except by [`Server::jump`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(super) struct Server {
     connected: bool,
     /// Largest tail that it has answered while open. Never sinks: a success stays one.

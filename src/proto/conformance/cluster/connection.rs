@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::Cluster;
 use crate::base::{Incarnation, NodeId};
@@ -8,7 +9,7 @@ use crate::proto::testing::hello;
 use crate::wire::{Hello, Role};
 
 /// A process that talks.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum End {
     Client(usize),
     Sequencer,
@@ -18,21 +19,24 @@ pub(crate) enum End {
 /// Who connected to whom.
 pub(crate) type Pair = (End, End);
 
+/// An encoded message.
+pub(super) type Frame = Arc<[u8]>;
+
 /// Frames on their way, in order.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Connection {
     /// As the side that was connected to numbers it.
     pub(super) peer: PeerId,
-    pub(super) forth: VecDeque<Vec<u8>>,
-    pub(super) back: VecDeque<Vec<u8>>,
+    pub(super) forth: VecDeque<Frame>,
+    pub(super) back: VecDeque<Frame>,
 }
 
 /// What is left of a connection that one side has given up: requests that may still arrive, before the loss is noticed.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Remains {
     pub(super) pair: Pair,
     pub(super) peer: PeerId,
-    pub(super) forth: VecDeque<Vec<u8>>,
+    pub(super) forth: VecDeque<Frame>,
 }
 
 impl Cluster {
@@ -75,10 +79,22 @@ impl Cluster {
         }
     }
 
+    /// Numbers depend on the pair and on how often it has connected, not on the order in which pairs did.
+    fn next_peer(&mut self, pair: Pair) -> PeerId {
+        let index = |end| match end {
+            End::Sequencer => 0,
+            End::Server(server) => 1 + server as u64,
+            End::Client(client) => 1 + (self.servers.len() + client) as u64,
+        };
+        let place = index(pair.0) << 8 | index(pair.1);
+        let times = self.connected.entry(pair).or_default();
+        *times += 1;
+        PeerId(*times << 16 | place)
+    }
+
     pub(super) fn connect(&mut self, pair: Pair) {
         assert!(!self.connections.contains_key(&pair) && self.is_up(pair.1));
-        self.next_peer += 1;
-        let (peer, now) = (PeerId(self.next_peer), self.now);
+        let (peer, now) = (self.next_peer(pair), self.now);
         let hello = self.hello_of(pair.0);
         self.connections.insert(pair, Connection { peer, forth: VecDeque::new(), back: VecDeque::new() });
         if let End::Server(server) = pair.1 {

@@ -3,11 +3,14 @@
 //! seed, or decided by a test, which holds back connections and disks.
 
 mod connection;
+mod explore;
 mod fault;
+mod part;
 mod pump;
 mod server;
 mod step;
 mod world;
 
-pub(crate) use connection::End;
-pub(crate) use world::{Cluster, LOGLET, read, tail, texts};
+pub(crate) use connection::{End, Pair};
+pub(crate) use step::Event;
+pub(crate) use world::{Cluster, LOGLET, read, records_of, tail, texts};

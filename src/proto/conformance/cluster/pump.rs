@@ -1,5 +1,5 @@
 use super::Cluster;
-use super::connection::{End, Pair, target};
+use super::connection::{End, Frame, Pair, target};
 use crate::proto::PeerId;
 use crate::proto::log_server::Output;
 use crate::wire::{FrameHeader, HEADER_BYTES, Member, Message};
@@ -10,18 +10,28 @@ pub(super) fn decode(frame: &[u8]) -> (FrameHeader, Message<'_>) {
     (header, message)
 }
 
-pub(super) fn encode(message: &Message<'_>) -> Vec<u8> {
+pub(super) fn encode(message: &Message<'_>) -> Frame {
     let mut frame = Vec::new();
     message.encode(&mut frame);
-    frame
+    frame.into()
 }
 
 impl Cluster {
     /// Puts everything that a core wants to send on its way, and takes every result.
     pub(crate) fn pump(&mut self) {
-        (0..self.servers.len()).for_each(|server| self.pump_server(server));
-        self.pump_sequencer();
-        (0..self.clients.len()).for_each(|client| self.pump_client(client));
+        for server in 0..self.servers.len() {
+            if self.servers[server].is_touched() {
+                self.pump_server(server);
+            }
+        }
+        if self.process.is_touched() {
+            self.pump_sequencer();
+        }
+        for client in 0..self.clients.len() {
+            if self.clients[client].is_touched() {
+                self.pump_client(client);
+            }
+        }
     }
 
     fn pump_client(&mut self, client: usize) {
@@ -49,7 +59,7 @@ impl Cluster {
                     Some(checksum) => message.encode_with_checksum(checksum, &mut frame),
                     None => message.encode(&mut frame),
                 }
-                connection.forth.push_back(frame);
+                connection.forth.push_back(frame.into());
             }
         }
         let replies: Vec<_> = std::iter::from_fn(|| sequencer.poll_reply()).collect();

@@ -3,6 +3,7 @@ use crate::proto::log_server::LogServer;
 use crate::proto::testing::FakeDisk;
 
 /// A LogServer's process and its disk.
+#[derive(Clone, Hash)]
 pub(crate) struct Server {
     pub(crate) node: NodeId,
     /// None while it is down.
@@ -10,7 +11,8 @@ pub(crate) struct Server {
     pub(crate) disk: FakeDisk,
     /// Nothing becomes durable by itself.
     pub(crate) disk_held: bool,
-    lives: u128,
+    /// Processes so far.
+    pub(crate) lives: u128,
 }
 
 impl Server {

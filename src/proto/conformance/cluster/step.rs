@@ -8,8 +8,8 @@ use crate::proto::PeerId;
 use crate::wire::Message;
 
 /// Something that can happen next, without time or a fault.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Event {
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Event {
     Connect(Pair),
     /// The next request of a connection arrives.
     Forth(Pair),
@@ -27,7 +27,8 @@ enum Event {
 const EVENTS_MAX: usize = 2_000_000;
 
 impl Cluster {
-    fn possible(&self) -> Vec<Event> {
+    /// All that can happen next without time or a fault.
+    pub(crate) fn possible(&self) -> Vec<Event> {
         let mut events: Vec<Event> = self.missing_connections().into_iter().map(Event::Connect).collect();
         for (pair, connection) in &self.connections {
             if self.held.contains(pair) {
@@ -72,7 +73,7 @@ impl Cluster {
         true
     }
 
-    fn happen(&mut self, event: Event) {
+    pub(crate) fn happen(&mut self, event: Event) {
         match event {
             Event::Connect(pair) => self.connect(pair),
             Event::Forth(pair) => {
@@ -103,7 +104,7 @@ impl Cluster {
         let ((header, message), now) = (decode(frame), self.now);
         match to {
             End::Server(index) => {
-                let server = &mut self.servers[index];
+                let server = &mut *self.servers[index];
                 if let Some(core) = &mut server.core {
                     core.handle(peer, message, now, &mut server.disk);
                 }
@@ -144,7 +145,7 @@ impl Cluster {
             }
             (End::Server(from), End::Server(to)) => {
                 let node = self.servers[to].node;
-                let server = &mut self.servers[from];
+                let server = &mut *self.servers[from];
                 if let Some(core) = &mut server.core {
                     core.handle_member(node, message, now, &mut server.disk);
                 }
@@ -154,7 +155,7 @@ impl Cluster {
     }
 
     fn complete_read(&mut self, index: usize) {
-        let server = &mut self.servers[index];
+        let server = &mut *self.servers[index];
         let read = server.disk.next_read().expect("it has one");
         let found = server.disk.serve(read);
         let core = server.core.as_mut().expect("it runs");
@@ -223,7 +224,7 @@ impl Cluster {
     pub(crate) fn set_clock(&mut self, now: Instant) {
         self.now = self.now.max(now);
         let (now, due) = (self.now, |timeout: Option<(Instant, &str)>| timeout.is_some_and(|(at, _)| at <= now));
-        for server in &mut self.servers {
+        for server in self.servers.iter_mut().map(|server| &mut **server) {
             if let Some(core) = server.core.as_mut().filter(|core| due(core.poll_timeout())) {
                 core.handle_timeout(now, &mut server.disk);
             }

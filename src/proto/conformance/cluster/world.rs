@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 
 use super::connection::{Connection, Pair, Remains};
+use super::part::Part;
 use super::server::Server;
 use crate::base::{Incarnation, Instant, Limits, LogletId, NodeId, Offset, Rng};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
@@ -14,6 +16,7 @@ use crate::wire::LogletConfig;
 pub(crate) const LOGLET: LogletId = LogletId { log: 1, version: 2, nonce: 3 };
 
 /// The process that the configuration names for the sequencer, in one of its lives.
+#[derive(Clone, Hash)]
 pub(crate) struct Process {
     pub(crate) incarnation: Incarnation,
     pub(crate) sequencers: Sequencers,
@@ -35,13 +38,14 @@ impl Process {
 }
 
 /// Everything that a NativeLoglet is made of.
+#[derive(Clone)]
 pub(crate) struct Cluster {
     pub(crate) now: Instant,
     pub(crate) limits: Limits,
     pub(crate) config: LogletConfig,
-    pub(crate) servers: Vec<Server>,
-    pub(crate) process: Process,
-    pub(crate) clients: Vec<NativeLoglet>,
+    pub(crate) servers: Vec<Part<Server>>,
+    pub(crate) process: Part<Process>,
+    pub(crate) clients: Vec<Part<NativeLoglet>>,
     /// Every result so far, by operation.
     pub(crate) results: BTreeMap<OpId, Vec<LogletResult>>,
     /// Results nobody has taken yet, in their order.
@@ -53,7 +57,8 @@ pub(crate) struct Cluster {
     /// Connections on which nothing arrives, in neither direction.
     pub(super) held: BTreeSet<Pair>,
     pub(super) random: Rng,
-    pub(super) next_peer: u64,
+    /// How often each pair has connected.
+    pub(super) connected: BTreeMap<Pair, u64>,
     next_op: u64,
 }
 
@@ -69,6 +74,17 @@ pub(crate) fn small_limits() -> Limits {
     }
 }
 
+/// All that decides what can happen from here on. Left out is what never changes (the limits, the configuration), what only tests look
+/// at (the results) and the seed, which decides nothing where every event is tried.
+impl Hash for Cluster {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { now, limits: _, config: _, servers, process, clients, results: _, fresh, .. } = self;
+        let Self { connections, remains, cut, held, random: _, connected, next_op, .. } = self;
+        (now, servers, process, clients, fresh).hash(state);
+        (connections, remains, cut, held, connected, next_op).hash(state);
+    }
+}
+
 impl Cluster {
     /// All are there and nobody knows of the loglet.
     pub(crate) fn unborn(servers: usize, clients: usize, seed: u64) -> Self {
@@ -78,9 +94,9 @@ impl Cluster {
         let incarnation = config.sequencer.incarnation;
         Self {
             now: Instant::from_nanos(1),
-            servers: nodes.iter().map(|node| Server::new(NodeId(*node), &limits)).collect(),
-            process: Process { incarnation, sequencers: Sequencers::new(limits.clone()), impostor: None },
-            clients: (0..clients).map(|_| NativeLoglet::new(config.clone(), &limits)).collect(),
+            servers: nodes.iter().map(|node| Part::new(Server::new(NodeId(*node), &limits))).collect(),
+            process: Part::new(Process { incarnation, sequencers: Sequencers::new(limits.clone()), impostor: None }),
+            clients: (0..clients).map(|_| Part::new(NativeLoglet::new(config.clone(), &limits))).collect(),
             results: BTreeMap::new(),
             fresh: Vec::new(),
             connections: BTreeMap::new(),
@@ -88,7 +104,7 @@ impl Cluster {
             cut: BTreeSet::new(),
             held: BTreeSet::new(),
             random: Rng::with_seed(seed),
-            next_peer: 0,
+            connected: BTreeMap::new(),
             next_op: 0,
             limits,
             config,

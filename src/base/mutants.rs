@@ -1,0 +1,85 @@
+//! Rules broken on purpose, so that a test can show that the checkers notice.
+//!
+//! Compiled in only for this crate's own unit tests and with the feature `mutants`, and inert until one is selected. A selection
+//! belongs to its thread, so that tests side by side do not see each other's, and a run with one stays deterministic.
+
+macro_rules! mutants {
+    ($($variant:ident, $name:literal, $rule:literal, $breaks:literal;)*) => {
+        /// A rule that can be broken.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Mutant {
+            $(
+                #[doc = $breaks]
+                $variant,
+            )*
+        }
+
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The name that selects it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// The rule that it breaks.
+            pub const fn rule(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $rule,)*
+                }
+            }
+
+            /// What is done wrong.
+            pub const fn breaks(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $breaks,)*
+                }
+            }
+        }
+    };
+}
+
+mutants! {
+    AckBeforeDurable, "ack-before-durable", "P2", "A LogServer counts records that are still on their way to the disk.";
+    AckAfterSeal, "ack-after-seal", "P2", "A sealed LogServer still takes what the sequencer stores, and answers success.";
+    SealCheckBeforeTail, "seal-check-before-tail", "checkTail", "A checkTail counts a sealed answer's tail for a server that was open when asked first.";
+    WaitForKnownTail, "wait-for-known-tail", "checkTail", "A checkTail returns open as soon as one server, sealed or not, tells a known tail that a repair may have raised.";
+    RepairRaisesKnownTail, "repair-raises-known-tail", "P1", "A repair raises the known tail of the server that it repairs.";
+    NoRepair, "no-repair", "checkTail", "A checkTail of sealed servers returns the largest tail without repairing the others.";
+    SequencerResumes, "sequencer-resumes", "P4", "Another life of the sequencer's process goes on with the loglet, and LogServers take its stores.";
+    SequencerStartsTwice, "sequencer-starts-twice", "P4", "A process sequences a loglet again that it has ended.";
+    QuorumMinusOne, "quorum-minus-one", "P12", "One LogServer less than a majority is enough.";
+    StoreEarlyArrivals, "store-early-arrivals", "L6", "A store that comes before its predecessor goes to the disk at once.";
+    LocalTailFromKnownTailOnly, "local-tail-from-known-tail-only", "P3", "The local tail leaves out what is stored here.";
+    SealedBeforeDurable, "sealed-before-durable", "P2", "A LogServer says sealed before its seal is durable.";
+    TrimForgetsTail, "trim-forgets-tail", "P3", "The local tail leaves out the trim point.";
+    RecreateDeletedLoglet, "recreate-deleted-loglet", "P5", "A LogServer creates a loglet again that it has deleted.";
+    ForgetSealOnRestart, "forget-seal-on-restart", "P2", "A restarted LogServer takes a sealed loglet for open.";
+}
+
+#[cfg(any(test, feature = "mutants"))]
+thread_local! {
+    static SELECTED: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Selects what is broken from now on in this thread; none, to begin with.
+#[cfg(any(test, feature = "mutants"))]
+pub fn select(mutant: Option<Mutant>) {
+    SELECTED.set(mutant);
+}
+
+/// Whether this rule is to be broken now.
+#[cfg(any(test, feature = "mutants"))]
+pub fn is(mutant: Mutant) -> bool {
+    SELECTED.get() == Some(mutant)
+}
+
+/// Whether this rule is to be broken now: never in this build.
+#[cfg(not(any(test, feature = "mutants")))]
+#[inline(always)]
+pub const fn is(_: Mutant) -> bool {
+    false
+}
