@@ -112,10 +112,10 @@ pub struct FakeDisk {
 /// nowhere: the last value of each cell and of each offset counts.
 impl Hash for FakeDisk {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { entries, taken, durable, refuse, room, damaged, reads, trims, removed } = self;
+        let Self { entries, taken, durable, refuse, room, damaged, reads, trims, removed, refuse_records } = self;
         let on_its_way = entries.partition_point(|(write, _)| write <= durable);
         (self.cells_of(&entries[..on_its_way]), self.durable_records(), &entries[on_its_way..]).hash(state);
-        (taken, durable, refuse, room, damaged, reads, trims, removed).hash(state);
+        (taken, durable, refuse, room, damaged, reads, trims, removed, refuse_records).hash(state);
     }
 }
 

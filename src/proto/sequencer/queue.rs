@@ -54,7 +54,7 @@ impl Hash for Queue {
         (entries.len(), begin, pushed).hash(state);
         for entry in entries {
             let Entry { first, count, body_checksum, at: _, bytes: _, before } = entry;
-            (first, count, body_checksum, before, self.batch(entry).bytes()).hash(state);
+            (first, count, body_checksum, before, self.batch(entry).parts()).hash(state);
         }
     }
 }

@@ -112,10 +112,10 @@ impl State {
             actions.extend(self.cluster.due().into_iter().map(Action::Timer));
         }
         for (server, state) in self.cluster.servers.iter().enumerate() {
-            match state.disk.refuse {
-                Some(_) => actions.push(Action::Free(server)),
-                None if self.left.full > 0 => actions.push(Action::Fill(server)),
-                None => {}
+            match state.disk.refuse_records {
+                true => actions.push(Action::Free(server)),
+                false if self.left.full > 0 => actions.push(Action::Fill(server)),
+                false => {}
             }
         }
         if self.left.processes > 0 {
@@ -147,9 +147,9 @@ impl State {
             }
             Action::Fill(server) => {
                 self.left.full -= 1;
-                self.cluster.servers[server].disk.refuse = Some(Refused::Space);
+                self.cluster.servers[server].disk.refuse_records = true;
             }
-            Action::Free(server) => self.cluster.servers[server].disk.refuse = None,
+            Action::Free(server) => self.cluster.servers[server].disk.refuse_records = false,
             Action::RestartProcess => {
                 self.left.processes -= 1;
                 self.cluster.restart_process();
