@@ -16,6 +16,7 @@ pub(super) const UNAVAILABLE: u8 = 4;
 pub(super) const TRIMMED: u8 = 5;
 pub(super) const INVALID: u8 = 6;
 pub(super) const DAMAGED: u8 = 7;
+pub(super) const VIOLATED: u8 = 8;
 pub(super) const INTERRUPTED: u8 = 130;
 
 /// The table that `--help` shows.
@@ -29,6 +30,7 @@ Exit codes:
     5  the records asked for have been trimmed
     6  a benchmark ran and its result is not valid
     7  a data directory that was inspected is damaged; the report says where
+    8  a simulation violated an invariant; the report gives the command that repeats it
   130  interrupted";
 
 /// An error whose exit code is decided where it is made.

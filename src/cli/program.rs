@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use super::{admin, append, args, bench, dev, exit, inspect, man, output, read, serve, status};
+use super::{admin, append, args, bench, dev, exit, inspect, man, output, read, serve, sim, status};
 
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
@@ -37,6 +37,7 @@ fn run(arguments: args::Arguments) -> anyhow::Result<()> {
         args::Command::Status => status::run(&global),
         args::Command::Inspect(options) => inspect::run(&global, &options),
         args::Command::Bench(options) => bench::run(&global, &options),
+        args::Command::Sim(options) => sim::run(&global, &options),
         args::Command::Man(options) => man::run(&global, &options),
     }
 }
