@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::{admin, append, args, bench, dev, exit, inspect, man, output, read, serve, sim, status};
 
@@ -17,7 +18,11 @@ pub fn main() -> ExitCode {
         }
     };
     let json = arguments.global.json;
-    output::log_to_standard_error(matches!(arguments.command, args::Command::Serve(_)));
+    output::log_to_standard_error(match arguments.command {
+        args::Command::Serve(_) => LevelFilter::INFO,
+        args::Command::Sim(_) => LevelFilter::OFF,
+        _ => LevelFilter::WARN,
+    });
     match run(arguments) {
         Ok(()) => ExitCode::from(exit::SUCCESS),
         Err(error) => exit::report(&error, json),

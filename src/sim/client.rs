@@ -8,19 +8,30 @@ use std::time::Duration;
 
 use super::run::Run;
 use crate::base::{Instant, Offset};
-use crate::client::{self, AppendError, Log, OpError, Operation, ReadResult, Tail};
+use crate::client::{self, AppendError, Event, Log, OpError, Operation, ReadResult, Subscription, Tail};
 use crate::history::{Append, AppendOutcome, Moment, Read, Seal, Segment, TailCheck, Trim, Value};
 use crate::wire::LogletConfig;
 
 /// Operations that one client has on the way before it waits for some to end.
 const PENDING_MAX: usize = 48;
 const RECORD_BYTES_MAX: usize = 700;
+/// Streams that one client has.
+const STREAMS_MAX: usize = 3;
 
 enum Pending {
     Append { index: usize, append: client::Append },
     Tail { segment: usize, invoked: Moment, operation: Operation<Tail> },
     Read { segment: usize, invoked: Moment, min: u64, max: u64, operation: Operation<ReadResult> },
     Trim { operation: Operation<Offset> },
+}
+
+/// A stream of records.
+struct Stream {
+    segment: usize,
+    began: Moment,
+    /// The position of the next record.
+    next: u64,
+    subscription: Subscription,
 }
 
 /// How far a client has come in extending the chain.
@@ -44,6 +55,7 @@ pub(super) struct Client {
     known: usize,
     logs: BTreeMap<usize, Log>,
     pending: Vec<Pending>,
+    streams: Vec<Stream>,
     extend: Option<Extend>,
     /// When it looks for a new chain, or makes one.
     turn_at: Option<Instant>,
@@ -58,6 +70,11 @@ impl Client {
 
     pub(super) fn pending(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Whether every stream of a segment before this one has ended.
+    pub(super) fn has_read_up_to(&self, segment: usize) -> bool {
+        self.streams.iter().all(|stream| stream.segment >= segment)
     }
 
     /// Whether it is not extending the chain, for now or at all.
@@ -118,7 +135,8 @@ impl Run {
             }
             70..82 => self.check_tail(client),
             82..95 => self.read(client),
-            95..98 => self.trim(client),
+            95..97 => self.trim(client),
+            97 | 98 => self.subscribe(client),
             _ => self.schedule_turn(client),
         }
     }
@@ -190,6 +208,53 @@ impl Run {
         self.clients[client].pending.push(Pending::Trim { operation });
     }
 
+    fn subscribe(&mut self, client: usize) {
+        if self.clients[client].streams.len() >= STREAMS_MAX {
+            return;
+        }
+        let segment = self.some_segment(client);
+        let committed = self.clients[client].committed.get(&segment).copied().unwrap_or_default();
+        let from = Offset(self.rng.u64(..=committed.0));
+        let subscription = self.log(client, segment).subscribe(from);
+        self.issued += 1;
+        self.note(format_args!("client {client} follows segment {segment} from {from}"));
+        let (began, next) = (self.moment(), self.chain.links[segment].start + from.0);
+        self.clients[client].streams.push(Stream { segment, began, next, subscription });
+    }
+
+    /// Takes in what has come. Says whether the stream has ended.
+    fn follow(&mut self, client: usize, stream: &mut Stream) -> bool {
+        let start = self.chain.links[stream.segment].start;
+        loop {
+            let event = stream.subscription.next_timeout(Duration::ZERO);
+            let ended = self.moment();
+            match event {
+                Ok(None) => return false,
+                Ok(Some(Event::Records(delivery))) => {
+                    self.took("subscription delivers");
+                    let first = start + delivery.first().0;
+                    let values: Vec<_> = delivery.records().map(Value::of).collect();
+                    let (min, max) = (std::mem::replace(&mut stream.next, first + values.len() as u64), u64::MAX);
+                    let (client, segment, invoked) = (client as u32, stream.segment as u32, stream.began);
+                    self.history.reads.push(Read { client, segment, invoked, ended, min, max, first, values });
+                }
+                Ok(Some(Event::Trimmed(point))) => {
+                    self.took("subscription ends as trimmed");
+                    self.history.trimmed.push((start + point.0, ended));
+                    return true;
+                }
+                Ok(Some(Event::Sealed)) => {
+                    self.took("subscription ends as sealed");
+                    return true;
+                }
+                Err(_) => {
+                    self.took("subscription unavailable");
+                    return true;
+                }
+            }
+        }
+    }
+
     /// It will look for a new chain, and make one if there is none.
     pub(super) fn schedule_turn(&mut self, client: usize) {
         let delay = Duration::from_micros(self.rng.u64(..20_000));
@@ -203,6 +268,9 @@ impl Run {
             let mut pending = std::mem::take(&mut self.clients[client].pending);
             pending.retain_mut(|pending| !self.has_ended(client, pending));
             self.clients[client].pending.append(&mut pending);
+            let mut streams = std::mem::take(&mut self.clients[client].streams);
+            streams.retain_mut(|stream| !self.follow(client, stream));
+            self.clients[client].streams.append(&mut streams);
             self.go_on_extending(client);
             let now = self.cluster.world.now();
             if self.clients[client].extend.is_none() && self.clients[client].turn_at.take_if(|at| *at <= now).is_some()

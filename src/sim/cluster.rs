@@ -177,11 +177,6 @@ impl Cluster {
         self.nodes[node].id
     }
 
-    /// The number of the node at this address; none is a client.
-    pub(super) fn node_at(&self, address: IpAddr) -> Option<usize> {
-        (0..self.nodes.len()).find(|&node| node_address(node) == address)
-    }
-
     /// Whether the node has not crashed.
     pub fn is_up(&self, node: usize) -> bool {
         self.nodes[node].shard.is_some()

@@ -51,9 +51,18 @@ impl Run {
                 .push(format!("an append after everything was healed ended as {ended:?};{reports}"));
             return;
         }
-        if self.extend_at_last() {
-            self.read_everything();
+        if !self.extend_at_last() {
+            return;
         }
+        // L5: whoever follows a segment that has ended is told.
+        let last = self.chain.last();
+        (0..self.clients.len()).for_each(|client| self.refresh(client));
+        if !self.wait_until(|run| run.clients.iter().all(|client| client.has_read_up_to(last))) {
+            let reports = self.cluster.reports();
+            self.history.unfinished.push(format!("a subscription of a closed segment does not end;{reports}"));
+            return;
+        }
+        self.read_everything();
     }
 
     /// Every node that is not lossy has to recover.

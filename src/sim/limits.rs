@@ -34,7 +34,7 @@ pub fn small_limits() -> Limits {
 /// Small limits, other ones for each seed.
 pub fn drawn_limits(rng: &mut Rng, operations: u64) -> Limits {
     let of = |rng: &mut Rng, values: &[u32]| *rng.choice(values).expect("some values");
-    let stall = Duration::from_millis(rng.u64(80..600));
+    let stall = Duration::from_millis(rng.u64(40..400));
     let limits = Limits {
         batch_records_max: of(rng, &[1, 4, 16, 64]),
         unit_bytes_max: of(rng, &[8 << 10, 12 << 10, 16 << 10]),

@@ -54,7 +54,7 @@ impl Profile {
         match self {
             Self::Calm => none,
             Self::Network => Weights {
-                actions_percent: 35,
+                actions_percent: 15,
                 partition: 4,
                 one_way: 3,
                 slow_link: 2,
@@ -62,11 +62,11 @@ impl Profile {
                 network: true,
                 ..none
             },
-            Self::Disk => Weights { actions_percent: 25, crash: 4, full_disk: 2, blank_disk: 1, disk: true, ..none },
-            Self::Crash => Weights { actions_percent: 35, crash: 8, pause: 3, drift: true, ..none },
+            Self::Disk => Weights { actions_percent: 10, crash: 4, full_disk: 2, blank_disk: 1, disk: true, ..none },
+            Self::Crash => Weights { actions_percent: 10, crash: 6, pause: 3, drift: true, ..none },
             Self::Chaos => Weights {
-                actions_percent: 35,
-                crash: 8,
+                actions_percent: 12,
+                crash: 6,
                 pause: 2,
                 partition: 3,
                 one_way: 2,

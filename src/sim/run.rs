@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::branches::{Branch, Coverage};
 use super::chain::{Chain, Link};
 use super::client::Client;
-use super::cluster::{Cluster, client_address, node_address};
+use super::cluster::{Cluster, node_address};
 use super::faults::world_config;
 use super::limits::drawn_limits;
 use super::observer::{Observer, SharedObserver};
@@ -201,10 +201,6 @@ impl Run {
     pub(super) fn watch(&self, config: &LogletConfig) {
         let members = config.log_servers.iter().map(|member| member.node).collect();
         self.observer.borrow_mut().watch(config.id, members);
-    }
-
-    pub(super) fn clients_addresses(&self) -> impl Iterator<Item = std::net::IpAddr> + use<> {
-        (0..self.clients.len()).map(client_address)
     }
 
     fn into_outcome(mut self) -> Outcome {

@@ -22,6 +22,9 @@ fn check(history: &History, breaches: &mut Vec<String>) {
         let first = &mut sealed[tail.segment as usize];
         *first = tail.ended.min(*first);
     }
+    for tail in history.tails.iter().filter(|tail| !tail.sealed && tail.invoked > sealed[tail.segment as usize]) {
+        breaches.push(format!("segment {} was said to be open after its seal", tail.segment));
+    }
     for append in &history.appends {
         let Some((position, _)) = append.acknowledged() else { continue };
         let segment = append.segment as usize;

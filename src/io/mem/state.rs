@@ -172,7 +172,9 @@ impl State {
         };
         let record = Record { at: self.now, place: driver.0.into(), kind, token: token_bits(token), size, contents };
         self.trace.add(&record);
-        if let (Op::Send { conn, data }, Some(mut tap)) = (op, self.tap.take()) {
+        if let Op::Send { conn, data } = op
+            && let Some(mut tap) = self.tap.take()
+        {
             let from = self.driver(driver).node;
             if let Some(to) = self.endpoints.get(&conn.0).map(|endpoint| endpoint.remote) {
                 tap(&Sent { at: self.now, from, to, bytes: data });
