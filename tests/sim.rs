@@ -84,9 +84,8 @@ fn the_program_prints_one_line_of_json() {
     assert_eq!(text.lines().count(), 1);
     let report: BTreeMap<String, serde_json::Value> = serde_json::from_str(&text).expect("it is an object");
     let keys: Vec<_> = report.keys().map(String::as_str).collect();
-    let expected = [
-        "acked", "branches", "faults", "ops", "profile", "runs", "schema", "seconds", "violations", "virtual_seconds",
-    ];
+    let expected =
+        ["acked", "branches", "faults", "ops", "profile", "runs", "schema", "seconds", "violations", "virtual_seconds"];
     assert_eq!(keys, expected);
     assert_eq!((report["schema"].as_u64(), report["runs"].as_u64()), (Some(1), Some(3)));
     assert_eq!(report["profile"], "crash");

@@ -65,8 +65,14 @@ fn every_invariant_is_broken_by_some_history() {
 
     has(&broken(|history| contents(history, &[100, 105, 102])), "acknowledged-append-lost");
     has(&broken(|history| contents(history, &[100])), "acknowledged-append-lost");
-    assert_eq!(broken(|history| history.appends[1].ended = Some((15, AppendOutcome::Acknowledged(0)))).first(), Some(&"acknowledged-append-lost"));
-    has(&broken(|history| history.appends[1].ended = Some((15, AppendOutcome::Acknowledged(0)))), "one-value-per-position");
+    assert_eq!(
+        broken(|history| history.appends[1].ended = Some((15, AppendOutcome::Acknowledged(0)))).first(),
+        Some(&"acknowledged-append-lost")
+    );
+    has(
+        &broken(|history| history.appends[1].ended = Some((15, AppendOutcome::Acknowledged(0)))),
+        "one-value-per-position",
+    );
     has(&broken(|history| history.appends[1].ended = Some((15, AppendOutcome::Acknowledged(0)))), "real-time-order");
     assert_eq!(broken(|history| history.segments[0].strange_votes.push("a vote".to_owned())), ["blank-disk-votes"]);
     has(&broken(|history| history.reads[0].values[1] = Value(7)), "contents-as-sent");
@@ -83,7 +89,10 @@ fn every_invariant_is_broken_by_some_history() {
     has(&broken(|history| history.tails[2].tail = 1), "acknowledged-after-seal");
     has(&broken(|history| history.tails[2].sealed = false), "acknowledged-after-seal");
     assert_eq!(broken(|history| contents(history, &[100, 101, 105])), ["sealed-append-settled"]);
-    assert_eq!(broken(|history| history.appends[2].ended = Some((41, AppendOutcome::NotStored))), ["sealed-append-settled"]);
+    assert_eq!(
+        broken(|history| history.appends[2].ended = Some((41, AppendOutcome::NotStored))),
+        ["sealed-append-settled"]
+    );
     has(&broken(|history| history.reads[0].values = vec![Value(101), Value(101)]), "stable-values");
     has(&broken(|history| history.tails[1].tail = 1), "tail-covers-acknowledged");
     has(&broken(|history| history.tails[1].tail = 0), "tail-covers-acknowledged");
