@@ -107,7 +107,7 @@ fn wrong_usage_is_told_with_the_valid_names() {
     for (arguments, words) in [
         (&["sim", "--profile", "storm"][..], "calm, network, disk, crash, chaos"),
         (&["sim", "--seed", "x"], "a seed is a number"),
-        (&["sim", "--seed", "-1"], "--seed"),
+        (&["sim", "--seed", "-1"], "a seed is a number"),
         (&["sim", "--seeds", "0"], "1..="),
         (&["sim", "--seed", "1", "--seeds", "2"], "cannot be used with"),
         (&["sim", "--seeds", "2", "--trace"], "--seed"),

@@ -4,7 +4,13 @@
 use naxos::sim::{Options, Profile, run};
 
 /// Seed, profile, operations, nodes, and what was wrong.
-const SEEDS: &[(u64, Profile, u64, usize, &str)] = &[];
+const SEEDS: &[(u64, Profile, u64, usize, &str)] = &[(
+    65,
+    Profile::Network,
+    200,
+    3,
+    "a subscription asked sealed servers for less than its client knew to be committed, over and over, and never ended",
+)];
 
 #[test]
 fn what_was_found_stays_fixed() {

@@ -95,7 +95,7 @@ pub(super) struct Man {
 #[derive(Debug, Args)]
 pub(super) struct Sim {
     /// Run this seed alone [default: a random one, which the result names]
-    #[arg(long, value_name = "N", conflicts_with = "seeds", value_parser = seed)]
+    #[arg(long, value_name = "N", conflicts_with = "seeds", allow_hyphen_values = true, value_parser = seed)]
     pub(super) seed: Option<u64>,
     /// Run the seeds 0 to COUNT - 1, on all cores
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
