@@ -264,7 +264,8 @@ impl Disk {
     /// What is claimed by now can go bad.
     fn turn_bad(&mut self, rng: &mut Rng, counts: &mut Counts) {
         let claimed = self.claimed();
-        while let Some(ghost) = self.ghosts.pop_front_if(|ghost| ghost.written <= claimed) {
+        while self.ghosts.front().is_some_and(|ghost| ghost.written <= claimed) {
+            let ghost = self.ghosts.pop_front().expect("just seen");
             self.appear(ghost, claimed, rng, counts);
         }
         if hits(rng, self.faults.rot)
