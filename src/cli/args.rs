@@ -110,7 +110,7 @@ pub(super) struct Sim {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
     pub(super) nodes: u16,
     /// Write everything that happens to standard output; with --seed
-    #[arg(long, requires = "seed", conflicts_with = "json")]
+    #[arg(long, requires = "seed", conflicts_with_all = ["json", "seeds"])]
     pub(super) trace: bool,
 }
 

@@ -26,6 +26,11 @@ impl Chain {
         LogletId { log: 1, version: self.links.len() as u64 + 1, nonce: self.minted }
     }
 
+    /// How many ids there are.
+    pub(super) fn minted(&self) -> u64 {
+        self.minted
+    }
+
     pub(super) fn last(&self) -> usize {
         self.links.len() - 1
     }

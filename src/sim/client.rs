@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::limits::loglets_max;
 use super::run::Run;
 use crate::base::{Instant, Offset};
 use crate::client::{self, AppendError, Event, Log, OpError, Operation, ReadResult, Subscription, Tail};
@@ -15,6 +16,8 @@ use crate::wire::LogletConfig;
 /// Operations that one client has on the way before it waits for some to end.
 const PENDING_MAX: usize = 48;
 const RECORD_BYTES_MAX: usize = 700;
+/// Loglets that are kept for the end of a run.
+const LAST_LOGLETS: u64 = 10;
 /// Streams that one client has.
 const STREAMS_MAX: usize = 3;
 
@@ -392,6 +395,10 @@ impl Run {
     /// Begins to put a new segment behind the last one.
     pub(super) fn extend(&mut self, client: usize) {
         self.refresh(client);
+        // The last ones are for the time after the healing.
+        if self.chain.minted() + LAST_LOGLETS >= loglets_max(self.options.ops) && !self.is_healed {
+            return;
+        }
         let ready: Vec<_> = (0..self.cluster.nodes()).filter(|&node| self.cluster.is_ready(node)).collect();
         let Some(&sequencer) = self.rng.choice(&ready) else { return self.schedule_turn(client) };
         let id = self.chain.mint();

@@ -12,7 +12,7 @@ const STARTS: usize = 3;
 /// Operations that have to be acknowledged after the healing.
 const LAST_APPENDS: usize = 5;
 /// How often the chain may be tried to be extended after the healing; each try is bounded by the operations' own timeouts.
-const TRIES: usize = 12;
+const TRIES: usize = 4;
 /// How long one wait may take, in multiples of what an operation may.
 const PATIENCE: u32 = 12;
 

@@ -31,6 +31,22 @@ pub fn small_limits() -> Limits {
     limits
 }
 
+/// What one loglet's cells may take in a head: its configuration, its seal, its trim point.
+const CELLS_BYTES: u64 = 1024;
+/// What each unit of a head may take beside its cells, with its padding.
+const UNIT_BYTES: u64 = 4096 + 128;
+
+/// How many loglets a run may create. Nobody deletes any yet, and the head of every segment repeats the cells of all of them.
+pub(super) fn loglets_max(operations: u64) -> u64 {
+    24 + (operations / 100).min(200)
+}
+
+/// The size of a head that names so many segments and repeats the cells of so many loglets.
+fn head_bytes(segments: u32, loglets: u64) -> u64 {
+    let content = 256 + 40 * u64::from(segments) + CELLS_BYTES * loglets;
+    content + (2 * content.div_ceil(7 << 10) + 3) * UNIT_BYTES
+}
+
 /// Small limits, other ones for each seed.
 pub fn drawn_limits(rng: &mut Rng, operations: u64) -> Limits {
     let of = |rng: &mut Rng, values: &[u32]| *rng.choice(values).expect("some values");
@@ -42,7 +58,7 @@ pub fn drawn_limits(rng: &mut Rng, operations: u64) -> Limits {
         unit_queue_max: of(rng, &[1, 2, 8, 16]),
         segment_bytes: u64::from(of(rng, &[64 << 10, 96 << 10, 160 << 10])),
         // Trims are few: all that a long run writes has to find room.
-        segments_max: 96 + (operations / 8).min(400) as u32,
+        segments_max: 48 + (operations / 8).min(400) as u32,
         segments_prepared: of(rng, &[2, 3, 4]),
         early_window_bytes: of(rng, &[8 << 10, 16 << 10, 64 << 10]),
         sequencer_window_bytes: of(rng, &[8 << 10, 16 << 10, 64 << 10]),
@@ -58,13 +74,8 @@ pub fn drawn_limits(rng: &mut Rng, operations: u64) -> Limits {
         stall,
         ..small_limits()
     };
-    // A head names every segment, and takes at most a quarter of one.
-    let limits = Limits {
-        segment_bytes: limits
-            .segment_bytes
-            .max((u64::from(limits.segments_max) * 40 + (32 << 10)).next_multiple_of(4096) * 4),
-        ..limits
-    };
+    let head = head_bytes(limits.segments_max, loglets_max(operations));
+    let limits = Limits { segment_bytes: limits.segment_bytes.max(4 * head.next_multiple_of(4096)), ..limits };
     limits.check().expect("drawn limits agree");
     limits
 }

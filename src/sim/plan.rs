@@ -264,6 +264,7 @@ impl Run {
     pub(super) fn heal(&mut self) {
         self.note(format_args!("everything is healed"));
         self.end_faults();
+        self.is_healed = true;
         // A disk that was taken away comes back blank; all else as it was.
         let undo = std::mem::take(&mut self.plan.undo);
         undo.into_values().for_each(|undo| self.undo(undo));

@@ -71,6 +71,7 @@ pub(super) struct Run {
     pub(super) plan: Plan,
     pub(super) rng: Rng,
     pub(super) issued: u64,
+    pub(super) is_healed: bool,
     counts: BTreeMap<&'static str, u64>,
     moments: Moment,
 }
@@ -129,6 +130,7 @@ impl Run {
             plan,
             rng,
             issued: 0,
+            is_healed: false,
             counts: BTreeMap::new(),
             moments: 0,
         };
