@@ -6,6 +6,7 @@
 pub mod base;
 pub mod cli;
 pub mod client;
+pub mod history;
 pub mod inspect;
 pub mod io;
 pub mod loadgen;
@@ -15,5 +16,6 @@ pub mod node;
 pub mod proto;
 pub mod ring;
 pub mod server;
+pub mod sim;
 pub mod storage;
 pub mod wire;

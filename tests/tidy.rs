@@ -16,11 +16,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("server", &["base", "wire", "proto", "ring", "io", "storage", "net"]),
     ("client", &["base", "wire", "proto", "ring", "io", "net"]),
     ("metrics", &[]),
+    ("history", &["base"]),
+    ("sim", &["base", "wire", "proto", "io", "storage", "net", "server", "client", "history"]),
     // A data directory is born with the anchors of its journals.
     ("node", &["base", "wire", "io", "storage", "server", "client", "net", "metrics"]),
     ("inspect", &["base", "wire", "proto", "storage", "node"]),
     ("loadgen", &["base", "wire", "client", "io::op", "node"]),
-    ("cli", &["base", "wire", "io", "client", "node", "inspect", "loadgen"]),
+    ("cli", &["base", "wire", "io", "client", "node", "inspect", "loadgen", "history", "sim"]),
 ];
 
 const LINES_MAX: usize = 800;

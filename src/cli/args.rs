@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use super::{exit, help};
 use crate::base::ClusterId;
 use crate::io::DriverChoice;
+use crate::sim::Profile;
 
 /// A replicated, durable, totally ordered log.
 #[derive(Debug, Parser)]
@@ -75,6 +76,10 @@ pub(super) enum Command {
     /// Measure: a cluster of its own in a temporary directory, appends, reads back, compares with the hardware
     #[command(after_long_help = help::BENCH)]
     Bench(Bench),
+    /// Try the protocols: whole clusters in one thread, in virtual time, under faults drawn from a seed. Touches no disk and no
+    /// network
+    #[command(after_long_help = help::SIM)]
+    Sim(Sim),
     /// Write the manual pages of all commands into a directory
     #[command(after_long_help = help::MAN)]
     Man(Man),
@@ -85,6 +90,28 @@ pub(super) struct Man {
     /// Where the pages go; made if it does not exist
     #[arg(value_name = "DIR")]
     pub(super) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Sim {
+    /// Run this seed alone [default: a random one, which the result names]
+    #[arg(long, value_name = "N", conflicts_with = "seeds", allow_hyphen_values = true, value_parser = seed)]
+    pub(super) seed: Option<u64>,
+    /// Run the seeds 0 to COUNT - 1, on all cores
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(super) seeds: Option<u64>,
+    /// What goes wrong
+    #[arg(long, value_name = "PROFILE", default_value = "chaos", value_parser = profile_parser())]
+    pub(super) profile: Profile,
+    /// Operations of the clients in each run
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(super) ops: u64,
+    /// Nodes of each cluster
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub(super) nodes: u16,
+    /// Write everything that happens to standard output; with --seed
+    #[arg(long, requires = "seed", conflicts_with_all = ["json", "seeds"])]
+    pub(super) trace: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -337,6 +364,15 @@ pub(super) struct Driver {
     /// How to do input and output: `auto` is io_uring, or epoll where io_uring is refused
     #[arg(long, value_name = "DRIVER", default_value = "auto", value_parser = driver_parser())]
     pub(super) driver: DriverChoice,
+}
+
+fn profile_parser() -> impl TypedValueParser<Value = Profile> {
+    PossibleValuesParser::new(Profile::NAMES).try_map(|name| name.parse::<Profile>())
+}
+
+/// A decimal number.
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("a seed is a number from 0 to {}", u64::MAX))
 }
 
 fn driver_parser() -> impl TypedValueParser<Value = DriverChoice> {

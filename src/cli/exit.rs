@@ -17,6 +17,7 @@ pub(super) const TRIMMED: u8 = 5;
 pub(super) const INVALID: u8 = 6;
 pub(super) const DAMAGED: u8 = 7;
 pub(super) const NO_SPACE: u8 = 8;
+pub(super) const VIOLATED: u8 = 9;
 pub(super) const INTERRUPTED: u8 = 130;
 
 /// The table that `--help` shows.
@@ -31,6 +32,7 @@ Exit codes:
     6  a benchmark ran and its result is not valid
     7  a data directory that was inspected is damaged; the report says where
     8  no majority of LogServers has disk space left: trim the log or make room, then try again
+    9  a simulation violated an invariant; the report gives the command that repeats it
   130  interrupted";
 
 /// An error whose exit code is decided where it is made.

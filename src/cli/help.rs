@@ -196,6 +196,31 @@ Exit codes:
   130  interrupted
 ";
 
+/// Of `naxos sim`.
+pub(super) const SIM: &str = "\
+Examples:
+  naxos sim --seeds 1000
+  naxos sim --seeds 20 --ops 20000 --profile crash --json
+  naxos sim --seed 17 --trace
+
+Profiles:
+  calm     nothing goes wrong
+  network  latencies, resets, partitions, one-way cuts, slow links
+  disk     errors, rot, lost and misdirected writes, full and slow disks, a disk replaced by a
+           blank one
+  crash    crashes with torn writes, restarts, pauses, clocks that drift
+  chaos    everything
+
+The same seed and the same options give the same run, byte for byte. docs/TESTING.md has the faults,
+the invariants, and what is not covered.
+
+Exit codes:
+    0  no invariant was violated
+    2  wrong usage
+    8  an invariant was violated; the report gives the command that repeats it
+  130  interrupted; what was done is reported
+";
+
 /// Of `naxos man`.
 pub(super) const MAN: &str = "\
 Examples:

@@ -1,4 +1,4 @@
-//! The `naxos` program: a cluster on this machine, a node, operations on logs, data directories, and the benchmark.
+//! The `naxos` program: a cluster on this machine, a node, operations on logs, data directories, the simulator, and the benchmark.
 
 mod admin;
 mod append;
@@ -25,6 +25,7 @@ mod program;
 mod progress;
 mod read;
 mod serve;
+mod sim;
 mod status;
 mod status_table;
 mod supervisor;

@@ -19,9 +19,9 @@ pub(super) fn text(text: impl std::fmt::Display) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What happens beside results: damage found, a failed journal, a lost connection. A node also tells the course of its life.
-pub(super) fn log_to_standard_error(node: bool) {
-    let level = if node { LevelFilter::INFO } else { LevelFilter::WARN };
+/// What happens beside results: damage found, a failed journal, a lost connection. A node also tells the course of its life, and what
+/// goes wrong in a simulation is meant to.
+pub(super) fn log_to_standard_error(level: LevelFilter) {
     let colours = io::stderr().is_terminal();
     tracing_subscriber::fmt().with_max_level(level).with_ansi(colours).with_writer(io::stderr).init();
 }

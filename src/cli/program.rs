@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing_subscriber::filter::LevelFilter;
 
-use super::{admin, append, args, bench, dev, exit, inspect, man, output, read, serve, status};
+use super::{admin, append, args, bench, dev, exit, inspect, man, output, read, serve, sim, status};
 
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
@@ -17,7 +18,11 @@ pub fn main() -> ExitCode {
         }
     };
     let json = arguments.global.json;
-    output::log_to_standard_error(matches!(arguments.command, args::Command::Serve(_)));
+    output::log_to_standard_error(match arguments.command {
+        args::Command::Serve(_) => LevelFilter::INFO,
+        args::Command::Sim(_) => LevelFilter::OFF,
+        _ => LevelFilter::WARN,
+    });
     match run(arguments) {
         Ok(()) => ExitCode::from(exit::SUCCESS),
         Err(error) => exit::report(&error, json),
@@ -37,6 +42,7 @@ fn run(arguments: args::Arguments) -> anyhow::Result<()> {
         args::Command::Status => status::run(&global),
         args::Command::Inspect(options) => inspect::run(&global, &options),
         args::Command::Bench(options) => bench::run(&global, &options),
+        args::Command::Sim(options) => sim::run(&global, &options),
         args::Command::Man(options) => man::run(&global, &options),
     }
 }

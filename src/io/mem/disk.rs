@@ -1,16 +1,13 @@
-//! Simulated disks: files as sectors, writes that tear at a crash, and faults.
+//! Simulated disks: what drivers ask of them, and when it ends.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::state::{DriverId, Event, State};
-use crate::base::{Buf, Rng};
+use super::store::{Disk, SECTOR};
+use crate::base::{Buf, Instant};
 use crate::io::op::{FileId, Op, Outcome, Token};
-
-/// What a disk writes as a whole or not at all.
-const SECTOR: usize = 512;
 
 /// Something that goes wrong once, with the next operation of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,23 +20,8 @@ pub enum DiskFault {
     WriteLost,
     /// A read fails.
     ReadFails,
-}
-
-/// The disk of a node.
-#[derive(Default)]
-pub(super) struct Disk {
-    names: BTreeMap<PathBuf, u64>,
-    /// Files by number; one that was removed lasts as long as the world, which tells nobody.
-    files: BTreeMap<u64, File>,
-    pub(super) faults: Vec<DiskFault>,
-    pub(super) free_bytes: Option<u64>,
-}
-
-#[derive(Default)]
-struct File {
-    bytes: u64,
-    /// Sectors that are not all zeros.
-    sectors: BTreeMap<u64, [u8; SECTOR]>,
+    /// A flush fails: of a file that is opened, or of one that is prepared.
+    FlushFails,
 }
 
 /// A file as a driver has it open.
@@ -51,12 +33,33 @@ pub(super) struct OpenFile {
 
 /// An operation of a disk, at its end.
 pub(super) enum DiskEvent {
-    List { directory: PathBuf },
-    Open { path: PathBuf },
-    Prepare { path: PathBuf, bytes: u64 },
-    Remove { path: PathBuf },
-    Read { file: FileId, number: u64, offset: u64, buf: Buf },
-    Write { file: FileId, number: u64, offset: u64, buf: Buf },
+    List {
+        directory: PathBuf,
+    },
+    Open {
+        path: PathBuf,
+    },
+    Prepare {
+        path: PathBuf,
+        bytes: u64,
+    },
+    Remove {
+        path: PathBuf,
+    },
+    Read {
+        file: FileId,
+        number: u64,
+        offset: u64,
+        buf: Buf,
+    },
+    /// `claims`: how many writes had ended when this one began.
+    Write {
+        file: FileId,
+        number: u64,
+        offset: u64,
+        buf: Buf,
+        claims: u64,
+    },
 }
 
 impl State {
@@ -72,13 +75,32 @@ impl State {
                 Err(error) => return self.reply(driver, token, Outcome::Read { buf, result: Err(error) }),
             },
             Op::Write { file, offset, buf } => match self.enter_file(driver, file, offset, &buf) {
-                Ok(number) => DiskEvent::Write { file, number, offset, buf },
+                Ok(number) => {
+                    let claims = self.disk_of(driver).writes_ended();
+                    DiskEvent::Write { file, number, offset, buf, claims }
+                }
                 Err(error) => return self.reply(driver, token, Outcome::Written { buf, result: Err(error) }),
             },
             _ => unreachable!("not an operation of a disk"),
         };
-        let at = self.now + self.draw(self.config.disk_latency);
+        let at = self.disk_end(driver);
         self.schedule(at, Event::Disk(driver, token, event));
+    }
+
+    /// When an operation ends that begins now.
+    fn disk_end(&mut self, driver: DriverId) -> Instant {
+        let drawn = self.draw(self.config.disk_latency);
+        let faults = self.disk_of(driver).faults;
+        if faults.slow_per_million > 0 && self.chance(faults.slow_per_million) {
+            self.count("slow_disk");
+            return self.now + drawn * faults.slow_factor;
+        }
+        self.now + drawn
+    }
+
+    fn disk_of(&mut self, driver: DriverId) -> &mut Disk {
+        let address = self.driver(driver).node;
+        &mut self.nodes.get_mut(&address).expect("a driver is on a node").disk
     }
 
     fn enter_file(&mut self, driver: DriverId, file: FileId, offset: u64, buf: &[u8]) -> io::Result<u64> {
@@ -113,18 +135,21 @@ impl State {
     pub(super) fn finish_disk(&mut self, driver: DriverId, event: DiskEvent) -> Outcome {
         let address = self.driver(driver).node;
         let disk = &mut self.nodes.get_mut(&address).expect("a driver is on a node").disk;
+        let (rng, counts) = (&mut self.rng, &mut self.counts);
         let opened = match event {
             DiskEvent::List { directory } => return Outcome::Listed(disk.list(&directory)),
             DiskEvent::Remove { path } => return disk.remove(&path).map_or_else(Outcome::Failed, |()| Outcome::Done),
-            DiskEvent::Open { path } => disk.open(&path),
-            DiskEvent::Prepare { path, bytes } => disk.prepare(&path, bytes),
+            DiskEvent::Open { path } => disk.flush(rng, counts).and_then(|()| disk.open(&path)),
+            DiskEvent::Prepare { path, bytes } => {
+                disk.flush(rng, counts).and_then(|()| disk.prepare(&path, bytes, counts))
+            }
             DiskEvent::Read { file, number, offset, mut buf } => {
-                let result = disk.read(number, offset, &mut buf);
+                let result = disk.read(number, offset, &mut buf, rng, counts);
                 self.leave_file(driver, file);
                 return Outcome::Read { buf, result };
             }
-            DiskEvent::Write { file, number, offset, buf } => {
-                let result = disk.write(number, offset, &buf, &mut self.rng);
+            DiskEvent::Write { file, number, offset, buf, claims } => {
+                let result = disk.write(number, offset, &buf, claims, rng, counts);
                 self.leave_file(driver, file);
                 return Outcome::Written { buf, result };
             }
@@ -156,121 +181,24 @@ impl State {
         for key in keys {
             let Some(Event::Disk(_, _, event)) = self.queue.remove(&key) else { unreachable!("just found") };
             let disk = &mut self.nodes.get_mut(&address).expect("it crashes").disk;
+            let (rng, counts) = (&mut self.rng, &mut self.counts);
             match event {
-                DiskEvent::Write { number, offset, buf, .. } => disk.land_some(number, offset, &buf, &mut self.rng),
-                DiskEvent::Prepare { path, bytes } => match self.rng.u8(0..3) {
+                DiskEvent::Write { number, offset, buf, .. } => {
+                    let kind = match disk.land_some(number, offset, &buf, rng) {
+                        0 => "unflushed_write_lost",
+                        landed if landed < buf.len() => "torn_write",
+                        _ => "unacknowledged_write_landed",
+                    };
+                    self.count(kind);
+                }
+                DiskEvent::Prepare { path, bytes } => match rng.u8(0..3) {
                     0 => {}
-                    1 => drop(disk.prepare(&temporary_name(&path), bytes)),
-                    _ => drop(disk.prepare(&path, bytes)),
+                    1 => drop(disk.prepare(&super::store::temporary_name(&path), bytes, counts)),
+                    _ => drop(disk.prepare(&path, bytes, counts)),
                 },
-                DiskEvent::Remove { path } if self.rng.bool() => drop(disk.remove(&path)),
+                DiskEvent::Remove { path } if rng.bool() => drop(disk.remove(&path)),
                 _ => {}
             }
         }
     }
-}
-
-impl Disk {
-    fn list(&self, directory: &Path) -> Vec<(String, u64)> {
-        let here = self.names.iter().filter(|(path, _)| path.parent() == Some(directory));
-        here.filter_map(|(path, number)| Some((path.file_name()?.to_str()?.to_owned(), self.files[number].bytes)))
-            .collect()
-    }
-
-    fn open(&self, path: &Path) -> io::Result<(u64, u64)> {
-        let number = *self.names.get(path).ok_or(io::ErrorKind::NotFound)?;
-        Ok((number, self.files[&number].bytes))
-    }
-
-    fn prepare(&mut self, path: &Path, bytes: u64) -> io::Result<(u64, u64)> {
-        if self.names.contains_key(path) {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        let _ = self.remove(&temporary_name(path));
-        if let Some(free) = &mut self.free_bytes {
-            *free = free.checked_sub(bytes).ok_or(io::ErrorKind::StorageFull)?;
-        }
-        let number = self.files.last_key_value().map_or(0, |(number, _)| number + 1);
-        self.files.insert(number, File { bytes, sectors: BTreeMap::new() });
-        self.names.insert(path.to_owned(), number);
-        Ok((number, bytes))
-    }
-
-    fn remove(&mut self, path: &Path) -> io::Result<()> {
-        let number = self.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
-        if let Some(free) = &mut self.free_bytes {
-            *free += self.files[&number].bytes;
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, number: u64, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        if self.take_fault(&[DiskFault::ReadFails]).is_some() {
-            return Err(io::Error::from_raw_os_error(libc::EIO));
-        }
-        let file = &self.files[&number];
-        let count = file.bytes.saturating_sub(offset).min(buf.len() as u64) as usize;
-        for (index, part) in buf[..count].chunks_mut(SECTOR).enumerate() {
-            match file.sectors.get(&(offset / SECTOR as u64 + index as u64)) {
-                Some(sector) => part.copy_from_slice(&sector[..part.len()]),
-                None => part.fill(0),
-            }
-        }
-        Ok(count)
-    }
-
-    fn write(&mut self, number: u64, offset: u64, bytes: &[u8], rng: &mut Rng) -> io::Result<usize> {
-        match self.take_fault(&[DiskFault::WriteFails, DiskFault::WriteShort, DiskFault::WriteLost]) {
-            Some(DiskFault::WriteFails) => {
-                self.land_some(number, offset, bytes, rng);
-                return Err(io::Error::from_raw_os_error(libc::EIO));
-            }
-            Some(DiskFault::WriteShort) if !bytes.is_empty() => {
-                let landed = rng.usize(0..bytes.len() / SECTOR) * SECTOR;
-                self.land(number, offset, &bytes[..landed]);
-                return Ok(landed);
-            }
-            Some(DiskFault::WriteLost) => {}
-            _ => self.land(number, offset, bytes),
-        }
-        Ok(bytes.len())
-    }
-
-    fn land(&mut self, number: u64, offset: u64, bytes: &[u8]) {
-        // A wiped disk has lost the files of writes that were in flight.
-        let Some(file) = self.files.get_mut(&number) else { return };
-        file.bytes = file.bytes.max(offset + bytes.len() as u64);
-        for (index, part) in bytes.chunks_exact(SECTOR).enumerate() {
-            let sector = part.try_into().expect("a whole sector");
-            file.sectors.insert(offset / SECTOR as u64 + index as u64, sector);
-        }
-    }
-
-    /// Any subset of the sectors lands; all and none of them are as likely as everything between.
-    fn land_some(&mut self, number: u64, offset: u64, bytes: &[u8], rng: &mut Rng) {
-        let portion = rng.u8(0..3);
-        for (index, sector) in bytes.chunks(SECTOR).enumerate() {
-            if portion == 2 || portion == 1 && rng.bool() {
-                self.land(number, offset + (index * SECTOR) as u64, sector);
-            }
-        }
-    }
-
-    fn take_fault(&mut self, kinds: &[DiskFault]) -> Option<DiskFault> {
-        let index = self.faults.iter().position(|fault| kinds.contains(fault))?;
-        Some(self.faults.remove(index))
-    }
-
-    pub(super) fn flip_bit(&mut self, path: &Path, offset: u64, bit: u8) -> bool {
-        let Some(file) = self.names.get(path).and_then(|number| self.files.get_mut(number)) else { return false };
-        let sector = file.sectors.entry(offset / SECTOR as u64).or_insert([0; SECTOR]);
-        sector[offset as usize % SECTOR] ^= 1 << (bit % 8);
-        true
-    }
-}
-
-fn temporary_name(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
-    PathBuf::from(name)
 }

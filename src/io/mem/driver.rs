@@ -62,13 +62,11 @@ impl Driver for MemDriver {
     fn wait(&mut self, deadline: Option<Instant>, completions: &mut Vec<Completion>) -> io::Result<()> {
         let mail = {
             let mut state = self.world.borrow_mut();
-            let now = state.now;
-            let driver = state.driver(self.id);
-            if !driver.alive {
+            if !state.driver(self.id).alive {
                 return Err(io::ErrorKind::NotConnected.into());
             }
-            driver.deadline = deadline.map(|deadline| if deadline > now { deadline } else { now + POLL_INTERVAL });
-            std::mem::take(&mut driver.mailbox)
+            state.set_deadline(self.id, deadline);
+            std::mem::take(&mut state.driver(self.id).mailbox)
         };
         for mail in mail {
             completions.push(match mail {
@@ -83,7 +81,8 @@ impl Driver for MemDriver {
     }
 
     fn now(&self) -> Instant {
-        self.world.borrow().now
+        let state = self.world.borrow();
+        clock(state.now, state.drivers[self.id.0 as usize].drift_per_million)
     }
 
     fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
@@ -110,6 +109,33 @@ impl Driver for MemDriver {
 
     fn attach(&mut self, _socket: OwnedFd) -> ConnId {
         panic!("simulated connections are not handed over")
+    }
+}
+
+/// What a clock shows that runs so much faster than time.
+fn clock(now: Instant, drift_per_million: i32) -> Instant {
+    let now = i128::from(now.as_nanos());
+    Instant::from_nanos((now + now * i128::from(drift_per_million) / 1_000_000) as u64)
+}
+
+/// The first time at which such a clock shows this, or a little later.
+fn time(shown: Instant, drift_per_million: i32) -> Instant {
+    if drift_per_million == 0 {
+        return shown;
+    }
+    let nanoseconds = i128::from(shown.as_nanos()) * 1_000_000 / (1_000_000 + i128::from(drift_per_million)) + 2;
+    Instant::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+}
+
+impl State {
+    /// When a driver wants to run without any event, by its own clock.
+    pub(super) fn set_deadline(&mut self, id: DriverId, deadline: Option<Instant>) {
+        let now = self.now;
+        let driver = self.driver(id);
+        let drift = driver.drift_per_million;
+        driver.deadline = deadline.map(|deadline| {
+            if deadline > clock(now, drift) { time(deadline, drift).max(now) } else { now + POLL_INTERVAL }
+        });
     }
 }
 

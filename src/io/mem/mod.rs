@@ -7,6 +7,7 @@ mod disk;
 mod driver;
 mod net;
 mod state;
+mod store;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -14,6 +15,7 @@ mod world;
 
 pub use disk::DiskFault;
 pub use driver::MemDriver;
-pub use state::DriverId;
+pub use state::{Counts, DriverId};
+pub use store::DiskFaults;
 pub use trace::Trace;
-pub use world::{Config, World};
+pub use world::{Config, Link, NetworkFaults, Sent, World};

@@ -22,7 +22,7 @@ pub(super) struct Listener {
 pub(super) struct Endpoint {
     pub(super) driver: DriverId,
     local: IpAddr,
-    remote: IpAddr,
+    pub(super) remote: IpAddr,
     /// The endpoint at the other side, which may have gone.
     other: u64,
     receive: Option<Token>,
@@ -143,7 +143,7 @@ impl State {
 
     pub(super) fn connect(&mut self, driver: DriverId, token: Token, to: SocketAddr) {
         let from = self.driver(driver).node;
-        let at = self.arrival();
+        let at = self.arrival(from, to.ip());
         self.schedule(at, Event::Net(NetEvent::Connect { driver, token, from, to }));
     }
 
@@ -246,7 +246,7 @@ impl State {
                     self.look(key)
                 }
                 None => {
-                    let at = self.arrival();
+                    let at = self.arrival(to, from);
                     self.schedule(at, Event::Net(NetEvent::Reset { key: sender, from: to, to: from }));
                     None
                 }
@@ -271,7 +271,7 @@ impl State {
         if !self.driver(driver).alive {
             return None;
         }
-        let at = self.arrival();
+        let at = self.arrival(to.ip(), from);
         let listener = self.nodes.get(&to.ip()).and_then(|node| node.listeners.get(&to.port()));
         let Some(server) = listener.map(|listener| listener.driver) else {
             self.schedule(at, Event::Net(NetEvent::Refused { driver, token, from: to.ip(), to: from }));
@@ -359,16 +359,33 @@ impl State {
             endpoint.send = Some((token, data, sent + count));
             let (other, from, to) = (endpoint.other, endpoint.local, endpoint.remote);
             self.schedule(at, Event::Net(NetEvent::Piece { sender: key, key: other, from, to, bytes }));
+            if self.faults.resets > 0 && self.chance(self.faults.resets) {
+                self.count("reset");
+                // What the other end has received and not answered is repeated over the next connection.
+                let at = self.now + self.draw(self.config.network_latency);
+                for (key, place) in [(key, from), (other, to)] {
+                    self.schedule(at, Event::Net(NetEvent::Reset { key, from: place, to: place }));
+                }
+            }
         }
     }
 
-    fn arrival(&mut self) -> Instant {
-        self.now + self.draw(self.config.network_latency)
+    fn arrival(&mut self, from: IpAddr, to: IpAddr) -> Instant {
+        let mut latency = self.draw(self.config.network_latency);
+        if self.faults.spikes > 0 && self.chance(self.faults.spikes) {
+            self.count("latency_spike");
+            latency += self.draw(self.faults.spike);
+        }
+        if let Some(link) = self.links.get(&(from, to)) {
+            latency *= link.slower;
+        }
+        self.now + latency
     }
 
     /// When something sent now by an endpoint arrives: behind all that it has sent before.
     fn arrival_from(&mut self, key: u64) -> Instant {
-        let drawn = self.arrival();
+        let endpoint = &self.endpoints[&key];
+        let drawn = self.arrival(endpoint.local, endpoint.remote);
         let endpoint = self.endpoints.get_mut(&key).expect("an endpoint that sends");
         endpoint.last_arrival = endpoint.last_arrival.max(drawn);
         endpoint.last_arrival

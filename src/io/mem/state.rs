@@ -6,10 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::disk::{Disk, DiskEvent, OpenFile};
+use super::disk::{DiskEvent, OpenFile};
 use super::net::{Endpoint, Listener, NetEvent};
+use super::store::Disk;
 use super::trace::{Record, Trace};
-use super::world::Config;
+use super::world::{Config, Link, NetworkFaults, Sent};
 use crate::base::{Instant, Rng};
 use crate::io::op::{ConnId, FileId, Op, Outcome, Token};
 use crate::ring::WakeFlag;
@@ -28,7 +29,15 @@ pub(super) enum Event {
     Mail(DriverId, Mail),
     Disk(DriverId, Token, DiskEvent),
     Net(NetEvent),
+    /// A paused driver goes on.
+    Resume(DriverId),
 }
+
+/// How often something has gone wrong, by its kind.
+pub type Counts = BTreeMap<&'static str, u64>;
+
+/// Sees what drivers send.
+pub(super) type Tap = Box<dyn FnMut(&Sent<'_>)>;
 
 #[derive(Default)]
 pub(super) struct Node {
@@ -36,13 +45,18 @@ pub(super) struct Node {
     pub(super) disk: Disk,
     pub(super) listeners: BTreeMap<u16, Listener>,
     pub(super) ports_taken: u16,
+    pub(super) paused: bool,
+    /// How much faster the node's clock runs than time, in a million.
+    pub(super) drift_per_million: i32,
 }
 
 pub(super) struct DriverState {
     pub(super) node: IpAddr,
     pub(super) alive: bool,
     pub(super) mailbox: VecDeque<Mail>,
+    /// In the world's time.
     pub(super) deadline: Option<Instant>,
+    pub(super) drift_per_million: i32,
     pub(super) wake: Arc<WakeFlag>,
     pub(super) files: BTreeMap<FileId, OpenFile>,
     pub(super) files_opened: u32,
@@ -58,12 +72,18 @@ pub(super) struct State {
     pub(super) queue: BTreeMap<(Instant, u64), Event>,
     pub(super) nodes: BTreeMap<IpAddr, Node>,
     pub(super) drivers: Vec<DriverState>,
+    /// The drivers that are not gone, in order.
+    alive: Vec<usize>,
     pub(super) endpoints: BTreeMap<u64, Endpoint>,
     pub(super) endpoints_made: u64,
     pub(super) cuts: BTreeSet<(IpAddr, IpAddr)>,
     /// What a cut holds up, in order.
     pub(super) parked: Vec<NetEvent>,
     pub(super) trace: Trace,
+    pub(super) faults: NetworkFaults,
+    pub(super) links: BTreeMap<(IpAddr, IpAddr), Link>,
+    pub(super) counts: Counts,
+    pub(super) tap: Option<Tap>,
 }
 
 impl State {
@@ -76,20 +96,28 @@ impl State {
             queue: BTreeMap::new(),
             nodes: BTreeMap::new(),
             drivers: Vec::new(),
+            alive: Vec::new(),
             endpoints: BTreeMap::new(),
             endpoints_made: 0,
             cuts: BTreeSet::new(),
             parked: Vec::new(),
             trace: Trace::default(),
+            faults: NetworkFaults::default(),
+            links: BTreeMap::new(),
+            counts: Counts::new(),
+            tap: None,
         }
     }
 
     pub(super) fn add_driver(&mut self, node: IpAddr) -> DriverId {
+        let drift_per_million = self.nodes[&node].drift_per_million;
+        self.alive.push(self.drivers.len());
         self.drivers.push(DriverState {
             node,
             alive: true,
             mailbox: VecDeque::new(),
             deadline: None,
+            drift_per_million,
             wake: Arc::new(WakeFlag::new()),
             files: BTreeMap::new(),
             files_opened: 0,
@@ -116,6 +144,14 @@ impl State {
         Duration::from_nanos(self.rng.u64(least.as_nanos() as u64..=greatest.as_nanos() as u64))
     }
 
+    pub(super) fn chance(&mut self, per_million: u32) -> bool {
+        self.rng.u32(0..1_000_000) < per_million
+    }
+
+    pub(super) fn count(&mut self, kind: &'static str) {
+        *self.counts.entry(kind).or_default() += 1;
+    }
+
     /// What drivers ask for is history too: two runs that differ in a single byte differ at once, and not when it returns.
     pub(super) fn note_submission(&mut self, driver: DriverId, token: Token, op: &Op) {
         let (kind, size, contents): (_, _, &[u8]) = match op {
@@ -136,6 +172,15 @@ impl State {
         };
         let record = Record { at: self.now, place: driver.0.into(), kind, token: token_bits(token), size, contents };
         self.trace.add(&record);
+        if let Op::Send { conn, data } = op
+            && let Some(mut tap) = self.tap.take()
+        {
+            let from = self.driver(driver).node;
+            if let Some(to) = self.endpoints.get(&conn.0).map(|endpoint| endpoint.remote) {
+                tap(&Sent { at: self.now, from, to, bytes: data });
+            }
+            self.tap = Some(tap);
+        }
     }
 
     pub(super) fn submit(&mut self, driver: DriverId, token: Token, op: Op) {
@@ -153,14 +198,14 @@ impl State {
 
     pub(super) fn step(&mut self, limit: Option<Instant>) -> Option<DriverId> {
         loop {
-            for index in 0..self.drivers.len() {
-                if self.drivers[index].alive && self.drivers[index].wake.awake() {
+            for &index in &self.alive {
+                if !self.nodes[&self.drivers[index].node].paused && self.drivers[index].wake.awake() {
                     return Some(DriverId(index as u32));
                 }
             }
             let event = self.queue.first_key_value().map(|(&(at, _), _)| at);
-            let waits = self.drivers.iter().enumerate().filter(|(_, driver)| driver.alive);
-            let deadline = waits.filter_map(|(index, driver)| Some((driver.deadline?, index))).min();
+            let waits = self.alive.iter().filter(|&&index| !self.nodes[&self.drivers[index].node].paused);
+            let deadline = waits.filter_map(|&index| Some((self.drivers[index].deadline?, index))).min();
             let next = event.into_iter().chain(deadline.map(|(at, _)| at)).min();
             if let Some(limit) = limit
                 && next.is_none_or(|at| at > limit)
@@ -191,6 +236,7 @@ impl State {
                 self.deliver(driver, Mail::Outcome(token, outcome))
             }
             Event::Net(event) => self.carry_out_net(event),
+            Event::Resume(driver) => self.drivers[driver.0 as usize].alive.then_some(driver),
         }
     }
 
@@ -218,7 +264,17 @@ impl State {
             return None;
         }
         state.mailbox.push_back(mail);
-        Some(driver)
+        // One that is paused finds it later.
+        (!self.nodes[&state.node].paused).then_some(driver)
+    }
+
+    pub(super) fn resume(&mut self, address: IpAddr) {
+        let Some(node) = self.nodes.get_mut(&address).filter(|node| node.paused) else { return };
+        node.paused = false;
+        let theirs = self.alive.iter().copied().filter(|&index| self.drivers[index].node == address);
+        for index in theirs.collect::<Vec<_>>() {
+            self.schedule(self.now, Event::Resume(DriverId(index as u32)));
+        }
     }
 
     pub(super) fn crash(&mut self, address: IpAddr) {
@@ -234,9 +290,10 @@ impl State {
         let node = self.nodes.entry(address).or_default();
         assert!(!node.crashed, "{address} has crashed already");
         node.crashed = true;
+        node.paused = false;
         self.crash_disk(address);
-        for index in 0..self.drivers.len() {
-            if self.drivers[index].alive && self.drivers[index].node == address {
+        for index in self.alive.clone() {
+            if self.drivers[index].node == address {
                 self.end_driver(DriverId(index as u32), true);
             }
         }
@@ -247,8 +304,10 @@ impl State {
         let driver = self.driver(id);
         driver.alive = false;
         driver.mailbox.clear();
+        driver.deadline = None;
         let ports = std::mem::take(&mut driver.listeners);
         let address = driver.node;
+        self.alive.retain(|&index| index != id.0 as usize);
         let node = self.nodes.get_mut(&address).expect("a driver is on a node");
         ports.iter().for_each(|port| drop(node.listeners.remove(port)));
         let theirs: Vec<u64> = self.endpoints.iter().filter(|(_, end)| end.driver == id).map(|(&key, _)| key).collect();

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::disk::{Disk, DiskFault};
+use super::disk::DiskFault;
 use super::driver::MemDriver;
-use super::state::{DriverId, State};
+use super::state::{Counts, DriverId, State};
+use super::store::{Disk, DiskFaults};
 use super::trace::Trace;
 use crate::base::Instant;
 
@@ -36,6 +37,37 @@ impl Default for Config {
     }
 }
 
+/// What goes wrong in the network by itself, beside what a caller asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NetworkFaults {
+    /// Connections that are reset, as seen from both ends, in a million pieces that were sent.
+    pub resets: u32,
+    /// Pieces that take longer by a draw from `spike`, in a million. They hold up their connection and are overtaken by others.
+    pub spikes: u32,
+    /// How much longer.
+    pub spike: (Duration, Duration),
+}
+
+/// A way through the network that is not like the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// How many times as long everything takes on it.
+    pub slower: u32,
+}
+
+/// Bytes that a driver sends.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent<'a> {
+    /// When.
+    pub at: Instant,
+    /// The node that sends.
+    pub from: IpAddr,
+    /// The node at the other end of the connection.
+    pub to: IpAddr,
+    /// All of one [`crate::io::op::Op::Send`].
+    pub bytes: &'a [u8],
+}
+
 /// Nodes with disks, the network between them, and time.
 ///
 /// A node is named by its address and has one disk and any number of drivers, one for each of its shards. The contract:
@@ -49,6 +81,9 @@ impl Default for Config {
 ///    flight leaves nothing, a `.tmp` file or the file; a removal in flight happens or not.
 ///  - Bytes of one direction of a connection arrive in order, in pieces of drawn sizes. A cut delays what comes on a path
 ///    until it is healed, as retransmission does; it does not end connections.
+///  - A connection neither loses nor repeats anything. Loss is a connection that is reset, with whatever was on its way, and
+///    repetition is what its two ends then do over the next one. Connections overtake one another.
+///  - A node's clock may run faster or slower than time; a paused node does nothing, and finds what has come when it goes on.
 ///  - A driver that is dropped closes its connections, and its writes end. The driver of a crashed node does nothing, and
 ///    its `wait` fails.
 ///
@@ -76,6 +111,22 @@ impl World {
             state.add_driver(address)
         };
         MemDriver::new(Rc::clone(&self.state), id)
+    }
+
+    /// Tells when a driver wants to run without any event, by its own clock; [`MemDriver`] tells it by `wait`, which
+    /// is before the turn that finds out.
+    pub fn set_deadline(&self, driver: DriverId, deadline: Option<Instant>) {
+        self.state.borrow_mut().set_deadline(driver, deadline);
+    }
+
+    /// Shows everything that is sent from now on.
+    pub fn set_tap(&self, tap: impl FnMut(&Sent<'_>) + 'static) {
+        self.state.borrow_mut().tap = Some(Box::new(tap));
+    }
+
+    /// How often something has gone wrong by itself, by its kind.
+    pub fn counts(&self) -> Counts {
+        self.state.borrow().counts.clone()
     }
 
     /// Goes on to the next event that gives a driver something to do, and says which. `None` when nothing will ever happen
@@ -122,6 +173,26 @@ impl World {
         self.with_disk(address, |disk| *disk = Disk::default());
     }
 
+    /// Stops a node between two of its steps; it knows nothing of it.
+    pub fn pause(&self, address: IpAddr) {
+        self.state.borrow_mut().nodes.entry(address).or_default().paused = true;
+    }
+
+    /// Lets a paused node go on.
+    pub fn resume(&self, address: IpAddr) {
+        self.state.borrow_mut().resume(address);
+    }
+
+    /// How much faster than time the clocks of drivers run that the node has from now on, in a million; less than zero is
+    /// slower.
+    ///
+    /// # Panics
+    /// When a clock would stand still, or run backwards.
+    pub fn set_drift(&self, address: IpAddr, per_million: i32) {
+        assert!(per_million > -1_000_000, "clocks go on");
+        self.state.borrow_mut().nodes.entry(address).or_default().drift_per_million = per_million;
+    }
+
     /// Cuts the path from one node to another; the opposite path stays.
     pub fn cut(&self, from: IpAddr, to: IpAddr) {
         self.state.borrow_mut().cuts.insert((from, to));
@@ -145,7 +216,31 @@ impl World {
 
     /// Makes the next operation of its kind on a node's disk go wrong.
     pub fn inject(&self, address: IpAddr, fault: DiskFault) {
-        self.with_disk(address, |disk| disk.faults.push(fault));
+        self.with_disk(address, |disk| disk.once.push(fault));
+    }
+
+    /// How often operations of a node's disk go wrong from now on.
+    pub fn set_disk_faults(&self, address: IpAddr, faults: DiskFaults) {
+        self.with_disk(address, |disk| disk.faults = faults);
+    }
+
+    /// How often the network goes wrong from now on.
+    pub fn set_network_faults(&self, faults: NetworkFaults) {
+        self.state.borrow_mut().faults = faults;
+    }
+
+    /// Makes one way different from now on; `None` makes it like all others.
+    pub fn set_link(&self, from: IpAddr, to: IpAddr, link: Option<Link>) {
+        let links = &mut self.state.borrow_mut().links;
+        match link {
+            Some(link) => links.insert((from, to), link),
+            None => links.remove(&(from, to)),
+        };
+    }
+
+    /// Puts a file onto a node's disk, whole, instead of one of that name.
+    pub fn put_file(&self, address: IpAddr, path: &Path, bytes: &[u8]) {
+        self.with_disk(address, |disk| disk.put(path, bytes));
     }
 
     /// Bounds what can still be prepared on a node's disk; `None` is no bound.

@@ -58,7 +58,7 @@ impl Subscribe {
     }
 
     fn pass_on(&self, context: &mut Context<'_>, bytes: u32) {
-        let (loglet, limit) = (context.shared.loglet(), self.limit);
+        let (loglet, limit) = (context.shared.loglet(), self.readable(context.shared));
         if let Some((server, request)) = self.active {
             context.shared.tell(server, Message::Credit { request, loglet, limit, bytes });
         }
@@ -79,7 +79,7 @@ impl Subscribe {
         let received = batch.len();
         let mut delivered = 0;
         if first + u64::from(batch.count()) > self.next {
-            let upper = self.limit.max(context.shared.known_tail);
+            let upper = self.readable(context.shared);
             let Some(records) = usable(first, batch, self.next, upper) else { return self.leave(context) };
             delivered = records.bytes.len();
             let result = LogletResult::Records { first: self.next, records };
@@ -97,6 +97,12 @@ impl Subscribe {
         }
     }
 
+    /// Up to where records are known to be committed. Servers are told all of it: one that is sealed, and knows less, has no other way
+    /// to learn that it may serve what this subscription waits for.
+    fn readable(&self, shared: &Shared) -> Offset {
+        self.limit.max(shared.known_tail)
+    }
+
     fn heard(&mut self, now: Instant) {
         self.progress = now;
         self.owed_since = None;
@@ -104,7 +110,7 @@ impl Subscribe {
 
     /// Whether the present server owes something that is known to be readable.
     fn owed(&self, shared: &Shared) -> bool {
-        self.active.is_some() && self.credit > 0 && self.next < self.limit.max(shared.known_tail)
+        self.active.is_some() && self.credit > 0 && self.next < self.readable(shared)
     }
 }
 
@@ -131,7 +137,7 @@ impl Step for Subscribe {
         // Without credit there is nothing to ask for, and a subscription with none means its end.
         if self.active.is_none() && self.credit > 0 {
             let server = self.choice.pick(context.shared, context.now)?;
-            let (loglet, from, limit) = (context.shared.loglet(), self.next, self.limit);
+            let (loglet, from, limit) = (context.shared.loglet(), self.next, self.readable(context.shared));
             let credit = u32::try_from(self.credit).unwrap_or(u32::MAX);
             let request = context.shared.ask(server, context.key, |request| Message::Subscribe {
                 request,
@@ -153,7 +159,7 @@ impl Step for Subscribe {
         match *message {
             Message::Records { first, batch, .. } => self.deliver(context, first, batch),
             // Sealed, and everything that is known to be committed has been delivered (L5). Otherwise this server lacks some.
-            Message::Sealed { .. } if self.next >= self.limit.max(context.shared.known_tail) => {
+            Message::Sealed { .. } if self.next >= self.readable(context.shared) => {
                 self.active = None;
                 self.end.get_or_insert((None, true));
             }

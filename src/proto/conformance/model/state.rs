@@ -7,7 +7,6 @@ use super::super::cluster::{Cluster, End, Event, LOGLET, Pair};
 use super::history::History;
 use super::scenario::{Faults, Op, Scenario};
 use crate::base::Offset;
-use crate::proto::log_server::Refused;
 use crate::proto::loglet::OpId;
 use crate::wire::Message;
 

@@ -1,0 +1,123 @@
+//! Each invariant fails on the smallest history that breaks it, and nothing else does.
+
+use super::check;
+use crate::history::{Append, AppendOutcome, History, Read, Seal, Segment, TailCheck, Trim, Value};
+
+/// Three records in one closed segment: two acknowledged one after the other, one settled; a tail, a read, a seal.
+fn good() -> History {
+    let append = |number: u64, invoked, ended, outcome| Append {
+        client: 0,
+        segment: 0,
+        value: Value(100 + number),
+        invoked,
+        ended: Some((ended, outcome)),
+    };
+    let tail = |invoked, ended, tail, sealed| TailCheck { client: 0, segment: 0, invoked, ended, tail, sealed };
+    History {
+        segments: vec![Segment { start: 0, stop: Some((3, 60)), known_tail: 2, strange_votes: Vec::new() }],
+        appends: vec![
+            append(0, 1, 5, AppendOutcome::Acknowledged(0)),
+            append(1, 10, 15, AppendOutcome::Acknowledged(1)),
+            append(2, 30, 41, AppendOutcome::Settled(2)),
+            append(3, 31, 42, AppendOutcome::Settled(3)),
+            append(4, 32, 43, AppendOutcome::NotStored),
+            append(5, 33, 44, AppendOutcome::Unknown),
+        ],
+        tails: vec![tail(6, 9, 1, false), tail(20, 22, 2, false), tail(50, 55, 3, true)],
+        reads: vec![Read {
+            client: 1,
+            segment: 0,
+            invoked: 23,
+            ended: 25,
+            min: 0,
+            max: 10,
+            first: 0,
+            values: vec![Value(100), Value(101)],
+        }],
+        seals: vec![Seal { segment: 0, ended: 45 }],
+        trims: vec![Trim { point: 0, invoked: 2 }],
+        trimmed: Vec::new(),
+        contents: Some((0, vec![Value(100), Value(101), Value(102)])),
+        unfinished: Vec::new(),
+    }
+}
+
+/// The invariants that a change of the good history breaks.
+fn broken(change: impl FnOnce(&mut History)) -> Vec<&'static str> {
+    let mut history = good();
+    change(&mut history);
+    let mut names: Vec<_> = check(&history).into_iter().map(|violation| violation.invariant).collect();
+    names.dedup();
+    names
+}
+
+#[test]
+fn a_good_history_breaks_nothing() {
+    assert_eq!(check(&good()), []);
+}
+
+#[test]
+fn every_invariant_is_broken_by_some_history() {
+    let contents = |history: &mut History, values: &[u64]| {
+        history.contents = Some((0, values.iter().map(|&value| Value(value)).collect()));
+    };
+    let has = |names: &[&str], name: &str| assert!(names.contains(&name), "{name} is not in {names:?}");
+
+    has(&broken(|history| contents(history, &[100, 105, 102])), "acknowledged-append-lost");
+    has(&broken(|history| contents(history, &[100])), "acknowledged-append-lost");
+    assert_eq!(
+        broken(|history| history.appends[1].ended = Some((15, AppendOutcome::Acknowledged(0)))).first(),
+        Some(&"acknowledged-append-lost")
+    );
+    has(
+        &broken(|history| history.appends[1].ended = Some((15, AppendOutcome::Acknowledged(0)))),
+        "one-value-per-position",
+    );
+    has(&broken(|history| history.appends[1].ended = Some((15, AppendOutcome::Acknowledged(0)))), "real-time-order");
+    assert_eq!(broken(|history| history.segments[0].strange_votes.push("a vote".to_owned())), ["blank-disk-votes"]);
+    has(&broken(|history| history.reads[0].values[1] = Value(7)), "contents-as-sent");
+    has(&broken(|history| history.appends[1].invoked = 26), "contents-as-sent");
+    assert_eq!(broken(|history| history.unfinished.push("a read".to_owned())), ["convergence"]);
+    assert_eq!(broken(|history| history.segments[0].known_tail = 4), ["known-tail-within-stop"]);
+    has(&broken(|history| history.tails[1].tail = 4), "open-tail-within-stop");
+    has(&broken(|history| history.tails[0].tail = 2), "append-behind-told-tail");
+    assert_eq!(broken(|history| history.reads[0].max = 1), ["read-within-limit"]);
+    assert_eq!(broken(|history| history.reads[0].min = 1), ["read-within-limit"]);
+    let beyond = |history: &mut History| history.reads[0].values.extend([Value(102), Value(103)]);
+    has(&broken(beyond), "read-within-limit");
+    has(&broken(|history| history.appends[1].invoked = 46), "acknowledged-after-seal");
+    has(&broken(|history| history.tails[2].tail = 1), "acknowledged-after-seal");
+    has(&broken(|history| history.tails[2].sealed = false), "acknowledged-after-seal");
+    assert_eq!(broken(|history| contents(history, &[100, 101, 105])), ["sealed-append-settled"]);
+    assert_eq!(
+        broken(|history| history.appends[2].ended = Some((41, AppendOutcome::NotStored))),
+        ["sealed-append-settled"]
+    );
+    has(&broken(|history| history.reads[0].values = vec![Value(101), Value(101)]), "stable-values");
+    has(&broken(|history| history.tails[1].tail = 1), "tail-covers-acknowledged");
+    has(&broken(|history| history.tails[1].tail = 0), "tail-covers-acknowledged");
+    assert_eq!(broken(|history| history.trimmed.push((1, 70))), ["untrimmed-data-lost"]);
+    assert_eq!(broken(|history| history.contents = Some((1, vec![Value(101), Value(102)]))), ["untrimmed-data-lost"]);
+}
+
+#[test]
+fn what_is_concurrent_may_come_in_any_order() {
+    let swap = |history: &mut History| {
+        history.appends[0].ended = Some((12, AppendOutcome::Acknowledged(1)));
+        history.appends[1].ended = Some((15, AppendOutcome::Acknowledged(0)));
+        history.tails.remove(0);
+        history.reads.clear();
+        history.contents = Some((0, vec![Value(101), Value(100), Value(102)]));
+    };
+    assert_eq!(broken(swap), Vec::<&str>::new());
+}
+
+#[test]
+fn trimmed_records_are_not_missed() {
+    let trim = |history: &mut History| {
+        history.trims.push(Trim { point: 1, invoked: 26 });
+        history.trimmed.push((1, 70));
+        history.contents = Some((1, vec![Value(101), Value(102)]));
+    };
+    assert_eq!(broken(trim), Vec::<&str>::new());
+}

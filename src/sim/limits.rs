@@ -1,0 +1,94 @@
+//! Limits at which everything happens often.
+
+use std::time::Duration;
+
+use crate::base::{Limits, Rng};
+
+/// Small limits: segments hold few batches, windows are filled, and a stall is short.
+pub fn small_limits() -> Limits {
+    let limits = Limits {
+        record_bytes_max: 4 << 10,
+        batch_bytes_max: 4 << 10,
+        batch_records_max: 16,
+        frame_body_bytes_max: 8 << 10,
+        unit_bytes_max: 8 << 10,
+        segment_bytes: 96 << 10,
+        segments_max: 96,
+        segments_prepared: 3,
+        index_granularity_bytes: 4 << 10,
+        early_window_bytes: 16 << 10,
+        sequencer_window_bytes: 64 << 10,
+        store_window_bytes: 16 << 10,
+        outbound_bytes_max: 16 << 10,
+        read_bytes_max: 8 << 10,
+        client_window_bytes: 32 << 10,
+        stall: Duration::from_millis(500),
+        reconnect_delay: Duration::from_millis(5),
+        operation_timeout: Duration::from_secs(4),
+        ..Limits::default()
+    };
+    limits.check().expect("the limits agree");
+    limits
+}
+
+/// What one loglet's cells may take in a head: its configuration, its seal, its trim point.
+const CELLS_BYTES: u64 = 1024;
+/// What each unit of a head may take beside its cells, with its padding.
+const UNIT_BYTES: u64 = 4096 + 128;
+
+/// How many loglets a run may create. Nobody deletes any yet, and the head of every segment repeats the cells of all of them.
+pub(super) fn loglets_max(operations: u64) -> u64 {
+    24 + (operations / 100).min(200)
+}
+
+/// The size of a head that names so many segments and repeats the cells of so many loglets.
+fn head_bytes(segments: u32, loglets: u64) -> u64 {
+    let content = 256 + 40 * u64::from(segments) + CELLS_BYTES * loglets;
+    content + (2 * content.div_ceil(7 << 10) + 3) * UNIT_BYTES
+}
+
+/// Small limits, other ones for each seed.
+pub fn drawn_limits(rng: &mut Rng, operations: u64) -> Limits {
+    let of = |rng: &mut Rng, values: &[u32]| *rng.choice(values).expect("some values");
+    let stall = Duration::from_millis(rng.u64(40..400));
+    let limits = Limits {
+        batch_records_max: of(rng, &[1, 4, 16, 64]),
+        unit_bytes_max: of(rng, &[8 << 10, 12 << 10, 16 << 10]),
+        unit_depth: of(rng, &[1, 2, 4]),
+        unit_queue_max: of(rng, &[1, 2, 8, 16]),
+        segment_bytes: u64::from(of(rng, &[64 << 10, 96 << 10, 160 << 10])),
+        // Trims are few: all that a long run writes has to find room.
+        segments_max: 48 + (operations / 8).min(400) as u32,
+        segments_prepared: of(rng, &[2, 3, 4]),
+        early_window_bytes: of(rng, &[8 << 10, 16 << 10, 64 << 10]),
+        sequencer_window_bytes: of(rng, &[8 << 10, 16 << 10, 64 << 10]),
+        store_window_bytes: of(rng, &[8 << 10, 16 << 10, 32 << 10]),
+        outbound_bytes_max: of(rng, &[8 << 10, 16 << 10, 64 << 10]),
+        read_bytes_max: of(rng, &[1 << 10, 4 << 10, 8 << 10]),
+        client_window_bytes: of(rng, &[8 << 10, 16 << 10, 32 << 10]),
+        reads_max: of(rng, &[1, 4, 32]),
+        reads_per_connection_max: of(rng, &[1, 4]),
+        claim_delay: Duration::from_micros(rng.u64(100..8_000)),
+        reconnect_delay: Duration::from_micros(rng.u64(500..20_000)),
+        operation_timeout: stall * rng.u32(4..12),
+        stall,
+        ..small_limits()
+    };
+    let head = head_bytes(limits.segments_max, loglets_max(operations));
+    let limits = Limits { segment_bytes: limits.segment_bytes.max(4 * head.next_multiple_of(4096)), ..limits };
+    limits.check().expect("drawn limits agree");
+    limits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drawn_limits_agree_and_differ() {
+        let limits: Vec<_> = (0..500).map(|seed| drawn_limits(&mut Rng::with_seed(seed), 200)).collect();
+        assert!(limits.iter().all(|limits| limits.check().is_ok()));
+        assert!(limits[1..].iter().any(|other| *other != limits[0]));
+        drawn_limits(&mut Rng::with_seed(1), 20_000).check().unwrap();
+    }
+}

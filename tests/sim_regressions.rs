@@ -1,0 +1,21 @@
+//! Seeds that have found something, each with what it was. A seed means its run only as long as the simulator draws the same
+//! from it; the test that states the fault beside the code that had it lasts longer.
+
+use naxos::sim::{Options, Profile, run};
+
+/// Seed, profile, operations, nodes, and what was wrong.
+const SEEDS: &[(u64, Profile, u64, usize, &str)] = &[(
+    65,
+    Profile::Network,
+    200,
+    3,
+    "a subscription asked sealed servers for less than its client knew to be committed, over and over, and never ended",
+)];
+
+#[test]
+fn what_was_found_stays_fixed() {
+    for &(seed, profile, ops, nodes, what) in SEEDS {
+        let outcome = run(seed, &Options { profile, ops, nodes, trace: false });
+        assert_eq!(outcome.violations, [], "seed {seed} ({profile}) again: {what}");
+    }
+}
