@@ -124,12 +124,12 @@ fn read(bytes: &[u8], cuts: &[usize]) -> (usize, bool) {
 /// Goes over everything that a batch offers.
 fn use_up(batch: Batch<'_>) {
     let payload: usize = batch.records().map(|(payload, _)| payload.len()).sum();
-    assert_eq!(payload + 8 * batch.count() as usize, batch.bytes().len(), "a batch is its records and their table");
+    assert_eq!(payload + 8 * batch.count() as usize, batch.len(), "a batch is its records and their table");
     let _ = batch.verify();
     let mut out = Vec::new();
     let copied = batch.copy_range(batch.count() / 2, u32::MAX, 100, &mut out);
     assert!(Batch::new(copied, &out).is_ok(), "a part of a batch is a batch");
-    assert!(out.len() <= batch.bytes().len());
+    assert!(out.len() <= batch.len());
 }
 
 proptest! {

@@ -96,7 +96,7 @@ impl Default for Limits {
             sequencer_pool_bytes: 128 << 20,
             early_pool_bytes: 32 << 20,
             loglets_max: 1024,
-            read_bytes_max: 512 << 10,
+            read_bytes_max: 128 << 10,
             reads_per_connection_max: 4,
             reads_max: 32,
             client_window_bytes: 4 << 20,

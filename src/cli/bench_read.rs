@@ -17,7 +17,7 @@ use crate::loadgen::counters::sum;
 use crate::loadgen::cpu::processes_time;
 use crate::loadgen::generator::{Pace, Plan};
 use crate::loadgen::read_floor;
-use crate::loadgen::read_report::{CatchUp, ReadReport, Round, median};
+use crate::loadgen::read_report::{CatchUp, ReadReport, Round, fault, median};
 use crate::loadgen::report::Report;
 use crate::loadgen::run::{Measured, Observer, Phase, Target};
 
@@ -93,6 +93,7 @@ impl Bench<'_> {
             .collect::<anyhow::Result<Vec<_>>>()?;
         let mut report = ReadReport {
             schema: 1,
+            bench: "read",
             driver: filled.driver.clone(),
             durability: filled.durability,
             nodes: filled.nodes,
@@ -111,7 +112,8 @@ impl Bench<'_> {
             p99_beside_slow_ratio: 0.0,
             p99_alone_spread: 0.0,
             node_memory_peak_bytes: log.server_pids.iter().filter_map(|&pid| memory_peak(pid)).max(),
-            valid: filled.valid,
+            valid: true,
+            invalid: fault(&filled).map(|fault| format!("filling the log: {fault}")).into_iter().collect(),
             machine: filled.machine.clone(),
             commit: filled.commit.clone(),
         };

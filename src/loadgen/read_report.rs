@@ -14,6 +14,8 @@ use super::report::{Latency, Report};
 pub struct ReadReport {
     /// 1.
     pub schema: u32,
+    /// "read".
+    pub bench: &'static str,
     /// I/O driver of the nodes.
     pub driver: String,
     /// What an acknowledgement means.
@@ -52,6 +54,8 @@ pub struct ReadReport {
     pub node_memory_peak_bytes: Option<u64>,
     /// Whether every load kept its timetable and verified.
     pub valid: bool,
+    /// Which did not, and why.
+    pub invalid: Vec<String>,
     /// Where it ran.
     pub machine: Machine,
     /// Of the checkout that the program was built in.
@@ -101,6 +105,20 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
+/// Why a load's numbers mean nothing.
+pub fn fault(report: &Report) -> Option<String> {
+    if report.valid {
+        None
+    } else if let Some(error) = &report.first_error {
+        Some(format!("{} appends failed; the first: {error}", report.failed))
+    } else if !report.verified.holds() {
+        Some("what was acknowledged is not what was read back".to_owned())
+    } else {
+        let late = micros(report.generator_lag_us.unwrap_or(0.0));
+        Some(format!("the generator fell behind its own timetable (p99 {late} late)"))
+    }
+}
+
 fn thousandths(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
@@ -122,8 +140,16 @@ impl ReadReport {
         let alone = || rounds.iter().map(|round| p99(&round.alone));
         let (least, most) = (alone().fold(f64::MAX, f64::min), alone().fold(0.0, f64::max));
         self.p99_alone_spread = thousandths(most / least.max(1e-3));
-        self.valid &=
-            rounds.iter().all(|round| round.alone.valid && round.beside_catch_up.valid && round.beside_slow.valid);
+        for (number, round) in (1..).zip(rounds) {
+            let loads = [
+                ("with no readers", &round.alone),
+                ("beside a catch-up", &round.beside_catch_up),
+                ("beside slow subscribers", &round.beside_slow),
+            ];
+            let faults = loads.iter().filter_map(|(load, report)| Some((load, fault(report)?)));
+            self.invalid.extend(faults.map(|(load, fault)| format!("round {number}, {load}: {fault}")));
+        }
+        self.valid = self.invalid.is_empty();
     }
 }
 
@@ -175,7 +201,7 @@ impl Display for ReadReport {
         if self.valid {
             return Ok(());
         }
-        writeln!(f, "  INVALID: a load fell behind its timetable, failed or did not verify (see --json)")
+        self.invalid.iter().try_for_each(|fault| writeln!(f, "  INVALID: {fault}"))
     }
 }
 

@@ -39,7 +39,7 @@ impl Owned {
 
 impl From<Batch<'_>> for Owned {
     fn from(batch: Batch<'_>) -> Self {
-        Self { count: batch.count(), bytes: batch.bytes().to_vec() }
+        Self { count: batch.count(), bytes: batch.parts().concat() }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::io::Driver;
 use crate::proto::PeerId;
 use crate::proto::log_server::{LogServer, Output, ReadId, ReadOutcome, RecoveredLoglet};
 use crate::storage;
-use crate::wire::{Batch, Message};
+use crate::wire::Message;
 
 /// Queues a message for a peer. One that does not take what it is sent gets nothing more from its subscriptions.
 fn send(inbound: &mut InboundTable, log_server: &mut LogServer, to: PeerId, message: &Message<'_>) {
@@ -108,9 +108,8 @@ impl<D: Driver> Shard<D> {
     pub(super) fn finish_read(&mut self, id: ReadId, outcome: storage::ReadOutcome, now: Instant) {
         let disk = &mut JournalDisk(&mut self.cores.journal);
         let answer = match &outcome {
-            storage::ReadOutcome::Records { first, records: (count, bytes) } => {
-                let batch = Batch::new(*count, bytes).expect("the journal returns whole batches");
-                let outcome = ReadOutcome::Records { first: *first, batch };
+            storage::ReadOutcome::Records { first, records } => {
+                let outcome = ReadOutcome::Records { first: *first, batch: records.batch() };
                 self.cores.log_server.handle_read(id, outcome, now, disk)
             }
             storage::ReadOutcome::Missing { from, to } => {
@@ -123,8 +122,8 @@ impl<D: Driver> Shard<D> {
         if let Some((peer, message)) = answer {
             send(&mut self.inbound, &mut self.cores.log_server, peer, &message);
         }
-        if let storage::ReadOutcome::Records { records: (_, bytes), .. } = outcome {
-            self.cores.journal.recycle(bytes);
+        if let storage::ReadOutcome::Records { records, .. } = outcome {
+            self.cores.journal.recycle(records);
         }
     }
 

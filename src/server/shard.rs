@@ -215,6 +215,7 @@ impl<D: Driver> Shard<D> {
             self.abandon_at,
             self.claim_at,
             self.release_at,
+            self.cores.journal.has_reads_due().then_some(now),
             self.cores.log_server.poll_timeout().map(|(at, _)| at),
             self.cores.sequencing.poll_timeout(),
             self.members.poll_timeout(),

@@ -58,7 +58,7 @@ impl Journal {
             if bytes > room || !self.segments.reserve_is_whole() {
                 continue;
             }
-            if self.push_entry(entry, entries.as_bytes()).is_err() {
+            if self.push_entry(entry, [entries.as_bytes(), &[]]).is_err() {
                 return;
             }
             room -= bytes;

@@ -85,7 +85,7 @@ impl Journal {
             if !units.back().is_some_and(|unit| unit.builder.fits(payload.len())) {
                 units.push_back(journal.head_unit(0, payload.len()));
             }
-            units.back_mut().expect("just made sure").builder.push(entry, payload);
+            units.back_mut().expect("just made sure").builder.push(entry, [payload, &[]]);
         };
         push(self, Entry::plain(Kind::HeadStart), &list);
         let cells = std::mem::take(&mut self.cells);

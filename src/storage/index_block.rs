@@ -37,7 +37,7 @@ impl Journal {
         }
         let mut builder = UnitBuilder::new(needed, self.config.block_bytes as usize);
         for (entry, entries) in &lists {
-            builder.push(*entry, entries.as_bytes());
+            builder.push(*entry, [entries.as_bytes(), &[]]);
         }
         builder.seal(&Stamp {
             owner: self.owner,

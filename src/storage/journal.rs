@@ -14,7 +14,7 @@ use super::types::{Counters, Failure, Full, FullReason, JournalConfig, ReadOutco
 use super::writer::Writer;
 use crate::base::{CellKey, LogletId, Offset, Rng, Write};
 use crate::io::op::{Completion, Op, Outcome, Token};
-use crate::wire::Batch;
+use crate::wire::{Batch, BatchBuilder};
 
 /// What an operation of the journal is for; the upper byte of a token's value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -298,8 +298,8 @@ impl Journal {
     /// When the batch is larger than `frame_body_bytes_max`.
     pub fn write_records(&mut self, loglet: LogletId, first: Offset, batch: Batch<'_>) -> Result<Write, Full> {
         self.check_open()?;
-        assert!(batch.bytes().len() <= self.config.limits.frame_body_bytes_max as usize, "the wire bounds batches");
-        self.push_entry(Entry::records(loglet, first, batch.count()), batch.bytes())
+        assert!(batch.len() <= self.config.limits.frame_body_bytes_max as usize, "the wire bounds batches");
+        self.push_entry(Entry::records(loglet, first, batch.count()), batch.parts())
     }
 
     /// Sets a cell. Cells may use the reserve and are not refused for the length of the queue.
@@ -314,7 +314,7 @@ impl Journal {
             return Err(Full { reason: FullReason::Space });
         }
         // Counted before the push: a segment planned for it has to hold a head that repeats what is before it.
-        let write = self.push_entry(Entry::cell(Kind::Cell, key, 0), value)?;
+        let write = self.push_entry(Entry::cell(Kind::Cell, key, 0), [value, &[]])?;
         self.cells.note_pending(value.len());
         Ok(write)
     }
@@ -325,7 +325,7 @@ impl Journal {
     /// As of [`Journal::write_cell`], but for the bound on cells.
     pub fn remove_cell(&mut self, key: CellKey) -> Result<Write, Full> {
         self.check_open()?;
-        self.push_entry(Entry::cell(Kind::CellRemoved, key, 0), &[])
+        self.push_entry(Entry::cell(Kind::CellRemoved, key, 0), [&[], &[]])
     }
 
     /// Everything at or below this write is on stable storage.
@@ -337,19 +337,24 @@ impl Journal {
     pub fn read(&mut self, request: ReadRequest) {
         self.counters.reads += 1;
         self.reader.push(request);
-        if self.state != State::Opening {
-            self.start_reads();
-        }
     }
 
     /// The next answer to a read.
     pub fn poll_read(&mut self) -> Option<(u64, ReadOutcome)> {
+        if self.has_reads_due() {
+            self.start_reads();
+        }
         self.reader.pop()
     }
 
+    /// Whether reads wait that could begin: the turn has had its share of them, and nothing but the next turn is needed for more.
+    pub fn has_reads_due(&self) -> bool {
+        self.state != State::Opening && self.reader.has_due()
+    }
+
     /// Takes the memory of an answer back.
-    pub fn recycle(&mut self, bytes: Vec<u8>) {
-        self.reader.recycle(bytes);
+    pub fn recycle(&mut self, records: BatchBuilder) {
+        self.reader.recycle(records);
     }
 
     /// Records below `point` may go. The caller has made its trim cell durable before.

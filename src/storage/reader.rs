@@ -8,7 +8,7 @@ use super::index::Extent;
 use super::journal::{Journal, Tag};
 use super::types::{ReadOutcome, ReadRequest, State};
 use super::unit::UnitView;
-use super::windows::{Found, Span, WINDOW_BYTES, WINDOWS_MAX, Windows};
+use super::windows::{Found, Span, WINDOWS_MAX, Windows};
 use crate::base::checksum::crc32c;
 use crate::base::{Buf, LogletId, Offset};
 use crate::io::op::{Op, Token};
@@ -19,7 +19,11 @@ pub(super) const READS_MAX: usize = WINDOWS_MAX / 2;
 /// Windows that are fetched for a reader in order before it asks: while one is sent and one is on its way from the disk's queue,
 /// the disk has the next to work on.
 const AHEAD: usize = 2;
-/// Answers and builders kept for their memory.
+/// Bytes of answers that are begun in one turn of the host. More would keep what else the turn has to do waiting: appends.
+const TURN_BYTES: u64 = 128 << 10;
+/// A reader who asks for less at once than this is not read ahead for.
+const AHEAD_BYTES_MIN: u32 = 64 << 10;
+/// Answers kept for their memory.
 pub(super) const SPARES_MAX: usize = 32;
 
 /// Whether an entry has the record at `offset`.
@@ -43,8 +47,9 @@ pub(super) struct Reader {
     under_way: usize,
     windows: Windows<Reading>,
     answers: VecDeque<(u64, ReadOutcome)>,
-    spare_bytes: Vec<Vec<u8>>,
-    spare_builders: Vec<BatchBuilder>,
+    /// Bytes answered in this turn.
+    turn_bytes: u64,
+    spares: Vec<BatchBuilder>,
 }
 
 impl Reader {
@@ -56,11 +61,16 @@ impl Reader {
         self.answers.pop_front()
     }
 
-    pub(super) fn recycle(&mut self, mut bytes: Vec<u8>) {
-        if self.spare_bytes.len() < SPARES_MAX {
-            bytes.clear();
-            self.spare_bytes.push(bytes);
+    pub(super) fn recycle(&mut self, mut records: BatchBuilder) {
+        if self.spares.len() < SPARES_MAX {
+            records.clear();
+            self.spares.push(records);
         }
+    }
+
+    /// Whether reads wait, and the turn has room for more of them.
+    pub(super) fn has_due(&self) -> bool {
+        !self.queued.is_empty() && self.under_way < READS_MAX && self.turn_bytes < TURN_BYTES
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -68,20 +78,17 @@ impl Reader {
     }
 
     /// Answers with what was gathered, or else with `otherwise`.
-    fn answer(&mut self, mut reading: Reading, otherwise: ReadOutcome) {
-        let outcome = if reading.gathered.is_empty() {
+    fn answer(&mut self, reading: Reading, otherwise: ReadOutcome) {
+        let Reading { request, gathered, .. } = reading;
+        self.turn_bytes += gathered.len() as u64;
+        let outcome = if gathered.is_empty() {
+            self.recycle(gathered);
             otherwise
         } else {
-            let mut bytes = self.spare_bytes.pop().unwrap_or_default();
-            reading.gathered.write_to(&mut bytes);
-            ReadOutcome::Records { first: reading.request.from, records: (reading.gathered.count(), bytes) }
+            ReadOutcome::Records { first: request.from, records: gathered }
         };
-        reading.gathered.clear();
-        if self.spare_builders.len() < SPARES_MAX {
-            self.spare_builders.push(reading.gathered);
-        }
         self.under_way -= 1;
-        self.answers.push_back((reading.request.id, outcome));
+        self.answers.push_back((request.id, outcome));
     }
 }
 
@@ -160,13 +167,13 @@ impl Reading {
 }
 
 impl Journal {
-    /// Takes up reads that wait, as far as the disk's queue allows.
+    /// Takes up reads that wait, as far as the disk's queue and the turn allow.
     pub(super) fn start_reads(&mut self) {
-        while self.reader.under_way < READS_MAX
+        while self.reader.has_due()
             && let Some(request) = self.reader.queued.pop_front()
         {
             self.reader.under_way += 1;
-            let gathered = self.reader.spare_builders.pop().unwrap_or_default();
+            let gathered = self.reader.spares.pop().unwrap_or_default();
             self.resume(Reading { request, gathered, next: request.from, from_disk: false });
         }
     }
@@ -258,7 +265,7 @@ impl Journal {
 
     /// Fetches what a reader who wants more than `span` will ask for next.
     fn read_ahead(&mut self, request: &ReadRequest, span: Span) {
-        if u64::from(request.bytes_max) < WINDOW_BYTES / 2 {
+        if request.bytes_max < AHEAD_BYTES_MIN {
             return;
         }
         let mut until = span.until;
@@ -287,12 +294,17 @@ impl Journal {
         }
     }
 
+    /// The next read of the disk. When there is none, the turn is over.
     pub(super) fn poll_reader(&mut self) -> Option<(Token, Op)> {
         if self.state != State::Opening {
             self.start_reads();
         }
         loop {
-            let segment = self.reader.windows.next_wanted()?.segment.number;
+            let Some(wanted) = self.reader.windows.next_wanted() else {
+                self.reader.turn_bytes = 0;
+                return None;
+            };
+            let segment = wanted.segment.number;
             if let Some(live) = self.segments.live.get(&segment) {
                 let slot = &self.segments.slots[live.slot];
                 let (token, offset, buf) = self.reader.windows.start(slot.bytes);
@@ -314,6 +326,5 @@ impl Journal {
         if !is_whole {
             self.reader.windows.forget(span);
         }
-        self.start_reads();
     }
 }

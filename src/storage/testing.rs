@@ -253,6 +253,14 @@ impl Rig {
         self.journal.handle(completion);
     }
 
+    /// A turn: what is wanted is begun, and the oldest operation ends.
+    pub(super) fn turn(&mut self) {
+        self.poll();
+        if !self.disk.in_flight.is_empty() {
+            self.complete(0);
+        }
+    }
+
     /// Turns until nothing is left to do.
     pub(super) fn settle(&mut self) {
         for _ in 0..100_000 {
@@ -309,8 +317,7 @@ impl Rig {
                 assert_eq!(id, 3);
                 return outcome;
             }
-            self.poll();
-            self.complete(0);
+            self.turn();
         }
     }
 
@@ -319,14 +326,13 @@ impl Rig {
         let mut next = from;
         while next < to {
             match self.read(loglet, next, to, 3000) {
-                ReadOutcome::Records { first, records: (count, memory) } => {
+                ReadOutcome::Records { first, records } => {
                     assert_eq!(first, Offset(next));
-                    let batch = Batch::new(count, &memory).expect("a batch");
-                    for (record, _) in batch.records() {
+                    for (record, _) in records.batch().records() {
                         assert_eq!(record, payload(loglet, next, bytes), "record {next}");
                         next += 1;
                     }
-                    self.journal.recycle(memory);
+                    self.journal.recycle(records);
                 }
                 outcome => panic!("record {next}: {outcome:?}"),
             }

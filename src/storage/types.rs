@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::base::{CellKey, InvalidLimits, Limits, LogletId, NodeId, Offset};
+use crate::wire::BatchBuilder;
 
 /// How a journal is set up.
 #[derive(Debug, Clone)]
@@ -212,8 +213,8 @@ pub enum ReadOutcome {
     Records {
         /// The first record's offset.
         first: Offset,
-        /// How many, and their bytes as of [`crate::wire::Batch`]. Give the memory back with `recycle`.
-        records: (u32, Vec<u8>),
+        /// At least one. Give the memory back with `recycle`.
+        records: BatchBuilder,
     },
     /// Nothing durable is stored here for `[from, to)`.
     Missing {

@@ -84,18 +84,19 @@ impl UnitBuilder {
         self.payload_end + self.table.len() * ENTRY_BYTES + entry_bytes(payload) <= self.bytes_max
     }
 
-    /// Adds an entry; its payload's place and checksum are filled in.
-    pub(super) fn push(&mut self, mut entry: Entry, payload: &[u8]) {
-        assert!(self.fits(payload.len()), "the caller has checked that the entry fits");
-        let end = self.payload_end + payload.len();
+    /// Adds an entry, its payload given in two parts; the payload's place and checksum are filled in.
+    pub(super) fn push(&mut self, mut entry: Entry, [front, back]: [&[u8]; 2]) {
+        let bytes = front.len() + back.len();
+        assert!(self.fits(bytes), "the caller has checked that the entry fits");
+        let (start, end) = (self.payload_end, self.payload_end + bytes);
         let padded = end.next_multiple_of(8);
-        let start = self.payload_end;
         let buf = self.buf_mut();
-        buf[start..end].copy_from_slice(payload);
+        buf[start..start + front.len()].copy_from_slice(front);
+        buf[start + front.len()..end].copy_from_slice(back);
         buf[end..padded].fill(0);
-        entry.payload_offset = (self.payload_end as u32).into();
-        entry.payload_bytes = (payload.len() as u32).into();
-        entry.payload_checksum = crc64(payload).into();
+        entry.payload_offset = (start as u32).into();
+        entry.payload_bytes = (bytes as u32).into();
+        entry.payload_checksum = crc64(&self.buf()[start..end]).into();
         self.payload_end = padded;
         self.table.push(entry);
     }

@@ -172,18 +172,19 @@ impl Journal {
     }
 
     /// Puts an entry into the filling unit, beginning another one where needed.
-    pub(super) fn push_entry(&mut self, entry: Entry, payload: &[u8]) -> Result<Write, Full> {
+    pub(super) fn push_entry(&mut self, entry: Entry, payload: [&[u8]; 2]) -> Result<Write, Full> {
         let is_records = matches!(entry.kind(), Some(Kind::Records | Kind::Index));
         if is_records && !self.segments.reserve_is_whole() {
             self.counters.ran_out_of_prepared += 1;
             return Err(self.full(FullReason::Space));
         }
-        if !self.writer.filling.as_ref().is_some_and(|unit| unit.builder.fits(payload.len())) {
+        let bytes = payload[0].len() + payload[1].len();
+        if !self.writer.filling.as_ref().is_some_and(|unit| unit.builder.fits(bytes)) {
             self.close_filling();
             if is_records && self.writer.queue.len() >= self.config.limits.unit_queue_max as usize {
                 return Err(self.full(FullReason::Queue));
             }
-            self.begin_filling(payload.len(), is_records)?;
+            self.begin_filling(bytes, is_records)?;
         }
         let unit = self.writer.filling.as_mut().expect("there is a filling unit now");
         unit.builder.push(entry, payload);
@@ -454,7 +455,7 @@ impl Journal {
             });
             let Some(segment) = idle else { return };
             let identity = segment.identity;
-            if self.push_entry(Entry::dropped(identity.number, identity.generation), &[]).is_err() {
+            if self.push_entry(Entry::dropped(identity.number, identity.generation), [&[], &[]]).is_err() {
                 return;
             }
             self.segments.live.get_mut(&identity.number).expect("just seen").stage = Stage::Dropping;

@@ -8,8 +8,8 @@ const TABLE_ENTRY: usize = Limits::RECORD_OVERHEAD as usize;
 /// append, in a store, in a journal entry and to the reader; nobody re-encodes them on the way.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Batch<'a> {
-    count: u32,
-    bytes: &'a [u8],
+    table: &'a [u8],
+    payload: &'a [u8],
 }
 
 /// Bytes that are no batch of the announced number of records.
@@ -27,47 +27,54 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// The lengths do not add up, or there are no records.
     pub fn new(count: u32, bytes: &'a [u8]) -> Result<Self, InvalidBatch> {
-        let batch = Self { count, bytes };
         let invalid = InvalidBatch { count, bytes: bytes.len() };
-        let table = count as usize * TABLE_ENTRY;
-        if count == 0 || table > bytes.len() {
-            return Err(invalid);
-        }
-        let payload: u64 = (0..count).map(|index| batch.table(index).0 as u64).sum();
-        if table as u64 + payload == bytes.len() as u64 { Ok(batch) } else { Err(invalid) }
+        let Some((table, payload)) = bytes.split_at_checked(count as usize * TABLE_ENTRY) else { return Err(invalid) };
+        let batch = Self { table, payload };
+        let lengths: u64 = batch.entries().map(|(len, _)| u64::from(len)).sum();
+        if count > 0 && lengths == payload.len() as u64 { Ok(batch) } else { Err(invalid) }
     }
 
-    fn table(&self, index: u32) -> (u32, u32) {
-        let at = index as usize * TABLE_ENTRY;
-        let entry = &self.bytes[at..at + TABLE_ENTRY];
-        let word = |from: usize| u32::from_le_bytes(entry[from..from + 4].try_into().expect("four bytes"));
-        (word(0), word(4))
+    fn entries(&self) -> impl Iterator<Item = (u32, u32)> + use<'a> {
+        self.table.as_chunks::<TABLE_ENTRY>().0.iter().map(|entry| {
+            let [l0, l1, l2, l3, c0, c1, c2, c3] = *entry;
+            (u32::from_le_bytes([l0, l1, l2, l3]), u32::from_le_bytes([c0, c1, c2, c3]))
+        })
     }
 
     /// Number of records, at least 1.
     pub fn count(&self) -> u32 {
-        self.count
+        (self.table.len() / TABLE_ENTRY) as u32
     }
 
-    /// Table and payloads, as they travel.
-    pub fn bytes(&self) -> &'a [u8] {
-        self.bytes
+    /// Bytes that it takes, as it travels.
+    #[expect(clippy::len_without_is_empty, reason = "a batch is never empty")]
+    pub fn len(&self) -> usize {
+        self.table.len() + self.payload.len()
+    }
+
+    /// Table and payloads, which travel one behind the other.
+    pub fn parts(&self) -> [&'a [u8]; 2] {
+        [self.table, self.payload]
+    }
+
+    /// The batch's bytes, as they travel, to the end of `out`.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.table);
+        out.extend_from_slice(self.payload);
     }
 
     /// The CRC-32C of one record, as its client computed it.
     pub fn checksum(&self, index: u32) -> u32 {
-        assert!(index < self.count);
-        self.table(index).1
+        assert!(index < self.count());
+        self.entries().nth(index as usize).expect("below the count").1
     }
 
     /// The payloads in order, each with the CRC-32C that its client computed.
     pub fn records(&self) -> impl Iterator<Item = (&'a [u8], u32)> + use<'a> {
-        let batch = *self;
-        let mut at = batch.count as usize * TABLE_ENTRY;
-        (0..batch.count).map(move |index| {
-            let (len, checksum) = batch.table(index);
-            let payload = &batch.bytes[at..at + len as usize];
-            at += len as usize;
+        let mut rest = self.payload;
+        self.entries().map(move |(len, checksum)| {
+            let (payload, after) = rest.split_at(len as usize);
+            rest = after;
             (payload, checksum)
         })
     }
@@ -83,34 +90,31 @@ impl<'a> Batch<'a> {
     /// Copies up to `records` records from `skip` on, at least one and further ones only while payloads and table stay within
     /// `bytes_max`, as a batch of its own to the end of `out`. Returns how many were copied.
     pub fn copy_range(&self, skip: u32, records: u32, bytes_max: usize, out: &mut Vec<u8>) -> u32 {
-        assert!(skip < self.count && records > 0, "the range has records in the batch");
-        let records = records.min(self.count - skip);
-        let before: usize = (0..skip).map(|index| self.table(index).0 as usize).sum();
+        assert!(skip < self.count() && records > 0, "the range has records in the batch");
+        let before: usize = self.entries().take(skip as usize).map(|(len, _)| len as usize).sum();
         let (mut taken, mut payload) = (0, 0);
-        while taken < records {
-            let len = self.table(skip + taken).0 as usize;
-            if taken > 0 && payload + len + (taken as usize + 1) * TABLE_ENTRY > bytes_max {
+        for (len, _) in self.entries().skip(skip as usize).take(records as usize) {
+            if taken > 0 && payload + len as usize + (taken + 1) * TABLE_ENTRY > bytes_max {
                 break;
             }
-            payload += len;
+            payload += len as usize;
             taken += 1;
         }
         let table = skip as usize * TABLE_ENTRY;
-        out.extend_from_slice(&self.bytes[table..table + taken as usize * TABLE_ENTRY]);
-        let start = self.count as usize * TABLE_ENTRY + before;
-        out.extend_from_slice(&self.bytes[start..start + payload]);
-        taken
+        out.extend_from_slice(&self.table[table..table + taken * TABLE_ENTRY]);
+        out.extend_from_slice(&self.payload[before..before + payload]);
+        taken as u32
     }
 }
 
 impl std::fmt::Debug for Batch<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Batch({} records, {} bytes)", self.count, self.bytes.len())
+        write!(f, "Batch({} records, {} bytes)", self.count(), self.len())
     }
 }
 
 /// Collects records into a batch; keeps its memory when cleared.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct BatchBuilder {
     table: Vec<u8>,
     payload: Vec<u8>,
@@ -149,6 +153,15 @@ impl BatchBuilder {
     pub fn write_to(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.table);
         out.extend_from_slice(&self.payload);
+    }
+
+    /// The records so far, where they are.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn batch(&self) -> Batch<'_> {
+        assert!(!self.is_empty(), "a batch has records");
+        Batch { table: &self.table, payload: &self.payload }
     }
 
     /// Forgets the records and keeps the memory.

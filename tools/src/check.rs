@@ -36,7 +36,11 @@ pub(crate) fn check_result(result: &Value) -> anyhow::Result<()> {
     }
     text(result, "commit")?;
     match kind(result) {
-        Kind::Named => text(result, "bench").map(drop),
+        Kind::Named => match text(result, "bench")? {
+            "read" if result.get("valid").and_then(Value::as_bool) != Some(true) => bail!("valid: it is not true"),
+            "compare" => number(result, "ratio").map(drop),
+            _ => Ok(()),
+        },
         Kind::Append => {
             check_append(result)?;
             // A bare `bench` brings a second result, of one append at a time.

@@ -2,6 +2,7 @@
 
 mod check;
 mod collect;
+mod compare;
 mod record;
 mod table;
 
@@ -49,6 +50,27 @@ enum Command {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+    /// Run two benchmarks in turn and keep the ratios of one of their numbers as a record
+    Compare {
+        /// The record's name: what was compared, in a few words joined by hyphens
+        #[arg(long, value_parser = record::name)]
+        name: String,
+        /// The number, as the path of its field
+        #[arg(long, default_value = "appends_per_s")]
+        field: String,
+        /// How often each is run
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        rounds: u32,
+        /// The shell command whose number is divided
+        #[arg(long)]
+        command: String,
+        /// The shell command by whose number it is divided
+        #[arg(long)]
+        baseline: String,
+        /// Where the records are
+        #[arg(long, default_value = "bench-results")]
+        directory: PathBuf,
+    },
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
@@ -66,6 +88,11 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Record { name, best_of, by, directory, command } => {
             let path = record::record(&name, best_of, by, &directory, &command)?;
             println!("{}", path.display());
+            Ok(())
+        }
+        Command::Compare { name, field, rounds, command, baseline, directory } => {
+            let comparison = compare::Comparison { field: &field, rounds, command: &command, baseline: &baseline };
+            println!("{}", compare::compare(&name, &directory, &comparison)?.display());
             Ok(())
         }
     }

@@ -13,8 +13,19 @@ use serde_json::{Map, Value, json};
 use crate::check::{check_result, find, number};
 
 /// The numbers of every run that are kept, where a benchmark has them.
-const HEADLINES: [&str; 6] =
-    ["appends_per_s", "latency_us.p50", "latency_us.p99", "p50_over_floor", "floor_us.append_p50", "median_ms"];
+const HEADLINES: [&str; 11] = [
+    "appends_per_s",
+    "latency_us.p50",
+    "latency_us.p99",
+    "p50_over_floor",
+    "floor_us.append_p50",
+    "median_ms",
+    "catch_up.bytes_per_s",
+    "catch_up.share_of_floor",
+    "p99_beside_catch_up_ratio",
+    "p99_beside_slow_ratio",
+    "p99_alone_spread",
+];
 
 /// What makes a run the best.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -25,6 +36,8 @@ pub(crate) enum By {
     P50,
     /// The lowest median time, of benches that have one
     MedianMs,
+    /// The fastest reader, of `bench read`
+    CatchUp,
 }
 
 impl By {
@@ -33,13 +46,14 @@ impl By {
             Self::AppendsPerS => "appends_per_s",
             Self::P50 => "latency_us.p50",
             Self::MedianMs => "median_ms",
+            Self::CatchUp => "catch_up.bytes_per_s",
         }
     }
 
     /// The value by which a run is chosen: the largest wins.
     fn merit(self, result: &Value) -> anyhow::Result<f64> {
         let value = number(result, self.field())?;
-        Ok(if self == Self::AppendsPerS { value } else { -value })
+        Ok(if matches!(self, Self::AppendsPerS | Self::CatchUp) { value } else { -value })
     }
 }
 
@@ -75,22 +89,36 @@ pub(crate) fn record(
         "result": results[best],
     });
     let commit = find(&results[best], "commit").and_then(Value::as_str).context("commit: it is no text")?;
-    let folder = directory.join(format!("{}-{commit}", today()));
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let path = folder.join(format!("{name}.json"));
-    let mut text = serde_json::to_string_pretty(&object)?;
-    text.push('\n');
-    // A record is never overwritten: it may be what a document names.
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+    Place { directory, commit, name }.write(&object)
 }
 
-fn run_once(command: &[String]) -> anyhow::Result<Value> {
+/// Where a record goes.
+pub(crate) struct Place<'a> {
+    pub(crate) directory: &'a Path,
+    pub(crate) commit: &'a str,
+    pub(crate) name: &'a str,
+}
+
+impl Place<'_> {
+    /// Writes it there. A record is never overwritten: it may be what a document names.
+    pub(crate) fn write(&self, record: &Value) -> anyhow::Result<PathBuf> {
+        let folder = self.directory.join(format!("{}-{}", today(), self.commit));
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let path = folder.join(format!("{}.json", self.name));
+        let mut text = serde_json::to_string_pretty(record)?;
+        text.push('\n');
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+}
+
+/// Runs a command and returns its result, which must be a sound one.
+pub(crate) fn run_once(command: &[String]) -> anyhow::Result<Value> {
     let output = Command::new(&command[0])
         .args(&command[1..])
         .stderr(Stdio::inherit())
@@ -138,7 +166,7 @@ fn spread(results: &[Value]) -> Value {
 }
 
 /// The command as it can be pasted into a shell.
-fn shell(command: &[String]) -> String {
+pub(crate) fn shell(command: &[String]) -> String {
     let quote = |word: &String| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
         if !word.is_empty() && word.chars().all(plain) {

@@ -22,13 +22,29 @@ pub(crate) fn table(records: &[Record]) -> String {
         }
     }
     for record in records.iter().filter(|record| kind(&record.result) == Kind::Named) {
-        let median = find(&record.result, "median_ms").and_then(Value::as_f64);
-        let median = median.map_or_else(String::new, |median| format!(": median {median} ms"));
         let command = record.command.as_deref().unwrap_or("unknown command");
-        writeln!(out, "- {}{median} (`{command}`, {})", record.name, plain(&record.result, "commit"))
-            .expect("a string takes everything");
+        let (finding, commit) = (finding(&record.result), plain(&record.result, "commit"));
+        writeln!(out, "- {}{finding} (`{command}`, {commit})", record.name).expect("a string takes everything");
     }
     out
+}
+
+/// The numbers for which the bench is run.
+fn finding(result: &Value) -> String {
+    let number = |field| find(result, field).and_then(Value::as_f64);
+    if let Some(median) = number("median_ms") {
+        return format!(": median {median} ms");
+    }
+    if let Some(ratio) = number("ratio") {
+        return format!(": {} x {ratio} ({})", plain(result, "field"), plain(result, "ratios"));
+    }
+    let (Some(read), Some(beside), Some(slow)) =
+        (number("catch_up.bytes_per_s"), number("p99_beside_catch_up_ratio"), number("p99_beside_slow_ratio"))
+    else {
+        return String::new();
+    };
+    let read = read / 1e9;
+    format!(": catch-up {read:.2} GB/s; p99 of appends beside it x {beside}, beside slow subscribers x {slow}")
 }
 
 fn line(out: &mut String, name: &str, result: &Value) {

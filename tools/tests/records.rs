@@ -52,3 +52,41 @@ fn a_recorded_run_is_a_record() {
     assert!(tools(&["records", "--check", place]).status.success());
     assert!(!tools(&arguments).status.success(), "a record is not overwritten");
 }
+
+#[test]
+fn a_comparison_is_a_record_of_ratios() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().to_str().unwrap();
+    let (ours, theirs) = (directory.path().join("ours"), directory.path().join("theirs"));
+    let result = serde_json::from_str::<serde_json::Value>(FIXTURE).unwrap()["result"].take();
+    let print = |path: &Path, appends_per_s: f64| {
+        let mut result = result.clone();
+        result["appends_per_s"] = appends_per_s.into();
+        fs::write(path, result.to_string()).unwrap();
+        format!("cat {}", path.display())
+    };
+    let (ours, theirs) = (print(&ours, 90.0), print(&theirs, 120.0));
+    let arguments = [
+        "compare",
+        "--name",
+        "one-to-another",
+        "--rounds",
+        "3",
+        "--directory",
+        place,
+        "--command",
+        &ours,
+        "--baseline",
+    ];
+    let output = tools(&[&arguments[..], &[&theirs]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let path = String::from_utf8(output.stdout).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&fs::read_to_string(path.trim()).unwrap()).unwrap();
+    assert_eq!(record["result"]["ratio"], 0.75);
+    assert_eq!(record["result"]["ratios"].as_array().unwrap().len(), 3);
+    assert!(tools(&["records", "--check", place]).status.success());
+    let table = String::from_utf8(tools(&["records", place]).stdout).unwrap();
+    assert!(table.contains("one-to-another: appends_per_s x 0.75"), "{table}");
+    let failing = tools(&[&arguments[..], &["false"]].concat());
+    assert!(!failing.status.success() && String::from_utf8_lossy(&failing.stderr).contains("round 1: false"));
+}

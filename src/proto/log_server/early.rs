@@ -47,7 +47,7 @@ impl Early {
             self.drop_at(index, shared);
         }
         let mut bytes = shared.buffer();
-        bytes.extend_from_slice(batch.bytes());
+        batch.write_to(&mut bytes);
         self.bytes += bytes.len();
         shared.early_bytes += bytes.len();
         self.arrivals.insert(index, Arrival { first, count: batch.count(), bytes });

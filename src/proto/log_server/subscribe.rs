@@ -192,7 +192,7 @@ impl Loglet {
         assert_eq!((subscription.peer, subscription.next), (peer, from), "one read at a time, in order");
         subscription.reading = None;
         subscription.next = first + u64::from(batch.count());
-        subscription.credit -= batch.bytes().len() as i64;
+        subscription.credit -= batch.len() as i64;
         self.settle(shared, disk);
         Some((peer, Message::Records { request, loglet: self.id, first, known_tail: self.known_tail, batch }))
     }

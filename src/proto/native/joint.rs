@@ -391,7 +391,7 @@ impl World {
             && let Some(frame) = self.requests.pop_front()
         {
             let Message::Append { request, batch, .. } = decode(&frame) else { panic!() };
-            let checksum = crate::base::checksum::crc32c(batch.bytes());
+            let checksum = crate::base::checksum::crc32c(&batch.parts().concat());
             self.sequencer.handle_append(PeerId(1), request, batch, checksum, self.now);
         }
         if let Some(frame) = self.replies.pop_front() {

@@ -85,6 +85,9 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     /// P1: raised by `(X, open)`, by own acknowledgements and by merging others' known tails; never by a sealed tail or a repair.
     pub(super) known_tail: Offset,
+    /// The largest trim point that has been heard: a client that knows records to be given up does not get them from a server that
+    /// has not heard of it yet.
+    pub(super) trimmed: Offset,
     /// The LogServers in the configuration's order, then the sequencer.
     pub(super) links: Vec<Link>,
     pub(super) sealer: Sealer,
@@ -104,6 +107,7 @@ impl Shared {
             config,
             limits: limits.clone(),
             known_tail: Offset::ZERO,
+            trimmed: Offset::ZERO,
             links: vec![Link::default(); servers + 1],
             sealer: Sealer::new(servers),
             gone: false,

@@ -26,9 +26,9 @@ pub(super) fn usable(first: Offset, batch: Batch<'_>, min: Offset, upper: Offset
     if wanted == 0 || batch.verify().is_err() {
         return None;
     }
-    let mut bytes = Vec::with_capacity(batch.bytes().len());
+    let mut bytes = Vec::with_capacity(batch.len());
     let count = if wanted == batch.count() {
-        bytes.extend_from_slice(batch.bytes());
+        batch.write_to(&mut bytes);
         wanted
     } else {
         batch.copy_range(skip, wanted, usize::MAX, &mut bytes)
@@ -66,6 +66,9 @@ impl Step for Read {
         if context.shared.gone {
             return Some(LogletResult::Gone);
         }
+        if self.asked.is_none() && self.min < context.shared.trimmed {
+            return Some(LogletResult::Trimmed { trim_point: context.shared.trimmed });
+        }
         if let Some((server, _, since)) = self.asked {
             if context.now.since(since) < context.shared.limits.stall {
                 return None;
@@ -97,7 +100,10 @@ impl Step for Read {
             Message::Records { first, batch, .. } => {
                 usable(first, batch, self.min, upper).map(|records| LogletResult::Records { first: self.min, records })
             }
-            Message::Trimmed { trim_point, .. } if trim_point > self.min => Some(LogletResult::Trimmed { trim_point }),
+            Message::Trimmed { trim_point, .. } if trim_point > self.min => {
+                context.shared.trimmed = context.shared.trimmed.max(trim_point);
+                Some(LogletResult::Trimmed { trim_point })
+            }
             Message::Gone { .. } => Some(LogletResult::Gone),
             // Nobody is known to have more. Below the limit somebody has, so another one is asked.
             Message::Behind { .. } if self.min >= upper => Some(LogletResult::NothingYet),

@@ -76,7 +76,7 @@ impl Subscribe {
     }
 
     fn deliver(&mut self, context: &mut Context<'_>, first: Offset, batch: Batch<'_>) {
-        let received = batch.bytes().len();
+        let received = batch.len();
         let mut delivered = 0;
         if first + u64::from(batch.count()) > self.next {
             let upper = self.limit.max(context.shared.known_tail);
@@ -112,6 +112,10 @@ impl Step for Subscribe {
     fn drive(&mut self, context: &mut Context<'_>) -> Option<LogletResult> {
         if context.shared.gone {
             self.end.get_or_insert((Some(LogletResult::Gone), false));
+        }
+        if self.active.is_none() && self.next < context.shared.trimmed {
+            let trim_point = context.shared.trimmed;
+            self.end.get_or_insert((Some(LogletResult::Trimmed { trim_point }), false));
         }
         if let Some((word, sealed)) = self.end.take() {
             self.leave(context);
@@ -155,7 +159,7 @@ impl Step for Subscribe {
             }
             Message::Trimmed { trim_point, .. } if trim_point > self.next => {
                 self.active = None;
-                self.end.get_or_insert((Some(LogletResult::Trimmed { trim_point }), false));
+                context.shared.trimmed = context.shared.trimmed.max(trim_point);
             }
             _ => {
                 self.active = None;

@@ -37,6 +37,7 @@ impl Step for Trim {
             |request| Message::Trim { request, loglet, point, committed },
         );
         let trim_point = self.lowest.filter(|_| self.broadcast.is_complete(context))?;
+        context.shared.trimmed = context.shared.trimmed.max(trim_point);
         Some(LogletResult::TrimDone { trim_point, servers: self.broadcast.round.answered() })
     }
 
@@ -85,6 +86,25 @@ mod tests {
     fn a_point_beyond_what_is_committed_is_clipped() {
         let mut rig = Rig::new(vec![Server::with(0..9); 3]);
         assert_eq!(rig.run_op(trim(50, 7)), [LogletResult::TrimDone { trim_point: Offset(7), servers: 3 }]);
+    }
+
+    #[test]
+    fn a_server_that_was_not_reached_does_not_bring_trimmed_records_back() {
+        let mut rig = Rig::new(vec![Server::with(0..9); 3]);
+        rig.disconnect(0);
+        rig.disconnect(2);
+        rig.connect(2);
+        assert_eq!(rig.run_op(trim(4, 9)), [LogletResult::TrimDone { trim_point: Offset(4), servers: 2 }]);
+        rig.connect(0);
+        rig.core.set_preferred(0);
+        assert_eq!(rig.servers[0].trim, 0);
+        let (trimmed, ended) =
+            (LogletResult::Trimmed { trim_point: Offset(4) }, LogletResult::SubscriptionEnded { sealed: false });
+        let (max, limit, bytes_max) = (Offset(9), Offset(9), 4096);
+        let read = |min| LogletOp::ReadNext { min: Offset(min), max, limit, bytes_max };
+        assert_eq!(rig.run_op(read(3)), std::slice::from_ref(&trimmed));
+        assert_eq!(rig.run_op(LogletOp::Subscribe { from: Offset(0), limit, credit: 9 }), [trimmed, ended]);
+        assert!(matches!(rig.run_op(read(4))[..], [LogletResult::Records { first: Offset(4), .. }]));
     }
 
     #[test]

@@ -87,9 +87,12 @@ impl Queue {
     /// Adds a copy of `batch` at `first`, on top of what is held.
     pub(super) fn push(&mut self, first: Offset, batch: Batch<'_>, body_checksum: u32) {
         assert!(self.entries.back().is_none_or(|last| last.end() == first), "batches are contiguous");
-        let bytes = batch.bytes().len();
+        let bytes = batch.len();
         let at = self.place(bytes).unwrap_or_else(|| self.grow(bytes));
-        self.memory[at..at + bytes].copy_from_slice(batch.bytes());
+        let [table, payload] = batch.parts();
+        let (for_table, for_payload) = self.memory[at..at + bytes].split_at_mut(table.len());
+        for_table.copy_from_slice(table);
+        for_payload.copy_from_slice(payload);
         self.entries.push_back(Entry { first, count: batch.count(), body_checksum, at, bytes, before: self.pushed });
         self.pushed += weight(bytes);
     }
@@ -187,7 +190,7 @@ mod tests {
             }
             for (index, bytes) in (queue.begin()..queue.end()).zip(&model) {
                 let entry = queue.get(index).unwrap();
-                assert_eq!(queue.batch(entry).bytes(), bytes);
+                assert_eq!(queue.batch(entry).parts().concat(), *bytes);
                 assert_eq!(u64::from(entry.body_checksum), entry.first.0);
             }
         }

@@ -249,13 +249,12 @@ impl World {
                         if let Some((_, outcome)) = self.rig.journal.poll_read() {
                             break outcome;
                         }
-                        self.rig.poll();
-                        self.rig.complete(0);
+                        self.rig.turn();
                     };
                     match outcome {
-                        ReadOutcome::Records { first, records: (count, memory) } => {
+                        ReadOutcome::Records { first, records } => {
                             assert_eq!(first, Offset(next));
-                            for (payload, _) in Batch::new(count, &memory).unwrap().records() {
+                            for (payload, _) in records.batch().records() {
                                 let written = ever.records.get(&loglet).and_then(|records| records.get(next as usize));
                                 assert_eq!(Some(payload), written.map(|bytes| &bytes[..]), "record {next} of {loglet}");
                                 found.insert((loglet, next));

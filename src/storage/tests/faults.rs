@@ -75,7 +75,7 @@ fn a_read_never_serves_bytes_whose_checksum_fails() {
     // The second of two records of one entry.
     rig.disk.flip(path, header.position.get() + HEADER_BYTES as u64 + 16 + 1500);
     match rig.read(loglet(1), 0, 60, 100_000) {
-        ReadOutcome::Records { records, .. } => assert_eq!(records.0, 1),
+        ReadOutcome::Records { records, .. } => assert_eq!(records.count(), 1),
         outcome => panic!("{outcome:?}"),
     }
     let damaged = ReadOutcome::Damaged { from: Offset(1), to: Offset(2) };

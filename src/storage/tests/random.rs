@@ -253,12 +253,11 @@ impl Model {
                     if let Some((_, outcome)) = self.rig.journal.poll_read() {
                         break outcome;
                     }
-                    self.rig.poll();
-                    self.rig.complete(0);
+                    self.rig.turn();
                 };
-                let ReadOutcome::Records { first, records: (count, memory) } = outcome else { panic!("{outcome:?}") };
+                let ReadOutcome::Records { first, records } = outcome else { panic!("{outcome:?}") };
                 assert_eq!(first, Offset(next));
-                for (payload, _) in Batch::new(count, &memory).unwrap().records() {
+                for (payload, _) in records.batch().records() {
                     let (nonce, bytes) = expected[next as usize];
                     assert_eq!(payload, bytes_of(nonce, bytes), "record {next} of {loglet}");
                     next += 1;

@@ -66,7 +66,7 @@ fn more_readers_than_windows_are_all_served() {
         let mut answered: Vec<u64> = std::iter::from_fn(|| rig.journal.poll_read())
             .map(|(log, outcome)| match outcome {
                 ReadOutcome::Records { first, records } => {
-                    assert_eq!((first, records.0), (Offset(n), 1));
+                    assert_eq!((first, records.count()), (Offset(n), 1));
                     log
                 }
                 outcome => panic!("{outcome:?}"),
@@ -75,4 +75,28 @@ fn more_readers_than_windows_are_all_served() {
         answered.sort_unstable();
         assert_eq!(answered, (0..loglets).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn a_turn_has_its_share_of_reads_and_the_next_turn_goes_on() {
+    let mut rig = written(1, 100);
+    rig.check(loglet(0), 0, 100, RECORD_BYTES);
+    // All of it is in memory now, so nothing but the share bounds what a turn answers.
+    let bytes_max = 20 * RECORD_BYTES as u32;
+    let requests = 20;
+    for id in 0..requests {
+        rig.journal.read(ReadRequest { id, loglet: loglet(0), from: Offset(60), to: Offset(100), bytes_max });
+    }
+    let mut answered = Vec::new();
+    while answered.iter().sum::<u64>() < requests {
+        let answers = std::iter::from_fn(|| rig.journal.poll_read());
+        answered.push(
+            answers.inspect(|(_, outcome)| assert!(matches!(outcome, ReadOutcome::Records { .. }))).count() as u64
+        );
+        let all = answered.iter().sum::<u64>() == requests;
+        assert!(all || !rig.journal.has_reads_due(), "the share is used up");
+        rig.poll();
+        assert_eq!(rig.journal.has_reads_due(), !all, "only the next turn is waited for");
+    }
+    assert!(answered.len() as u64 > requests / 4, "{answered:?} answers in turns");
 }
