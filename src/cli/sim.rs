@@ -58,7 +58,12 @@ pub(super) fn run(global: &Global, arguments: &Sim) -> anyhow::Result<()> {
         };
         return Err(exit::coded(
             exit::VIOLATED,
-            format!("seed {} violates {}{rest}; {}", violation.seed, violation.invariant, again(&options, violation.seed)),
+            format!(
+                "seed {} violates {}{rest}; {}",
+                violation.seed,
+                violation.invariant,
+                again(&options, violation.seed)
+            ),
         ));
     }
     if interrupted { Err(exit::interrupted()) } else { Ok(()) }
@@ -103,7 +108,8 @@ fn describe(summary: &Summary, elapsed: Duration) -> String {
         elapsed.as_secs_f64(),
         summary.virtual_time.as_secs_f64()
     )];
-    let faults: Vec<_> = summary.faults.iter().map(|(kind, count)| format!("{} {count}", kind.replace('_', " "))).collect();
+    let faults: Vec<_> =
+        summary.faults.iter().map(|(kind, count)| format!("{} {count}", kind.replace('_', " "))).collect();
     lines.push(format!("faults: {}", if faults.is_empty() { "none".to_owned() } else { faults.join(", ") }));
     lines.push(format!("branches: {reached} of {total} taken"));
     if !missing.is_empty() {

@@ -263,7 +263,8 @@ impl Cluster {
         let Some(driver) = next else { return false };
         let now = self.world.now();
         let (last, at, row) = self.spin;
-        self.spin = if last == driver && at + SPIN >= now && at < now { (driver, now, row + 1) } else { (driver, now, 0) };
+        self.spin =
+            if last == driver && at + SPIN >= now && at < now { (driver, now, row + 1) } else { (driver, now, 0) };
         let Some(&who) = self.drivers.get(&driver) else { return true };
         assert!(self.spin.2 < SPIN_MAX, "spinning: {who:?} wants a turn again and again and does nothing with it");
         let deadline = match who {

@@ -46,9 +46,7 @@ impl Run {
         if let Some(append) = failed {
             let ended = append.ended;
             let reports = self.cluster.reports();
-            self.history
-                .unfinished
-                .push(format!("an append after everything was healed ended as {ended:?};{reports}"));
+            self.history.unfinished.push(format!("an append after everything was healed ended as {ended:?};{reports}"));
             return;
         }
         if self.extend_at_last() {

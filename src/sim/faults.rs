@@ -67,8 +67,7 @@ impl Run {
         }
         for node in 0..self.cluster.nodes() {
             if weights.disk {
-                let faults =
-                    if self.plan.is_lossy(node) { lossy(&mut self.rng) } else { harmless(&mut self.rng) };
+                let faults = if self.plan.is_lossy(node) { lossy(&mut self.rng) } else { harmless(&mut self.rng) };
                 self.cluster.world.set_disk_faults(node_address(node), faults);
             }
         }

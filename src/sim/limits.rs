@@ -60,7 +60,9 @@ pub fn drawn_limits(rng: &mut Rng, operations: u64) -> Limits {
     };
     // A head names every segment, and takes at most a quarter of one.
     let limits = Limits {
-        segment_bytes: limits.segment_bytes.max((u64::from(limits.segments_max) * 40 + (32 << 10)).next_multiple_of(4096) * 4),
+        segment_bytes: limits
+            .segment_bytes
+            .max((u64::from(limits.segments_max) * 40 + (32 << 10)).next_multiple_of(4096) * 4),
         ..limits
     };
     limits.check().expect("drawn limits agree");

@@ -53,15 +53,9 @@ impl Profile {
         let none = Weights::default();
         match self {
             Self::Calm => none,
-            Self::Network => Weights {
-                actions_percent: 35,
-                partition: 4,
-                one_way: 3,
-                slow_link: 2,
-                reset: 5,
-                network: true,
-                ..none
-            },
+            Self::Network => {
+                Weights { actions_percent: 35, partition: 4, one_way: 3, slow_link: 2, reset: 5, network: true, ..none }
+            }
             Self::Disk => Weights { actions_percent: 25, crash: 4, full_disk: 2, blank_disk: 1, disk: true, ..none },
             Self::Crash => Weights { actions_percent: 35, crash: 8, pause: 3, drift: true, ..none },
             Self::Chaos => Weights {

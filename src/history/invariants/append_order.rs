@@ -3,11 +3,8 @@
 use super::registry::Invariant;
 use crate::history::History;
 
-pub(super) const INVARIANT: Invariant = Invariant {
-    name: "real-time-order",
-    source: "the order of acknowledged appends",
-    check,
-};
+pub(super) const INVARIANT: Invariant =
+    Invariant { name: "real-time-order", source: "the order of acknowledged appends", check };
 
 fn check(history: &History, breaches: &mut Vec<String>) {
     let mut ended: Vec<_> = history.appends.iter().filter_map(|append| append.acknowledged()).collect();

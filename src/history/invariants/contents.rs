@@ -5,11 +5,7 @@ use std::collections::HashMap;
 
 use crate::history::History;
 
-pub(super) const INVARIANT: Invariant = Invariant {
-    name: "contents-as-sent",
-    source: "section 6",
-    check,
-};
+pub(super) const INVARIANT: Invariant = Invariant { name: "contents-as-sent", source: "section 6", check };
 
 fn check(history: &History, breaches: &mut Vec<String>) {
     let appended: HashMap<_, _> = history.appends.iter().map(|append| (append.value, append.invoked)).collect();

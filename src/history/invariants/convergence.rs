@@ -3,11 +3,7 @@
 use super::registry::Invariant;
 use crate::history::History;
 
-pub(super) const INVARIANT: Invariant = Invariant {
-    name: "convergence",
-    source: "L1 to L10",
-    check,
-};
+pub(super) const INVARIANT: Invariant = Invariant { name: "convergence", source: "L1 to L10", check };
 
 fn check(history: &History, breaches: &mut Vec<String>) {
     breaches.extend(history.unfinished.iter().cloned());

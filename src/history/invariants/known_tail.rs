@@ -3,11 +3,7 @@
 use super::registry::Invariant;
 use crate::history::History;
 
-pub(super) const INVARIANT: Invariant = Invariant {
-    name: "known-tail-within-stop",
-    source: "P1",
-    check,
-};
+pub(super) const INVARIANT: Invariant = Invariant { name: "known-tail-within-stop", source: "P1", check };
 
 fn check(history: &History, breaches: &mut Vec<String>) {
     let mut least: Vec<_> = history.segments.iter().map(|segment| segment.stop.map(|(stop, _)| stop)).collect();

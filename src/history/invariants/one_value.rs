@@ -5,11 +5,7 @@ use std::collections::HashMap;
 
 use crate::history::History;
 
-pub(super) const INVARIANT: Invariant = Invariant {
-    name: "one-value-per-position",
-    source: "P1, P4",
-    check,
-};
+pub(super) const INVARIANT: Invariant = Invariant { name: "one-value-per-position", source: "P1, P4", check };
 
 fn check(history: &History, breaches: &mut Vec<String>) {
     let mut taken = HashMap::new();

@@ -3,11 +3,7 @@
 use super::registry::Invariant;
 use crate::history::History;
 
-pub(super) const INVARIANT: Invariant = Invariant {
-    name: "open-tail-within-stop",
-    source: "P18",
-    check,
-};
+pub(super) const INVARIANT: Invariant = Invariant { name: "open-tail-within-stop", source: "P18", check };
 
 fn check(history: &History, breaches: &mut Vec<String>) {
     let mut open = vec![0; history.segments.len()];

@@ -3,11 +3,7 @@
 use super::registry::Invariant;
 use crate::history::History;
 
-pub(super) const INVARIANT: Invariant = Invariant {
-    name: "append-behind-told-tail",
-    source: "P18",
-    check,
-};
+pub(super) const INVARIANT: Invariant = Invariant { name: "append-behind-told-tail", source: "P18", check };
 
 fn check(history: &History, breaches: &mut Vec<String>) {
     // A sealed tail may lie beyond the stop, and then says nothing about what comes.

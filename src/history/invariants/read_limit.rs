@@ -3,11 +3,7 @@
 use super::registry::Invariant;
 use crate::history::History;
 
-pub(super) const INVARIANT: Invariant = Invariant {
-    name: "read-within-limit",
-    source: "P1, P17",
-    check,
-};
+pub(super) const INVARIANT: Invariant = Invariant { name: "read-within-limit", source: "P1, P17", check };
 
 fn check(history: &History, breaches: &mut Vec<String>) {
     for read in &history.reads {

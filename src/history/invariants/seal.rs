@@ -3,11 +3,7 @@
 use super::registry::Invariant;
 use crate::history::History;
 
-pub(super) const INVARIANT: Invariant = Invariant {
-    name: "acknowledged-after-seal",
-    source: "P2",
-    check,
-};
+pub(super) const INVARIANT: Invariant = Invariant { name: "acknowledged-after-seal", source: "P2", check };
 
 fn check(history: &History, breaches: &mut Vec<String>) {
     let mut sealed = vec![u64::MAX; history.segments.len()];
@@ -26,7 +22,8 @@ fn check(history: &History, breaches: &mut Vec<String>) {
         let Some((position, _)) = append.acknowledged() else { continue };
         let segment = append.segment as usize;
         if append.invoked > sealed[segment] {
-            breaches.push(format!("{position} was acknowledged, and its append began after the seal of segment {segment}"));
+            breaches
+                .push(format!("{position} was acknowledged, and its append began after the seal of segment {segment}"));
         }
         if position >= least[segment] {
             breaches.push(format!("{position} was acknowledged in segment {segment}, sealed at {}", least[segment]));

@@ -6,11 +6,7 @@ use std::collections::HashMap;
 
 use crate::history::{AppendOutcome, History};
 
-pub(super) const INVARIANT: Invariant = Invariant {
-    name: "sealed-append-settled",
-    source: "P16",
-    check,
-};
+pub(super) const INVARIANT: Invariant = Invariant { name: "sealed-append-settled", source: "P16", check };
 
 fn check(history: &History, breaches: &mut Vec<String>) {
     let Some((from, contents)) = &history.contents else { return };
@@ -22,7 +18,9 @@ fn check(history: &History, breaches: &mut Vec<String>) {
                 let Some(stop) = history.stop(append.segment) else { continue };
                 let expected = (position < stop).then_some(position);
                 if expected != found && position >= *from {
-                    breaches.push(format!("a record was given {position}, its segment ends at {stop}, and it is at {found:?}"));
+                    breaches.push(format!(
+                        "a record was given {position}, its segment ends at {stop}, and it is at {found:?}"
+                    ));
                 }
             }
             Some((_, AppendOutcome::NotStored)) => {

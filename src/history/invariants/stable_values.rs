@@ -5,11 +5,7 @@ use std::collections::HashMap;
 
 use crate::history::History;
 
-pub(super) const INVARIANT: Invariant = Invariant {
-    name: "stable-values",
-    source: "P1, P4, P18",
-    check,
-};
+pub(super) const INVARIANT: Invariant = Invariant { name: "stable-values", source: "P1, P4, P18", check };
 
 fn check(history: &History, breaches: &mut Vec<String>) {
     let mut seen = HashMap::new();

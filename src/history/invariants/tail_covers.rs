@@ -3,11 +3,7 @@
 use super::registry::Invariant;
 use crate::history::History;
 
-pub(super) const INVARIANT: Invariant = Invariant {
-    name: "tail-covers-acknowledged",
-    source: "checkTail",
-    check,
-};
+pub(super) const INVARIANT: Invariant = Invariant { name: "tail-covers-acknowledged", source: "checkTail", check };
 
 fn check(history: &History, breaches: &mut Vec<String>) {
     let mut ended: Vec<_> = history

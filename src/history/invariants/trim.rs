@@ -3,11 +3,7 @@
 use super::registry::Invariant;
 use crate::history::History;
 
-pub(super) const INVARIANT: Invariant = Invariant {
-    name: "untrimmed-data-lost",
-    source: "P3",
-    check,
-};
+pub(super) const INVARIANT: Invariant = Invariant { name: "untrimmed-data-lost", source: "P3", check };
 
 fn check(history: &History, breaches: &mut Vec<String>) {
     let mut asked: Vec<_> = history.trims.iter().map(|trim| (trim.invoked, trim.point)).collect();
@@ -20,7 +16,8 @@ fn check(history: &History, breaches: &mut Vec<String>) {
             most = asked.max(most);
         }
         if point > most {
-            breaches.push(format!("a reader was told that everything below {point} is trimmed, and {most} was asked for"));
+            breaches
+                .push(format!("a reader was told that everything below {point} is trimmed, and {most} was asked for"));
         }
     }
     if let Some((from, contents)) = &history.contents {
