@@ -10,7 +10,7 @@ use super::payload::RecordKey;
 use super::verify::Ledger;
 use crate::base::Offset;
 use crate::client::{Log, OpError, ReadResult};
-use crate::history::{Append, AppendOutcome, History, Read, Segment, TailCheck, Value, Violation, check};
+use crate::history::{Append, AppendOutcome, History, Moment, Read, Segment, TailCheck, Value, Violation, check};
 
 /// Between two questions of the witness.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -101,7 +101,8 @@ pub(super) fn check_history(plan: &Plan, ledgers: &[Ledger], witness: Witness, c
     }
     appends.sort_unstable_by_key(|append| append.invoked);
     let history = History {
-        segments: vec![Segment::default()],
+        // Nothing was appended any more when it was read.
+        segments: vec![Segment { stop: Some((contents.len() as u64, Moment::MAX)), ..Segment::default() }],
         appends,
         tails: witness.tails,
         reads: witness.reads,
