@@ -21,7 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // A data directory is born with the anchors of its journals.
     ("node", &["base", "wire", "io", "storage", "server", "client", "net", "metrics"]),
     ("inspect", &["base", "wire", "proto", "storage", "node"]),
-    ("loadgen", &["base", "wire", "client", "io::op", "node"]),
+    ("loadgen", &["base", "wire", "client", "io::op", "node", "history"]),
     ("cli", &["base", "wire", "io", "client", "node", "inspect", "loadgen", "history", "sim"]),
 ];
 

@@ -328,6 +328,10 @@ pub(super) struct Load {
     /// Run the nodes in this process instead of child processes
     #[arg(long)]
     pub(super) in_process: bool,
+    /// Keep the history of all appends, with a client beside them that asks for tails and reads, and check it against every rule
+    /// that histories obey; takes some 110 bytes of memory for each append
+    #[arg(long)]
+    pub(super) check_history: bool,
     /// Also append the result, as JSON, to this file; `no` for none
     #[arg(long, value_name = "FILE|no", default_value = "no")]
     pub(super) history: PathBuf,

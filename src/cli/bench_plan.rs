@@ -44,6 +44,7 @@ pub(super) fn plan(options: &Load) -> anyhow::Result<Plan> {
         warm_up: Duration::from_secs_f64(options.warm_up),
         measured: Duration::from_secs_f64(options.seconds),
         drain: Limits::default().operation_timeout,
+        check_history: options.check_history,
     })
 }
 
@@ -88,7 +89,7 @@ mod tests {
 
     fn plan(pace: Pace, record_bytes: usize) -> Plan {
         let second = Duration::from_secs(1);
-        Plan { pace, record_bytes, seed: 1, warm_up: second, measured: 4 * second, drain: second }
+        Plan { pace, record_bytes, seed: 1, warm_up: second, measured: 4 * second, drain: second, check_history: false }
     }
 
     #[test]

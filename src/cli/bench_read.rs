@@ -43,6 +43,7 @@ fn load_options(options: &ReadLoad) -> Load {
         seed: None,
         in_process: false,
         history: "no".into(),
+        check_history: false,
         driver: options.driver,
         place: options.place.clone(),
     }

@@ -217,7 +217,7 @@ the invariants, and what is not covered.
 Exit codes:
     0  no invariant was violated
     2  wrong usage
-    8  an invariant was violated; the report gives the command that repeats it
+    9  an invariant was violated; the report gives the command that repeats it
   130  interrupted; what was done is reported
 ";
 

@@ -100,13 +100,28 @@ impl Explained<'_> {
                 "  prepared space ran out {waits} times: the run measures its preparation too (--prepare-bytes)"
             )?;
         }
+        if let Some(history) = &report.history {
+            writeln!(
+                f,
+                "  history     {} appends, {} tails and {} reads, checked in {} s: {}",
+                history.appends,
+                history.tails,
+                history.reads,
+                history.seconds,
+                if history.violations.is_empty() { "every rule holds" } else { "RULES ARE BROKEN" }
+            )?;
+            for violation in &history.violations {
+                writeln!(f, "              {}: {}", violation.invariant, violation.detail)?;
+            }
+        }
         if let Some(error) = &report.first_error {
             writeln!(f, "  {} appends failed; the first: {error}", report.failed)?;
         }
         if report.valid {
             return Ok(());
         }
-        if report.failed == 0 && report.verified.holds() {
+        let breaks_rules = report.history.as_ref().is_some_and(|history| !history.violations.is_empty());
+        if report.failed == 0 && report.verified.holds() && !breaks_rules {
             writeln!(
                 f,
                 "  INVALID: the generator fell behind its own timetable (p99 {} late); offer less, or use more cores",

@@ -44,6 +44,9 @@ pub struct Plan {
     pub measured: Duration,
     /// How long appends in flight at the end are waited for.
     pub drain: Duration,
+    /// Whether to keep when each append began and ended, and where it went, and to check that history: some 110 bytes of memory for
+    /// each append.
+    pub check_history: bool,
 }
 
 /// What a generator has done. Counts and latencies are of the measured time only: of completions in it for a closed
@@ -111,7 +114,7 @@ pub fn generate<A: Appender>(plan: &Plan, appenders: Vec<A>, start: Instant, pro
         waker: queue.waker(index),
         appender,
         in_flight: VecDeque::new(),
-        ledger: Ledger::default(),
+        ledger: if plan.check_history { Ledger::recording() } else { Ledger::default() },
         stopped: false,
     });
     let generator = Generator {
@@ -228,15 +231,14 @@ impl<A: Appender> Generator<'_, A> {
         let lane = &mut self.lanes[index];
         let mut context = Context::from_waker(&lane.waker);
         loop {
-            let mut done = [0; GROUP];
+            let mut done = [(0, Offset::ZERO, 0); GROUP];
             let mut count = 0;
             while count < GROUP {
                 let Some(head) = lane.in_flight.front_mut() else { break };
                 let Poll::Ready(result) = Pin::new(&mut head.append).poll(&mut context) else { break };
                 match result {
                     Ok(offset) => {
-                        lane.ledger.acknowledge(head.sequence, offset);
-                        done[count] = head.since;
+                        done[count] = (head.sequence, offset, head.since);
                         count += 1;
                     }
                     Err(error) => {
@@ -255,7 +257,8 @@ impl<A: Appender> Generator<'_, A> {
             self.acknowledged += count as u64;
             let in_window = (self.measure_from..self.end).contains(&now);
             self.out.appended += if in_window { count as u64 } else { 0 };
-            for &since in &done[..count] {
+            for &(sequence, offset, since) in &done[..count] {
+                lane.ledger.acknowledge(sequence, offset, now);
                 let counts = match self.timetable {
                     Some(_) => (self.measure_from..self.end).contains(&since),
                     None => in_window,
@@ -335,7 +338,7 @@ impl<A: Appender> Generator<'_, A> {
             }
             return false;
         };
-        lane.ledger.issue();
+        lane.ledger.issue(since);
         if lane.in_flight.is_empty() {
             // The head of the line has not been polled yet: the next turn does, and so leaves it the waker.
             self.queue.push(index);

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 fn plan(pace: Pace) -> Plan {
     Plan {
+        check_history: false,
         pace,
         record_bytes: 32,
         seed: 1,

@@ -21,3 +21,4 @@ mod ready;
 pub mod report;
 pub mod run;
 pub mod verify;
+pub mod witness;

@@ -8,6 +8,7 @@ use super::generator::{Pace, Plan};
 use super::machine::Machine;
 use super::run::Measured;
 use super::verify::Verified;
+use super::witness::Checked;
 
 /// What is known about a load beside its measurement.
 #[derive(Clone, Debug)]
@@ -93,6 +94,8 @@ pub struct Report {
     pub cpu: Cpu,
     /// Of everything appended, warm-up included.
     pub verified: Verified,
+    /// The verdict on its history; null unless asked for.
+    pub history: Option<Checked>,
     /// See [`super::io_wq`].
     pub io_wq_ops: u64,
     /// `tracefs` or `threads`.
@@ -196,7 +199,11 @@ impl Report {
             bytes_per_s: tenths(bytes_per_s),
             offered_per_s: offered,
             generator_lag_us: lag,
-            valid: generated.kept_up() && generated.failed == 0 && generated.appended > 0 && measured.verified.holds(),
+            valid: generated.kept_up()
+                && generated.failed == 0
+                && generated.appended > 0
+                && measured.verified.holds()
+                && measured.history.as_ref().is_none_or(|history| history.violations.is_empty()),
             records_per_frame_mean: mean(nodes.append_records, nodes.append_frames).map(tenths),
             unit_bytes_mean: mean(nodes.unit_bytes, nodes.units).map(tenths),
             prepared_bytes: setup.prepared_bytes,
@@ -211,6 +218,7 @@ impl Report {
                 server_ns_per_append: measured.server_cpu.and_then(per_append),
             },
             verified: measured.verified,
+            history: measured.history.clone(),
             io_wq_ops: measured.io_wq.operations,
             io_wq_method: measured.io_wq.method,
             machine,

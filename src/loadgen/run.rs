@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,8 +19,10 @@ use super::io_wq::{IoWq, IoWqCount};
 use super::machine::BlockDevice;
 use super::payload::NUMBERS_BYTES;
 use super::verify::{Checker, Ledger, Verified};
+use super::witness::{Checked, Witness, check_history, witness};
 use crate::base::{ClusterId, Offset};
 use crate::client::{Append, Client, Event, Log, OpError};
+use crate::history::Value as HistoryValue;
 use crate::wire::LogletConfig;
 
 /// Between two looks at an interruption, the progress and the workers.
@@ -74,6 +76,8 @@ pub struct Measured {
     pub generated: Generated,
     /// Whether it is all there.
     pub verified: Verified,
+    /// Whether its history obeys the rules, if that was asked for.
+    pub history: Option<Checked>,
     /// Work of the disk during the measured time, of everything on the machine.
     pub device: Option<DeviceCounters>,
     /// Counters of the nodes, from before the load to after it.
@@ -137,6 +141,9 @@ pub enum RunError {
     /// The end of the log could not be found.
     #[error("the tail of the log cannot be found: {0}")]
     Tail(OpError),
+    /// A client beside those that append got no answer.
+    #[error("a question about the tail, or a read, failed beside the appends: {0}")]
+    Watch(OpError),
     /// /proc cannot be read.
     #[error("the processor time of the nodes cannot be read (has one ended?): {0}")]
     Cpu(io::Error),
@@ -161,29 +168,38 @@ pub fn run(
     let own = [std::process::id()];
     let watched = if target.server_pids.is_empty() { &own[..] } else { &target.server_pids };
     let mut io_wq = IoWq::start(watched);
-    let (generated, usage) = load(logs, target, plan, &mut io_wq, observer)?;
+    let watcher = plan.check_history.then(|| client.open(&target.config, target.cluster));
+    let (generated, witness, usage) = load(logs, watcher, target, plan, &mut io_wq, observer)?;
     let io_wq = io_wq.stop();
     let nodes = status(client, target)?.since(before);
     let log = client.open(&target.config, target.cluster);
-    let verified = read_back(&log, plan, &generated.ledgers, observer)?;
+    let mut contents = plan.check_history.then(Vec::new);
+    let verified = read_back(&log, plan, &generated.ledgers, contents.as_mut(), observer)?;
+    let history = contents.map(|contents| check_history(plan, &generated.ledgers, witness, contents));
     let (device, client_cpu, server_cpu) = usage;
-    Ok(Measured { generated, verified, device, nodes, client_cpu, server_cpu, io_wq })
+    Ok(Measured { generated, verified, history, device, nodes, client_cpu, server_cpu, io_wq })
 }
 
 type UsageOfWindow = (Option<DeviceCounters>, Duration, Option<Duration>);
 
-/// Generates on a thread of its own and samples from this one at both ends of the measured time.
+/// Generates on a thread of its own, and with a watcher asks and reads on another, and samples from this one at both ends of the
+/// measured time.
 fn load(
     logs: Vec<Log>,
+    watcher: Option<Log>,
     target: &Target,
     plan: &Plan,
     io_wq: &mut IoWq,
     observer: &mut dyn Observer,
-) -> Result<(Generated, UsageOfWindow), RunError> {
+) -> Result<(Generated, Witness, UsageOfWindow), RunError> {
     let progress = Mutex::new(Progress::default());
     let start = Instant::now();
     thread::scope(|scope| {
         let progress = &progress;
+        let client = u32::try_from(logs.len()).expect("connections are counted in 32 bits");
+        // Closed when the watcher shall end, whichever way this function does.
+        let (until, end) = mpsc::channel();
+        let watcher = watcher.map(|log| scope.spawn(move || witness(&log, client, start, &end)));
         let generator =
             scope.spawn(move || generate(plan, logs.into_iter().map(Connection).collect(), start, progress));
         let mut wait = |until: Duration| {
@@ -204,9 +220,12 @@ fn load(
         let to = Usage::sample(target)?;
         wait(plan.warm_up + plan.measured + plan.drain)?;
         let generated = generator.join().expect("the generator does not panic");
+        drop(until);
+        let witness = watcher.map(|watcher| watcher.join().expect("the watcher does not panic"));
+        let witness = witness.transpose().map_err(RunError::Watch)?.unwrap_or_default();
         let device = to.device.zip(from.device).map(|(to, from)| to.since(from));
         let server = target.server_pids.first().map(|_| to.servers.saturating_sub(from.servers));
-        Ok((generated, (device, to.own.saturating_sub(from.own), server)))
+        Ok((generated, witness, (device, to.own.saturating_sub(from.own), server)))
     })
 }
 
@@ -231,8 +250,14 @@ fn status(client: &Client, target: &Target) -> Result<NodeCounters, RunError> {
     Ok(NodeCounters::of(&target.nodes.iter().map(document).collect::<Result<Vec<Value>, _>>()?))
 }
 
-/// Reads from offset 0 to the tail and compares with the ledgers.
-fn read_back(log: &Log, plan: &Plan, ledgers: &[Ledger], observer: &mut dyn Observer) -> Result<Verified, RunError> {
+/// Reads from offset 0 to the tail and compares with the ledgers; what is read is added to `contents`.
+fn read_back(
+    log: &Log,
+    plan: &Plan,
+    ledgers: &[Ledger],
+    mut contents: Option<&mut Vec<HistoryValue>>,
+    observer: &mut dyn Observer,
+) -> Result<Verified, RunError> {
     let mut checker = Checker::new(plan.seed, plan.record_bytes, ledgers);
     let tail = log.check_tail().map_err(RunError::Tail)?.tail;
     let mut subscription = log.subscribe(Offset::ZERO);
@@ -246,6 +271,9 @@ fn read_back(log: &Log, plan: &Plan, ledgers: &[Ledger], observer: &mut dyn Obse
                 }
                 // What was stored without an acknowledgement may grow a log beyond the tail asked for; it is compared as well.
                 delivery.records().for_each(|record| checker.record(record));
+                if let Some(contents) = &mut contents {
+                    contents.extend(delivery.records().map(HistoryValue::of));
+                }
                 moved = Instant::now();
             }
             // A trimmed or shortened log: what is not there is missing, and is counted.

@@ -18,6 +18,19 @@ pub struct Ledger {
     acknowledged: u64,
     failed: BTreeSet<u64>,
     placed: u64,
+    /// Of every append, by its sequence, where a history is wanted.
+    timings: Option<Vec<Timing>>,
+}
+
+/// One append, in nanoseconds from the start of the load.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Timing {
+    /// Not later than it was asked for.
+    pub(super) invoked: u64,
+    /// Not earlier than its end, if that is known.
+    pub(super) ended: Option<u64>,
+    /// Where it was acknowledged.
+    pub(super) offset: Option<Offset>,
 }
 
 /// One term of the sum over acknowledgements; addition makes it independent of the order.
@@ -36,12 +49,29 @@ impl Ledger {
         self.acknowledged
     }
 
-    pub(super) fn issue(&mut self) {
-        self.issued += 1;
+    /// A ledger that also keeps when each append began and ended: 40 bytes each.
+    pub(super) fn recording() -> Self {
+        Self { timings: Some(Vec::new()), ..Self::default() }
     }
 
-    pub(super) fn acknowledge(&mut self, sequence: u64, offset: Offset) {
+    /// What was kept.
+    pub(super) fn timings(&self) -> &[Timing] {
+        self.timings.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn issue(&mut self, invoked: u64) {
+        self.issued += 1;
+        if let Some(timings) = &mut self.timings {
+            timings.push(Timing { invoked, ended: None, offset: None });
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, sequence: u64, offset: Offset, ended: u64) {
         assert!(sequence < self.issued, "only what was issued is acknowledged");
+        if let Some(timings) = &mut self.timings {
+            let timing = &mut timings[sequence as usize];
+            (timing.ended, timing.offset) = (Some(ended), Some(offset));
+        }
         self.acknowledged += 1;
         self.placed = self.placed.wrapping_add(place(sequence, offset));
     }

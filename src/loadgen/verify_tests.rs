@@ -16,11 +16,11 @@ fn history(records: u64, failed: &[(u64, u64)]) -> (Vec<Ledger>, Vec<Vec<u8>>) {
     for sequence in 0..records {
         for client in 0..2 {
             let ledger = &mut ledgers[client as usize];
-            ledger.issue();
+            ledger.issue(0);
             if failed.contains(&(client, sequence)) {
                 ledger.fail(sequence);
             } else {
-                ledger.acknowledge(sequence, Offset(log.len() as u64));
+                ledger.acknowledge(sequence, Offset(log.len() as u64), 0);
                 log.push(record(client, sequence));
             }
         }
