@@ -20,6 +20,7 @@ const FRAMES: &[(Opcode, Way, Branch)] = &[
     (Opcode::Append, Way::FromClient, "append sent"),
     (Opcode::Appended, Way::ToClient, "append acknowledged"),
     (Opcode::AppendSealed, Way::ToClient, "append answered as sealed"),
+    (Opcode::AppendNoSpace, Way::ToClient, "append answered for want of space"),
     (Opcode::SequencerLost, Way::ToClient, "sequencer says that it is lost"),
     (Opcode::Reject, Way::ToClient, "client rejected"),
     (Opcode::Reject, Way::BetweenNodes, "node rejected"),
@@ -60,6 +61,8 @@ const FRAMES: &[(Opcode, Way, Branch)] = &[
 const OTHERS: &[Branch] = &[
     "append ends as sealed with its offset",
     "append ends as sealed without offset",
+    "append ends for want of space with its offset",
+    "append ends for want of space without offset",
     "append ends with its sequencer, outcome unknown",
     "append ends with its sequencer, not stored",
     "checkTail open",

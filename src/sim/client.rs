@@ -325,6 +325,14 @@ impl Run {
                 self.took("append ends as sealed without offset");
                 AppendOutcome::NotStored
             }
+            Err(AppendError::NoSpace { record_at: Some(offset) }) => {
+                self.took("append ends for want of space with its offset");
+                AppendOutcome::Settled(start + offset.0)
+            }
+            Err(AppendError::NoSpace { record_at: None }) => {
+                self.took("append ends for want of space without offset");
+                AppendOutcome::NotStored
+            }
             Err(AppendError::SequencerLost { maybe_stored: false }) => {
                 self.took("append ends with its sequencer, not stored");
                 AppendOutcome::NotStored
