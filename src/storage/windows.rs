@@ -61,6 +61,8 @@ pub(super) struct Window<W> {
     state: State<W>,
     /// When it was last of use, by [`Windows::clock`].
     used: u64,
+    /// Whether a reader has had anything of it.
+    read: bool,
 }
 
 enum State<W> {
@@ -110,7 +112,10 @@ impl<W> Windows<W> {
         };
         window.used = self.clock;
         match &window.state {
-            State::Ready { buf, len } => Found::Bytes(&buf[..*len], window.span),
+            State::Ready { buf, len } => {
+                window.read = true;
+                Found::Bytes(&buf[..*len], window.span)
+            }
             State::Wanted { .. } | State::InFlight { .. } => Found::Pending,
         }
     }
@@ -132,6 +137,13 @@ impl<W> Windows<W> {
         Some(window.span.until)
     }
 
+    /// Whether one more may be fetched before anybody asks for it: not where another that waits for its reader would give way.
+    pub(super) fn has_room_ahead(&self) -> bool {
+        let ready = |window: &&Window<W>| matches!(window.state, State::Ready { .. });
+        let oldest = self.windows.iter().filter(ready).min_by_key(|window| window.used);
+        self.windows.len() < WINDOWS_MAX || oldest.is_some_and(|window| window.read)
+    }
+
     /// How many are on their way.
     pub(super) fn pending(&self) -> usize {
         self.windows.iter().filter(|window| !matches!(window.state, State::Ready { .. })).count()
@@ -146,7 +158,7 @@ impl<W> Windows<W> {
             self.remove(|window| window.used == oldest);
         }
         self.clock += 1;
-        self.windows.push(Window { span, state: State::Wanted { waiting }, used: self.clock });
+        self.windows.push(Window { span, state: State::Wanted { waiting }, used: self.clock, read: false });
     }
 
     fn remove(&mut self, gone: impl Fn(&Window<W>) -> bool) {
@@ -209,5 +221,35 @@ impl<W> Windows<W> {
         let before = std::mem::replace(&mut window.state, State::Ready { buf, len });
         let State::InFlight { waiting, .. } = before else { unreachable!("chosen for its state") };
         (window.span, is_whole, waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extent(n: u64) -> Extent {
+        Extent { first: Offset(n), end: Offset(n + 1), segment: SegmentNumber(1), position: n * 4096, span: 4096 }
+    }
+
+    #[test]
+    fn what_is_fetched_ahead_does_not_drive_out_what_nobody_has_read_yet() {
+        let segment = SegmentIdentity { number: SegmentNumber(1), ..SegmentIdentity::default() };
+        let span = |n: u64| Span { segment, base: n * 4096, end: (n + 1) * 4096, until: Offset(n + 1) };
+        let mut windows = Windows::<()>::default();
+        for n in 0..WINDOWS_MAX as u64 {
+            assert!(windows.has_room_ahead());
+            windows.want(span(n), Vec::new());
+            let (token, _, buf) = windows.start(u64::MAX);
+            windows.complete(token, buf, Ok(4096));
+        }
+        assert!(!windows.has_room_ahead(), "all of them wait for their readers");
+        assert!(matches!(windows.find(&extent(1), segment), Found::Bytes(..)));
+        assert!(!windows.has_room_ahead(), "the least recently used one does");
+        assert!(matches!(windows.find(&extent(0), segment), Found::Bytes(..)));
+        (0..WINDOWS_MAX as u64).rev().for_each(|n| drop(windows.find(&extent(n), segment)));
+        assert!(windows.has_room_ahead(), "all of them have been read");
+        windows.want(span(100), Vec::new());
+        assert!(matches!(windows.find(&extent(15), segment), Found::Nothing), "whoever asks is served all the same");
     }
 }
