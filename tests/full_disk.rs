@@ -66,7 +66,10 @@ struct Node {
 impl Node {
     fn start(disk: &Path, number: usize) -> Self {
         let config = disk.join("node.toml");
-        fs::write(&config, CONFIG).unwrap();
+        // A node that starts again finds its configuration, on a disk that may be full.
+        if !config.exists() {
+            fs::write(&config, CONFIG).unwrap();
+        }
         let mut child = naxos(&["--json", "serve", "--no-pin", "--shards", "1", "--exit-with-parent"])
             .args(["--listen", "127.0.0.1:0", "--cluster-id", &CLUSTER.to_string(), "--config"])
             .arg(&config)

@@ -14,7 +14,7 @@ const CAUGHT: &[(Mutant, Scenario)] = &[
     (Mutant::SequencerResumes, scenario::RESTARTING),
     (Mutant::SequencerStartsTwice, scenario::RESTARTING),
     (Mutant::QuorumMinusOne, scenario::SEALING),
-    (Mutant::StoreEarlyArrivals, scenario::FILLING),
+    (Mutant::StoreEarlyArrivals, scenario::BUSY),
     (Mutant::LocalTailFromKnownTailOnly, scenario::SEALING),
     (Mutant::SealedBeforeDurable, scenario::SEALING_CRASHING),
     (Mutant::TrimForgetsTail, scenario::TRIMMING),

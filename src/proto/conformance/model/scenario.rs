@@ -53,6 +53,8 @@ pub(super) struct Faults {
     pub(super) timers: u8,
     /// Disks that run out of space.
     pub(super) full: u8,
+    /// Disks that take nothing for a while.
+    pub(super) busy: u8,
     /// New lives of the sequencer's process.
     pub(super) processes: u8,
     /// Times that the sequencer's host gives the loglet up.
@@ -79,7 +81,7 @@ pub(super) struct Scenario {
 
 use Op::{Append, CheckTail, CheckTailBeside, Create, Delete, Read, Seal, Trim};
 
-const NONE: Faults = Faults { crashes: 0, breaks: 0, timers: 0, full: 0, processes: 0, ends: 0 };
+const NONE: Faults = Faults { crashes: 0, breaks: 0, timers: 0, full: 0, busy: 0, processes: 0, ends: 0 };
 
 /// An append, a seal, and the tails that two clients find.
 pub(super) const SEALING: Scenario = Scenario {
@@ -190,5 +192,9 @@ pub(super) const FILLING: Scenario = Scenario {
     ..SEALING
 };
 
+/// Two appends, and a disk that takes nothing for a while.
+pub(super) const BUSY: Scenario =
+    Scenario { name: "a busy disk", faults: Faults { busy: 1, timers: 1, ..NONE }, ..FILLING };
+
 pub(super) const ALL: &[Scenario] =
-    &[SEALING, CRASHING, SEALING_CRASHING, RACING, WAITING, TRIMMING, BREAKING, RESTARTING, DELETING, FILLING];
+    &[SEALING, CRASHING, SEALING_CRASHING, RACING, WAITING, TRIMMING, BREAKING, RESTARTING, DELETING, FILLING, BUSY];

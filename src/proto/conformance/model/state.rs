@@ -7,6 +7,7 @@ use super::super::cluster::{Cluster, End, Event, LOGLET, Pair};
 use super::history::History;
 use super::scenario::{Faults, Op, Scenario};
 use crate::base::Offset;
+use crate::proto::log_server::Refused;
 use crate::proto::loglet::OpId;
 use crate::wire::Message;
 
@@ -25,6 +26,8 @@ pub(super) enum Action {
     Timer(End),
     /// The server's disk takes nothing, for lack of space.
     Fill(usize),
+    /// A disk takes nothing for now.
+    Hold(usize),
     /// It takes everything again.
     Free(usize),
     /// The sequencer's process ends, and another life of it begins.
@@ -111,10 +114,15 @@ impl State {
             actions.extend(self.cluster.due().into_iter().map(Action::Timer));
         }
         for (server, state) in self.cluster.servers.iter().enumerate() {
-            match state.disk.refuse_records {
-                true => actions.push(Action::Free(server)),
-                false if self.left.full > 0 => actions.push(Action::Fill(server)),
-                false => {}
+            if state.disk.refuse_records || state.disk.refuse.is_some() {
+                actions.push(Action::Free(server));
+                continue;
+            }
+            if self.left.full > 0 {
+                actions.push(Action::Fill(server));
+            }
+            if self.left.busy > 0 {
+                actions.push(Action::Hold(server));
             }
         }
         if self.left.processes > 0 {
@@ -148,7 +156,14 @@ impl State {
                 self.left.full -= 1;
                 self.cluster.servers[server].disk.refuse_records = true;
             }
-            Action::Free(server) => self.cluster.servers[server].disk.refuse_records = false,
+            Action::Hold(server) => {
+                self.left.busy -= 1;
+                self.cluster.servers[server].disk.refuse = Some(Refused::Busy);
+            }
+            Action::Free(server) => {
+                let disk = &mut self.cluster.servers[server].disk;
+                (disk.refuse_records, disk.refuse) = (false, None);
+            }
             Action::RestartProcess => {
                 self.left.processes -= 1;
                 self.cluster.restart_process();
