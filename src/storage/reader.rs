@@ -19,6 +19,10 @@ pub(super) const READS_MAX: usize = WINDOWS_MAX / 2;
 /// Windows that are fetched for a reader in order before it asks. With fewer the disk runs dry while one is checked and sent: two
 /// give three quarters of the rate.
 const AHEAD: usize = 4;
+/// Reads of the disk at once while the journal is written to: a durable write waits behind whatever the disk has begun to read.
+const BESIDE_WRITES: usize = 1;
+/// The journal counts as written to until so many reads of the disk have ended without a write between them.
+const QUIET_AFTER: u32 = 16;
 /// Bytes of answers that are begun in one turn of the host. More would keep what else the turn has to do waiting: appends.
 const TURN_BYTES: u64 = 128 << 10;
 /// A reader who asks for less at once than this is not read ahead for.
@@ -47,6 +51,8 @@ pub(super) struct Reader {
     under_way: usize,
     windows: Windows<Reading>,
     answers: VecDeque<(u64, ReadOutcome)>,
+    /// Reads of the disk that have ended since the last write began.
+    quiet: u32,
     /// Bytes answered in this turn.
     turn_bytes: u64,
     spares: Vec<BatchBuilder>,
@@ -55,6 +61,16 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn push(&mut self, request: ReadRequest) {
         self.queued.push_back(request);
+    }
+
+    /// A write begins.
+    pub(super) fn note_write(&mut self) {
+        self.quiet = 0;
+    }
+
+    /// Whether the disk may be given one more read now.
+    fn may_start(&self) -> bool {
+        self.quiet >= QUIET_AFTER || self.windows.in_flight() < BESIDE_WRITES
     }
 
     pub(super) fn pop(&mut self) -> Option<(u64, ReadOutcome)> {
@@ -301,7 +317,8 @@ impl Journal {
             self.start_reads();
         }
         loop {
-            let Some(wanted) = self.reader.windows.next_wanted() else {
+            let wanted = self.reader.windows.next_wanted().filter(|_| self.reader.may_start());
+            let Some(wanted) = wanted else {
                 self.reader.turn_bytes = 0;
                 return None;
             };
@@ -320,6 +337,7 @@ impl Journal {
     }
 
     pub(super) fn handle_read(&mut self, token: u64, buf: Buf, result: io::Result<usize>) {
+        self.reader.quiet = self.reader.quiet.saturating_add(1);
         let (span, is_whole, waiting) = self.reader.windows.complete(token, buf, result);
         for reading in waiting {
             self.resume(reading);

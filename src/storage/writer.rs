@@ -314,6 +314,7 @@ impl Journal {
             self.data_bytes(segment.slot)
         };
         self.note_submitted(&unit);
+        self.reader.note_write();
         let segment = self.segments.live.get_mut(&self.writer.current).expect("the current segment is live");
         assert_eq!(segment.stage, Stage::Current, "units go to the current segment only");
         unit.sequence = self.writer.last.sequence.next();

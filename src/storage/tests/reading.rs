@@ -4,6 +4,7 @@ use super::super::testing::{Rig, limits, loglet};
 use super::super::windows::{WINDOW_BYTES, WINDOWS_MAX};
 use super::super::{ReadOutcome, ReadRequest};
 use crate::base::Offset;
+use crate::io::op::{Op, Token};
 
 const RECORD_BYTES: usize = 3000;
 
@@ -99,4 +100,29 @@ fn a_turn_has_its_share_of_reads_and_the_next_turn_goes_on() {
         assert_eq!(rig.journal.has_reads_due(), !all, "only the next turn is waited for");
     }
     assert!(answered.len() as u64 > requests / 4, "{answered:?} answers in turns");
+}
+
+#[test]
+fn beside_writes_the_disk_has_one_read_at_a_time() {
+    let mut rig = written(1, 150);
+    let (mut next, mut most) = (0, 0);
+    while next < 150 {
+        let bytes_max = 128 << 10;
+        rig.journal.read(ReadRequest { id: 0, loglet: loglet(0), from: Offset(next), to: Offset(150), bytes_max });
+        loop {
+            if let Some((_, outcome)) = rig.journal.poll_read() {
+                let ReadOutcome::Records { records, .. } = outcome else { panic!("{outcome:?}") };
+                next += u64::from(records.count());
+                break;
+            }
+            rig.write(loglet(9), 0, 1, 10).unwrap();
+            rig.poll();
+            let is_read = |op: &&(Token, Op)| matches!(op.1, Op::Read { .. });
+            most = most.max(rig.disk.in_flight.iter().filter(is_read).count());
+            while !rig.disk.in_flight.is_empty() {
+                rig.complete(0);
+            }
+        }
+    }
+    assert_eq!(most, 1);
 }
