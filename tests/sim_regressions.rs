@@ -4,18 +4,21 @@
 use naxos::sim::{Options, Profile, run};
 
 /// Seed, profile, operations, nodes, and what was wrong.
-const SEEDS: &[(u64, Profile, u64, usize, &str)] = &[(
-    65,
-    Profile::Network,
-    200,
-    3,
-    "a subscription asked sealed servers for less than its client knew to be committed, over and over, and never ended",
-)];
+const SEEDS: &[(u64, Profile, u64, usize, &str)] = &[
+    (
+        65,
+        Profile::Network,
+        200,
+        3,
+        "a subscription asked sealed servers for less than its client knew to be committed, over and over, and never ended",
+    ),
+    (5, Profile::Disk, 200, 3, "a subscription on a damaged server was not told of the stop, and never ended"),
+];
 
 #[test]
 fn what_was_found_stays_fixed() {
     for &(seed, profile, ops, nodes, what) in SEEDS {
-        let outcome = run(seed, &Options { profile, ops, nodes, trace: false });
+        let outcome = run(seed, &Options { profile, ops, nodes, ..Options::default() });
         assert_eq!(outcome.violations, [], "seed {seed} ({profile}) again: {what}");
     }
 }

@@ -57,6 +57,8 @@ mutants! {
     SealedBeforeDurable, "sealed-before-durable", "P2", "A LogServer says sealed before its seal is durable.";
     TrimForgetsTail, "trim-forgets-tail", "P3", "The local tail leaves out the trim point.";
     RecreateDeletedLoglet, "recreate-deleted-loglet", "P5", "A LogServer creates a loglet again that it has deleted.";
+    SkipUnitChecksum, "skip-unit-checksum", "P9", "The journal takes units, entry tables and records for whole without looking at their checksums.";
+    RetryAfterFlushError, "retry-after-flush-error", "fail-stop", "The journal goes on after a failed write as if it had succeeded.";
     ForgetSealOnRestart, "forget-seal-on-restart", "P2", "A restarted LogServer takes a sealed loglet for open.";
 }
 
@@ -75,6 +77,15 @@ pub fn select(mutant: Option<Mutant>) {
 #[cfg(any(test, feature = "mutants"))]
 pub fn is(mutant: Mutant) -> bool {
     SELECTED.get() == Some(mutant)
+}
+
+/// There is nothing to select in this build.
+///
+/// # Panics
+/// A mutant was asked for.
+#[cfg(not(any(test, feature = "mutants")))]
+pub fn select(mutant: Option<Mutant>) {
+    assert!(mutant.is_none(), "this build has no mutants: it needs the feature `mutants`");
 }
 
 /// Whether this rule is to be broken now: never in this build.

@@ -109,6 +109,10 @@ pub(super) struct Sim {
     /// Nodes of each cluster
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
     pub(super) nodes: u16,
+    /// Break this rule, to see whether that is noticed
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "NAME", value_parser = mutant_parser())]
+    pub(super) mutant: Option<crate::base::mutants::Mutant>,
     /// Write everything that happens to standard output; with --seed
     #[arg(long, requires = "seed", conflicts_with_all = ["json", "seeds"])]
     pub(super) trace: bool,
@@ -368,6 +372,13 @@ pub(super) struct Driver {
     /// How to do input and output: `auto` is io_uring, or epoll where io_uring is refused
     #[arg(long, value_name = "DRIVER", default_value = "auto", value_parser = driver_parser())]
     pub(super) driver: DriverChoice,
+}
+
+#[cfg(feature = "mutants")]
+fn mutant_parser() -> impl TypedValueParser<Value = crate::base::mutants::Mutant> {
+    use crate::base::mutants::Mutant;
+    PossibleValuesParser::new(Mutant::ALL.iter().map(|mutant| mutant.name()))
+        .map(|name| *Mutant::ALL.iter().find(|mutant| mutant.name() == name).expect("one of the possible values"))
 }
 
 fn profile_parser() -> impl TypedValueParser<Value = Profile> {

@@ -24,6 +24,10 @@ pub(super) fn run(global: &Global, arguments: &Sim) -> anyhow::Result<()> {
         ops: arguments.ops,
         nodes: arguments.nodes.into(),
         trace: arguments.trace,
+        #[cfg(feature = "mutants")]
+        mutant: arguments.mutant,
+        #[cfg(not(feature = "mutants"))]
+        mutant: None,
     };
     // What goes wrong inside a run is its result, and told once.
     panic::set_hook(Box::new(|_| {}));
@@ -76,8 +80,9 @@ fn random_seed() -> u64 {
 
 /// The command that repeats a seed.
 fn again(options: &Options, seed: u64) -> String {
+    let mutant = options.mutant.map_or_else(String::new, |mutant| format!(" --mutant {}", mutant.name()));
     format!(
-        "to repeat it: naxos sim --seed {seed} --profile {} --ops {} --nodes {} --trace",
+        "to repeat it: naxos sim --seed {seed} --profile {} --ops {} --nodes {}{mutant} --trace",
         options.profile, options.ops, options.nodes
     )
 }

@@ -158,7 +158,7 @@ impl<D: Driver> Reactor<D> {
                 log
             }
             Command::Stop { log, stop } => {
-                self.with(log, |session| session.set_stop(stop));
+                self.with(log, |session| session.set_stop(stop, now));
                 log
             }
             Command::Subscribe { log, key, from, credit, events } => {

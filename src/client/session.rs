@@ -26,7 +26,7 @@ pub(super) struct Session {
     /// Appends on the way, oldest first.
     appends: VecDeque<(OpId, Arc<BatchOutcome>)>,
     replies: BTreeMap<OpId, SyncSender<LogletResult>>,
-    subscriptions: BTreeMap<OpId, Sender<Result<Event, OpError>>>,
+    subscriptions: BTreeMap<OpId, Following>,
     subscription_keys: BTreeMap<SubscriptionKey, OpId>,
     next_op: u64,
     /// The largest tail known to be committed, from own acknowledgements and open checkTails (P1).
@@ -36,6 +36,12 @@ pub(super) struct Session {
     closed: bool,
     /// Where the reactor's schedule has it.
     pub(super) scheduled: Option<Instant>,
+}
+
+/// A subscription, and how far it has come.
+struct Following {
+    next: Offset,
+    events: Sender<Result<Event, OpError>>,
 }
 
 fn target(link: usize) -> Target {
@@ -109,9 +115,28 @@ impl Session {
         self.core.create(id, now);
     }
 
-    pub(super) fn set_stop(&mut self, stop: Offset) {
+    pub(super) fn set_stop(&mut self, stop: Offset, now: Instant) {
         assert!(self.stop.is_none_or(|before| before == stop), "the log's handle lets one stop through");
         self.stop = Some(stop);
+        // A server that cannot say for itself that the loglet has ended, being damaged, owes them what is below the stop (L5).
+        let following: Vec<OpId> = self.subscriptions.keys().copied().collect();
+        for id in following {
+            if !self.end_at_stop(id, now) {
+                self.core.handle_op(id, LogletOp::Credit { limit: stop, bytes: 0 }, now);
+            }
+        }
+    }
+
+    /// Ends a subscription that has everything below the stop; says whether it did.
+    fn end_at_stop(&mut self, id: OpId, now: Instant) -> bool {
+        let is_through = |following: &Following| self.stop.is_some_and(|stop| following.next >= stop);
+        if !self.subscriptions.get(&id).is_some_and(is_through) {
+            return false;
+        }
+        let following = self.subscriptions.remove(&id).expect("looked up just now");
+        let _ = following.events.send(Ok(Event::Sealed));
+        self.core.handle_op(id, LogletOp::Unsubscribe, now);
+        true
     }
 
     pub(super) fn subscribe(
@@ -123,9 +148,10 @@ impl Session {
         now: Instant,
     ) {
         let id = self.next_op();
-        self.subscriptions.insert(id, events);
+        self.subscriptions.insert(id, Following { next: from, events });
         self.subscription_keys.insert(key, id);
         self.core.handle_op(id, LogletOp::Subscribe { from, limit: self.limit(), credit }, now);
+        self.end_at_stop(id, now);
     }
 
     pub(super) fn credit(&mut self, key: SubscriptionKey, bytes: u32, now: Instant) {
@@ -247,7 +273,13 @@ impl Session {
     fn deliver_event(&mut self, id: OpId, result: LogletResult, now: Instant) {
         let (event, ends) = match result {
             LogletResult::Records { first, records } => {
-                let Some(records) = self.below_stop(first, records) else { return };
+                let Some(records) = self.below_stop(first, records) else {
+                    self.end_at_stop(id, now);
+                    return;
+                };
+                if let Some(following) = self.subscriptions.get_mut(&id) {
+                    following.next = first + u64::from(records.count);
+                }
                 (Ok(Event::Records(Delivery::new(first, records))), false)
             }
             LogletResult::Trimmed { trim_point } => (Ok(Event::Trimmed(trim_point)), true),
@@ -257,12 +289,14 @@ impl Session {
             other => unreachable!("no result of a subscription: {other:?}"),
         };
         if ends {
-            if let Some(events) = self.subscriptions.remove(&id) {
-                let _ = events.send(event);
+            if let Some(following) = self.subscriptions.remove(&id) {
+                let _ = following.events.send(event);
             }
-        } else if self.subscriptions[&id].send(event).is_err() {
+        } else if self.subscriptions[&id].events.send(event).is_err() {
             self.subscriptions.remove(&id);
             self.core.handle_op(id, LogletOp::Unsubscribe, now);
+        } else {
+            self.end_at_stop(id, now);
         }
     }
 

@@ -52,12 +52,10 @@ impl Run {
         if !self.extend_at_last() {
             return;
         }
-        // L5: whoever follows a segment that has ended is told. Not by a server whose journal is damaged, which docs/TESTING.md names.
+        // L5: whoever follows a segment that has ended is told.
         let last = self.chain.last();
         (0..self.clients.len()).for_each(|client| self.refresh(client));
-        if !self.options.profile.weights().disk
-            && !self.wait_until(|run| run.clients.iter().all(|client| client.has_read_up_to(last)))
-        {
+        if !self.wait_until(|run| run.clients.iter().all(|client| client.has_read_up_to(last))) {
             let reports = self.cluster.reports();
             self.history.unfinished.push(format!("a subscription of a closed segment does not end;{reports}"));
             return;

@@ -15,6 +15,8 @@ mod cluster;
 mod ending;
 mod faults;
 mod limits;
+#[cfg(test)]
+mod mutants;
 mod observer;
 mod plan;
 mod profile;

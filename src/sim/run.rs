@@ -16,6 +16,7 @@ use super::limits::drawn_limits;
 use super::observer::{Observer, SharedObserver};
 use super::plan::Plan;
 use super::profile::{Profile, Weights};
+use crate::base::mutants::{self, Mutant};
 use crate::base::{Instant, Offset, Rng};
 use crate::history::{self, History, Moment, Segment};
 use crate::wire::LogletConfig;
@@ -31,11 +32,13 @@ pub struct Options {
     pub nodes: usize,
     /// Whether to keep a readable log of everything that happens.
     pub trace: bool,
+    /// A rule to be broken, to see whether that is noticed; only in builds with the feature `mutants`.
+    pub mutant: Option<Mutant>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { profile: Profile::Chaos, ops: 200, nodes: 3, trace: false }
+        Self { profile: Profile::Chaos, ops: 200, nodes: 3, trace: false, mutant: None }
     }
 }
 
@@ -80,12 +83,14 @@ pub(super) struct Run {
 pub fn run(seed: u64, options: &Options) -> Outcome {
     let observer = Rc::new(RefCell::new(Observer::new(options.trace)));
     let shared = observer.clone();
+    mutants::select(options.mutant);
     let result = catch_unwind(AssertUnwindSafe(|| {
         let mut run = Run::new(seed, options, shared);
         run.live();
         run.end();
         run.into_outcome()
     }));
+    mutants::select(None);
     result.unwrap_or_else(|panic| {
         let detail = panic.downcast_ref::<String>().cloned();
         let detail = detail.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));

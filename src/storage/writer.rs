@@ -8,6 +8,7 @@ use super::journal::{Journal, Tag};
 use super::segments::{RESERVE, Stage};
 use super::types::{Failure, Full, FullReason};
 use super::unit::{Stamp, UnitBuilder, entry_bytes, unit_bytes};
+use crate::base::mutants::{self, Mutant};
 use crate::base::{Buf, Write};
 use crate::io::op::{Op, Token};
 
@@ -375,6 +376,7 @@ impl Journal {
     ) -> bool {
         match result {
             Ok(written) if written == expected => return self.failure.is_none(),
+            _ if mutants::is(Mutant::RetryAfterFlushError) => return self.failure.is_none(),
             Ok(written) => self.fail(Failure::ShortWrite { segment: segment.0, position, written, expected }),
             Err(error) => self.fail(Failure::Write { segment: segment.0, position, error }),
         }

@@ -1,9 +1,10 @@
 //! Failing operations, and bytes that change at rest.
 
+use crate::base::mutants::{self, Mutant};
 use crate::base::{CellKey, NodeId, Offset};
 use crate::io::op::{Completion, Op, Outcome};
 use crate::storage::format::{FLAG_FIRST, FLAG_INDEX, HEADER_BYTES};
-use crate::storage::testing::{Rig, limits, loglet};
+use crate::storage::testing::{Rig, limits, loglet, payload};
 use crate::storage::{DamageCause, Failure, Full, FullReason, Journal, JournalConfig, ReadOutcome, State};
 
 /// Completes the first write in flight with `result`.
@@ -61,6 +62,27 @@ fn a_failed_read_answers_damaged_and_poisons_nothing() {
     assert_eq!(rig.journal.state(), State::Open);
     rig.disk.unreadable = None;
     rig.check(loglet(1), 0, 60, 4000);
+}
+
+/// The mutant that no whole cluster shows, for clients verify every record themselves.
+#[test]
+fn a_journal_that_skips_checksums_serves_wrong_bytes() {
+    let mut rig = Rig::new(limits(1));
+    rig.append(loglet(1), 0, 20, 100);
+    let mut rig = rig.restart(|_, _| true);
+    rig.settle();
+    let units = rig.disk.units();
+    let (path, header) = units.iter().find(|(_, header)| !header.has(FLAG_FIRST) && header.entries.get() > 0).unwrap();
+    rig.disk.flip(path, header.position.get() + HEADER_BYTES as u64 + 20 * 8 + 5);
+    let mut read = |mutant| {
+        mutants::select(mutant);
+        let outcome = rig.read(loglet(1), 0, 1, 1000);
+        mutants::select(None);
+        outcome
+    };
+    assert!(matches!(read(None), ReadOutcome::Damaged { .. }));
+    let ReadOutcome::Records { records, .. } = read(Some(Mutant::SkipUnitChecksum)) else { panic!("it is noticed") };
+    assert!(records.batch().records().any(|(record, _)| record != payload(loglet(1), 0, 100)));
 }
 
 #[test]

@@ -1,0 +1,43 @@
+//! Which broken rules the simulator notices, and after how many seeds. The others are the model's
+//! (`src/proto/conformance/model/mutants.rs`).
+
+use super::{Options, Profile, run};
+use crate::base::mutants::Mutant;
+
+/// Seeds after which a mutant counts as missed.
+const SEEDS: u64 = 500;
+
+/// Each with the profile that shows it soonest.
+const CAUGHT: &[(Mutant, Profile)] = &[
+    (Mutant::AckBeforeDurable, Profile::Crash),
+    (Mutant::AckAfterSeal, Profile::Crash),
+    (Mutant::SealCheckBeforeTail, Profile::Network),
+    (Mutant::WaitForKnownTail, Profile::Crash),
+    (Mutant::RepairRaisesKnownTail, Profile::Crash),
+    (Mutant::QuorumMinusOne, Profile::Crash),
+    (Mutant::StoreEarlyArrivals, Profile::Crash),
+    (Mutant::LocalTailFromKnownTailOnly, Profile::Crash),
+    (Mutant::TrimForgetsTail, Profile::Crash),
+    (Mutant::ForgetSealOnRestart, Profile::Crash),
+    (Mutant::RetryAfterFlushError, Profile::Disk),
+];
+
+#[test]
+fn mutants_are_caught_and_the_same_seeds_are_clean_without_them() {
+    let mut missed = Vec::new();
+    for &(mutant, profile) in CAUGHT {
+        let options = Options { profile, mutant: Some(mutant), ..Options::default() };
+        let caught = (0..SEEDS).find_map(|seed| {
+            let violations = run(seed, &options).violations;
+            Some((seed, violations.first()?.0))
+        });
+        let Some((seed, invariant)) = caught else {
+            missed.push(mutant.name());
+            continue;
+        };
+        println!("| `{}` | {profile} | {} | {invariant} |", mutant.name(), seed + 1);
+        let control = run(seed, &Options { mutant: None, ..options });
+        assert_eq!(control.violations, [], "seed {seed} of {profile} without {}", mutant.name());
+    }
+    assert!(missed.is_empty(), "not caught: {missed:?}");
+}
