@@ -17,7 +17,7 @@ pub const ANCHOR_FILE: &str = "anchor";
 pub(super) const SLOT_BYTES: u64 = 64 << 10;
 /// Size of the file.
 pub(super) const ANCHOR_FILE_BYTES: u64 = 2 * SLOT_BYTES;
-const ANCHOR_BYTES: usize = 128;
+pub(super) const ANCHOR_BYTES: usize = 128;
 const ANCHOR_MAGIC: [u8; 8] = *b"NAXOSANC";
 const ANCHOR_VERSION: u16 = 1;
 

@@ -22,6 +22,7 @@ pub(super) struct UnitBuilder {
 }
 
 /// Everything a header says that the unit's own bytes do not.
+#[derive(Debug)]
 pub(super) struct Stamp {
     pub(super) owner: Owner,
     pub(super) segment: SegmentIdentity,

@@ -15,6 +15,8 @@ mod inspect;
 mod judge;
 mod machine;
 mod replay;
+#[cfg(test)]
+mod tests;
 
 pub(super) use inspect::{UnitContent, content, index_end, judge_closed, newest_use};
 pub(super) use machine::{Recovery, Restored};

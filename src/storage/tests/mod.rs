@@ -1,6 +1,7 @@
 //! The journal on a disk in memory.
 
 mod anchor;
+pub(super) mod codecs;
 mod crashes;
 mod damage;
 mod faults;
