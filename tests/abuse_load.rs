@@ -1,41 +1,37 @@
 //! Load that means ill, on a node in a process of its own: it stays responsive, and within the memory that its status prints.
 
+mod support;
+
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use naxos::base::{ClusterId, Incarnation, Limits, LogletId, NodeId, Offset};
 use naxos::client::{Append, AppendError, Client, ClientOptions, Log};
-use naxos::wire::{
-    Batch, BatchBuilder, FrameHeader, HEADER_BYTES, Hello, LogletConfig, Member, Message, RejectCode, Role, Sequencer,
-};
+use naxos::wire::{Batch, BatchBuilder, FrameHeader, HEADER_BYTES, Hello, LogletConfig, Message, RejectCode, Role};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
+use support::process::{NodeProcess, loglet_over, serve};
 
 const CLUSTER: ClusterId = ClusterId(0xAB);
 /// How long anything may take before a test calls it stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MIB: u64 = 1 << 20;
 
-/// A node as a child process.
+/// A node as a child process, with what it logs.
 struct Node {
+    process: NodeProcess,
     directory: tempfile::TempDir,
-    address: SocketAddr,
-    node: NodeId,
-    incarnation: Incarnation,
-    child: Child,
 }
 
 /// `naxos serve` in a shell that has set limits.
 fn command(directory: &Path, limits: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("{limits} exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_naxos")]);
-    command.args(["--json", "serve", "--no-pin", "--shards", "1", "--exit-with-parent", "--dir"]);
-    command.arg(directory.join("data")).args(["--cluster-id", &CLUSTER.to_string(), "--listen", "127.0.0.1:0"]);
-    command
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{limits} exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_naxos")]);
+    serve(shell, CLUSTER, &directory.join("data"), "127.0.0.1:0".parse().unwrap())
 }
 
 impl Node {
@@ -43,13 +39,8 @@ impl Node {
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let log = File::create(directory.path().join("log")).unwrap();
         let mut command = command(directory.path(), limits);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line).expect("a node says when it is ready");
-        let text = |key: &str| ready[key].as_str().unwrap().to_owned();
-        let (node, incarnation) = (text("node").parse().unwrap(), text("incarnation").parse().unwrap());
-        Self { directory, address: text("address").parse().unwrap(), node, incarnation, child }
+        command.stderr(log);
+        Self { process: NodeProcess::start(command), directory }
     }
 
     fn log(&self) -> String {
@@ -61,23 +52,18 @@ impl Node {
     }
 
     fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
     }
 
     /// A loglet on this node alone.
     fn loglet(&self, nonce: u64) -> LogletConfig {
-        let (node, incarnation, address) = (self.node, self.incarnation, self.address);
-        LogletConfig {
-            id: LogletId { log: 1, version: 1, nonce },
-            sequencer: Sequencer { node, incarnation, address },
-            log_servers: vec![Member { node, address }],
-        }
+        loglet_over(&[&self.process], 0, nonce)
     }
 
     fn memory(&self, client: &Client) -> Value {
-        client.status(self.address).unwrap()["shards"][0]["memory"].clone()
+        client.status(self.process.address).unwrap()["shards"][0]["memory"].clone()
     }
 
     /// Fails if the node holds more than it says that it may.
@@ -88,13 +74,6 @@ impl Node {
         assert!(resident < bound, "{resident} bytes resident, the bound is {bound}");
         let frames = memory["in_use"]["connection_frames"].as_u64().unwrap();
         assert!(frames <= memory["terms"]["connection_frames"].as_u64().unwrap(), "{memory}");
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -178,12 +157,12 @@ fn ten_thousand_idle_connections_cost_little_and_disturb_nobody() {
     let before = node.resident_bytes();
     println!("idle node: {} MiB resident", before / MIB);
     assert!(before < 64 * MIB, "an idle node of one shard has {before} bytes resident");
-    let idle: Vec<_> = (0..count).map(|_| greeted(node.address, LogletId::default())).collect();
+    let idle: Vec<_> = (0..count).map(|_| greeted(node.process.address, LogletId::default())).collect();
     // What was used for the hellos is given up after a while.
     let limit =
         node.memory(&client)["terms"]["connections"].as_u64().unwrap() / u64::from(Limits::default().connections_max);
     until("an idle connection's cost", || node.resident_bytes().saturating_sub(before) / count as u64 <= limit);
-    let status = client.status(node.address).unwrap();
+    let status = client.status(node.process.address).unwrap();
     assert!(status["shards"][0]["connections"].as_u64().unwrap() >= count as u64);
     for offset in 1..200 {
         assert_eq!(log.append(b"beside ten thousand").wait().unwrap(), Offset(offset));
@@ -192,7 +171,7 @@ fn ten_thousand_idle_connections_cost_little_and_disturb_nobody() {
     node.assert_within_bound(&client);
     drop(idle);
     until("the end of all connections", || {
-        client.status(node.address).unwrap()["shards"][0]["connections"].as_u64().unwrap() < 10
+        client.status(node.process.address).unwrap()["shards"][0]["connections"].as_u64().unwrap() < 10
     });
 }
 
@@ -209,7 +188,7 @@ fn stalled_subscribers_and_readers_are_bounded_and_disturb_nobody() {
     // Together they have credit for far more than the node may hold: 64 times 48 MiB.
     let stalled: Vec<_> = (0..64)
         .map(|number| {
-            let mut stream = greeted(node.address, config.id);
+            let mut stream = greeted(node.process.address, config.id);
             let (request, loglet, from, credit) = (number, config.id, Offset(0), u32::MAX / 2);
             stream.write_all(&framed(&Message::Subscribe { request, loglet, from, limit, credit })).unwrap();
             let read = Message::Read { request: 99, loglet, min: Offset(0), max: limit, limit, bytes_max: 512 << 10 };
@@ -239,7 +218,7 @@ fn peers_that_send_byte_by_byte_are_served_at_their_pace_and_disturb_nobody() {
     let client = client();
     let config = node.loglet(1);
     let log = create(&client, &config);
-    let mut slow: Vec<_> = (0..32).map(|_| connect(node.address)).collect();
+    let mut slow: Vec<_> = (0..32).map(|_| connect(node.process.address)).collect();
     for byte in hello(config.id) {
         slow.iter_mut().for_each(|stream| stream.write_all(&[byte]).unwrap());
         log.append(b"between two bytes").wait().unwrap();
@@ -264,7 +243,7 @@ fn a_flood_of_tiny_frames_is_held_back_and_answered() {
     let floods: Vec<_> = questions
         .iter()
         .map(|question| {
-            let mut stream = greeted(node.address, config.id);
+            let mut stream = greeted(node.process.address, config.id);
             write_what_is_taken(&mut stream, &framed(question).repeat(200_000));
             stream
         })
@@ -273,7 +252,7 @@ fn a_flood_of_tiny_frames_is_held_back_and_answered() {
     node.assert_within_bound(&client);
     drop(floods);
     // Somebody does.
-    let mut stream = greeted(node.address, config.id);
+    let mut stream = greeted(node.process.address, config.id);
     let check = framed(&Message::CheckTail { request: 5, loglet: config.id, known_tail: Offset(0) });
     stream.write_all(&check.repeat(1_000)).unwrap();
     (0..1_000).for_each(|_| assert_eq!(next_frame(&mut stream).unwrap().0.request.get(), 5));
@@ -293,7 +272,7 @@ fn frames_of_the_largest_size_are_taken_and_unfinished_ones_are_bounded() {
     // All but the last byte: 256 MiB that the node would have to keep.
     let unfinished: Vec<_> = (0..256)
         .map(|_| {
-            let mut stream = greeted(node.address, config.id);
+            let mut stream = greeted(node.process.address, config.id);
             write_what_is_taken(&mut stream, &append[..append.len() - 1]);
             stream
         })
@@ -303,7 +282,7 @@ fn frames_of_the_largest_size_are_taken_and_unfinished_ones_are_bounded() {
     assert!(frames <= u64::from(Limits::default().connection_pool_bytes), "{frames} bytes of unfinished frames");
     assert_eq!(log.append(&vec![2; 1 << 20]).wait().unwrap(), Offset(0));
     drop(unfinished);
-    let mut stream = greeted(node.address, config.id);
+    let mut stream = greeted(node.process.address, config.id);
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(&append).unwrap();
     let (header, body) = next_frame(&mut stream).unwrap();
@@ -316,9 +295,9 @@ fn connections_that_come_and_go_leave_nothing() {
     let client = client();
     let config = node.loglet(1);
     let log = create(&client, &config);
-    let connections = || client.status(node.address).unwrap()["shards"][0]["connections"].as_u64().unwrap();
+    let connections = || client.status(node.process.address).unwrap()["shards"][0]["connections"].as_u64().unwrap();
     for round in 0..3_000 {
-        let mut stream = connect(node.address);
+        let mut stream = connect(node.process.address);
         match round % 4 {
             0 => {}
             1 => stream.write_all(&hello(config.id)).unwrap(),
@@ -385,13 +364,13 @@ fn a_sequencer_with_nothing_left_to_do_is_freed_and_its_loglet_stays_sealed() {
     // The sequencer hears of the seal with the next append.
     assert!(matches!(log.append(b"late").wait(), Err(AppendError::Sealed { .. })));
     until("the end of the sequencer", || {
-        let status = client.status(node.address).unwrap();
+        let status = client.status(node.process.address).unwrap();
         status["shards"][0]["sequencers"].as_array().unwrap().is_empty()
     });
     assert_eq!(node.memory(&client)["in_use"]["ended_loglets"], 1);
     assert!(matches!(log.append(b"later").wait(), Err(AppendError::Sealed { record_at: None })));
     // An ended loglet is never sequenced again (P4).
-    let mut stream = greeted(node.address, config.id);
+    let mut stream = greeted(node.process.address, config.id);
     stream.write_all(&framed(&Message::Activate { request: 7, config })).unwrap();
     let (header, body) = next_frame(&mut stream).unwrap();
     assert!(matches!(Message::decode(&header, &body).unwrap(), Message::SequencerLost { request: 7, .. }));
@@ -404,7 +383,7 @@ fn few_descriptors_mean_few_connections_and_the_log_says_how_to_have_more() {
     let client = client();
     let log = create(&client, &node.loglet(1));
     log.append(b"who is in").wait().unwrap();
-    let mut streams: Vec<_> = (0..150).map(|_| connect(node.address)).collect();
+    let mut streams: Vec<_> = (0..150).map(|_| connect(node.process.address)).collect();
     for stream in &mut streams {
         // Whoever was refused before may have closed already.
         let _ = stream.write_all(&hello(LogletId::default()));
@@ -419,7 +398,7 @@ fn few_descriptors_mean_few_connections_and_the_log_says_how_to_have_more() {
     assert!(refused.count() > 50);
     log.append(b"is served").wait().unwrap();
     drop(streams);
-    until("a free place", || client.hello(node.address).is_ok());
+    until("a free place", || client.hello(node.process.address).is_ok());
 }
 
 #[test]

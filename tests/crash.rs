@@ -1,80 +1,44 @@
 //! Real processes, killed with SIGKILL at random moments under load: every acknowledged record is there afterwards, in order,
 //! none twice.
 
-use std::io::{BufRead, BufReader};
+mod support;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use naxos::base::{ClusterId, Incarnation, LogletId, NodeId, Offset};
+use naxos::base::{ClusterId, Offset};
 use naxos::client::{AppendError, Client, ClientOptions, Log, ReadResult};
-use naxos::wire::{LogletConfig, Member, Sequencer};
+use naxos::wire::LogletConfig;
+use support::process::{NodeProcess, loglet_over, program, serve};
 
 const CLUSTER: ClusterId = ClusterId(0xDEAD);
 const NODES: usize = 3;
 /// How long anything may take before the test calls it stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One node as a child process.
+/// One node, and where it comes back.
 struct Node {
     directory: PathBuf,
-    listen: SocketAddr,
-    node: NodeId,
-    incarnation: Incarnation,
-    child: Child,
+    process: NodeProcess,
 }
 
 fn start(directory: &Path, listen: SocketAddr) -> Node {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_naxos"))
-        .args(["--json", "serve", "--no-pin", "--shards", "1", "--exit-with-parent"])
-        .arg("--dir")
-        .arg(directory)
-        .args(["--cluster-id", &CLUSTER.to_string(), "--listen", &listen.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let ready: serde_json::Value = serde_json::from_str(&line).expect("a node says when it is ready");
-    Node {
-        directory: directory.to_owned(),
-        listen: ready["address"].as_str().unwrap().parse().unwrap(),
-        node: ready["node"].as_str().unwrap().parse().unwrap(),
-        incarnation: ready["incarnation"].as_str().unwrap().parse().unwrap(),
-        child,
-    }
+    let process = NodeProcess::start(serve(program(), CLUSTER, directory, listen));
+    Node { directory: directory.to_owned(), process }
 }
 
 impl Node {
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
     fn restart(&mut self) {
-        *self = start(&self.directory.clone(), self.listen);
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        *self = start(&self.directory.clone(), self.process.address);
     }
 }
 
 fn loglet(nodes: &[Node], sequencer: usize, nonce: u64) -> LogletConfig {
-    let sequencer = &nodes[sequencer];
-    LogletConfig {
-        id: LogletId { log: 1, version: 1, nonce },
-        sequencer: Sequencer { node: sequencer.node, incarnation: sequencer.incarnation, address: sequencer.listen },
-        log_servers: nodes.iter().map(|node| Member { node: node.node, address: node.listen }).collect(),
-    }
+    loglet_over(&nodes.iter().map(|node| &node.process).collect::<Vec<_>>(), sequencer, nonce)
 }
 
 /// Record `index` of a log: unique, checkable, and between nothing much and some kilobytes.
@@ -192,7 +156,7 @@ fn rounds(count: u64, seed: u64) {
         std::thread::sleep(Duration::from_millis(random.u64(0..150)));
         // The last round of a short run must be one that ends the log.
         let victim = if round + 1 == count { sequencer } else { random.usize(0..NODES) };
-        nodes[victim].kill();
+        nodes[victim].process.kill();
         if victim != sequencer {
             writer.expect_progress();
             nodes[victim].restart();
@@ -220,7 +184,7 @@ fn rounds(count: u64, seed: u64) {
     assert!(!tail.sealed);
     for node in &nodes {
         eventually("every server has every record", || {
-            let status = client.status(node.listen).unwrap();
+            let status = client.status(node.process.address).unwrap();
             let loglets = status["shards"][0]["loglets"].as_array().unwrap();
             let nonce = config.id.nonce;
             loglets.iter().any(|loglet| {

@@ -1,16 +1,17 @@
 //! The program on a file system that is really full: typed errors, everything but records still taken, and no restart needed.
 
+mod support;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use naxos::base::{ClusterId, Incarnation, LogletId, NodeId};
+use naxos::base::ClusterId;
 use naxos::client::{Client, ClientOptions};
-use naxos::wire::{LogletConfig, Member, Sequencer};
 use serde_json::{Value, json};
+use support::process::{NodeProcess, loglet_over, program, serve};
 
 const CLUSTER: ClusterId = ClusterId(0xF0);
 const USAGE: i32 = 2;
@@ -58,65 +59,29 @@ impl Drop for TinyDisk {
     }
 }
 
-struct Node {
-    child: Child,
-    ready: Value,
-}
-
-impl Node {
-    fn start(disk: &Path, number: usize) -> Self {
-        let config = disk.join("node.toml");
-        // A node that starts again finds its configuration, on a disk that may be full.
-        if !config.exists() {
-            fs::write(&config, CONFIG).unwrap();
-        }
-        let mut child = naxos(&["--json", "serve", "--no-pin", "--shards", "1", "--exit-with-parent"])
-            .args(["--listen", "127.0.0.1:0", "--cluster-id", &CLUSTER.to_string(), "--config"])
-            .arg(&config)
-            .arg("--dir")
-            .arg(disk.join(format!("node-{number}")))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self { child, ready: serde_json::from_str(&line).expect("a node says when it is ready") }
+fn start(disk: &Path, number: usize) -> NodeProcess {
+    let config = disk.join("node.toml");
+    // A node that starts again finds its configuration, on a disk that may be full.
+    if !config.exists() {
+        fs::write(&config, CONFIG).unwrap();
     }
-
-    fn address(&self) -> SocketAddr {
-        self.ready["address"].as_str().unwrap().parse().unwrap()
-    }
-
-    fn id(&self) -> NodeId {
-        self.ready["node"].as_str().unwrap().parse().unwrap()
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    let any = "127.0.0.1:0".parse().unwrap();
+    let mut command = serve(naxos(&[]), CLUSTER, &disk.join(format!("node-{number}")), any);
+    command.arg("--config").arg(&config).stderr(Stdio::null());
+    NodeProcess::start(command)
 }
 
 fn naxos(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_naxos"));
+    let mut command = program();
     command.args(arguments).env_remove("NAXOS_CLUSTER");
     command
 }
 
 /// Creates a log over the nodes, and writes the cluster file for it.
-fn create(nodes: &[Node], directory: &Path) -> PathBuf {
-    let incarnation: Incarnation = nodes[0].ready["incarnation"].as_str().unwrap().parse().unwrap();
-    let config = LogletConfig {
-        id: LogletId { log: 1, version: 1, nonce: 1 },
-        sequencer: Sequencer { node: nodes[0].id(), incarnation, address: nodes[0].address() },
-        log_servers: nodes.iter().map(|node| Member { node: node.id(), address: node.address() }).collect(),
-    };
+fn create(nodes: &[NodeProcess], directory: &Path) -> PathBuf {
+    let config = loglet_over(&nodes.iter().collect::<Vec<_>>(), 0, 1);
     Client::start(ClientOptions::default()).unwrap().create(&config, CLUSTER).unwrap();
-    let entries: Vec<_> = nodes.iter().map(|node| json!({ "node": node.id(), "address": node.address() })).collect();
+    let entries: Vec<_> = nodes.iter().map(|node| json!({ "node": node.node, "address": node.address })).collect();
     let file = json!({ "cluster": CLUSTER, "default_log": "main", "nodes": entries, "logs": { "main": config } });
     let path = directory.join("cluster.json");
     fs::write(&path, file.to_string()).unwrap();
@@ -193,7 +158,7 @@ fn a_full_file_system_is_said_survived_and_over_after_a_trim() {
         Ok(disk) => disk,
         Err(reason) => return eprintln!("skipped: a file system cannot be made and mounted here: {reason}"),
     };
-    let nodes: Vec<Node> = (0..3).map(|number| Node::start(&disk.mounted, number)).collect();
+    let nodes: Vec<NodeProcess> = (0..3).map(|number| start(&disk.mounted, number)).collect();
     let cluster = create(&nodes, disk.mounted.parent().unwrap());
     let mut log = Log { cluster, acknowledged: Vec::new(), appended: 0 };
 
@@ -238,7 +203,7 @@ fn a_full_file_system_is_said_survived_and_over_after_a_trim() {
     assert!(sealed.status.success(), "{}", String::from_utf8_lossy(&sealed.stderr));
     log.check(full_at, log.end());
     drop(nodes);
-    let again: Vec<Node> = (0..3).map(|number| Node::start(&disk.mounted, number)).collect();
+    let again: Vec<NodeProcess> = (0..3).map(|number| start(&disk.mounted, number)).collect();
     assert_eq!(again.len(), 3, "a start needs no space either");
 }
 

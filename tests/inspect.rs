@@ -4,23 +4,22 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::SystemTime;
 
-use naxos::base::{Incarnation, LogletId, NodeId, Offset};
+use naxos::base::{LogletId, Offset};
 use naxos::client::{Client, ClientOptions};
-use naxos::wire::{LogletConfig, Member, Sequencer};
 use serde_json::Value;
+use support::process::{NodeProcess, loglet_over, program, serve};
 use support::{CLUSTER, Cluster, record, scratch};
 
 const USAGE: i32 = 2;
 const DAMAGED: i32 = 7;
 
 fn naxos(arguments: &[&str], directory: &Path) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_naxos"));
+    let mut command = program();
     command.args(arguments).arg(directory).env_remove("NAXOS_CLUSTER").stdin(Stdio::null());
     command.output().unwrap()
 }
@@ -289,25 +288,9 @@ fn restarted_agrees(directory: &Path, told: &Value) {
 fn a_node_killed_under_load_is_not_called_damaged() {
     let scratch = scratch();
     let directory = scratch.path().join("node");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_naxos"))
-        .args(["--json", "serve", "--no-pin", "--shards", "1", "--exit-with-parent", "--listen", "127.0.0.1:0"])
-        .args(["--cluster-id", &CLUSTER.to_string(), "--dir"])
-        .arg(&directory)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let ready: Value = serde_json::from_str(&line).unwrap();
-    let node: NodeId = ready["node"].as_str().unwrap().parse().unwrap();
-    let incarnation: Incarnation = ready["incarnation"].as_str().unwrap().parse().unwrap();
-    let address = ready["address"].as_str().unwrap().parse().unwrap();
-    let config = LogletConfig {
-        id: LogletId { log: 1, version: 1, nonce: 1 },
-        sequencer: Sequencer { node, incarnation, address },
-        log_servers: vec![Member { node, address }],
-    };
+    let any = "127.0.0.1:0".parse().unwrap();
+    let mut node = NodeProcess::start(serve(program(), CLUSTER, &directory, any));
+    let config = loglet_over(&[&node], 0, 1);
     let client = Client::start(ClientOptions::default()).unwrap();
     client.create(&config, CLUSTER).unwrap();
     let log = client.open(&config, CLUSTER);
@@ -315,8 +298,7 @@ fn a_node_killed_under_load_is_not_called_damaged() {
     let last = acknowledged.into_iter().map(|append| append.wait().unwrap()).max().unwrap();
     // What is on its way when the node dies.
     let unknown: Vec<_> = (500..5_000).map(|index| log.append(&record(0, index))).collect();
-    child.kill().unwrap();
-    child.wait().unwrap();
+    node.kill();
     drop(unknown);
     // The lock lasts as long as the dead process's last write.
     let told = loop {

@@ -8,7 +8,7 @@ use std::task::Waker;
 use std::thread::JoinHandle;
 
 use super::files;
-use super::op::Token;
+use super::op::{FileId, Outcome, Token};
 
 pub(super) enum Job {
     List { directory: PathBuf },
@@ -21,6 +21,16 @@ pub(super) enum Answer {
     Listed(Vec<(String, u64)>),
     Opened(OwnedFd, u64),
     Removed,
+}
+
+/// How an operation has ended; `take_in` numbers a file that it has opened.
+pub(super) fn outcome(answer: io::Result<Answer>, take_in: impl FnOnce(OwnedFd) -> FileId) -> Outcome {
+    match answer {
+        Ok(Answer::Listed(files)) => Outcome::Listed(files),
+        Ok(Answer::Opened(descriptor, bytes)) => Outcome::Opened { file: take_in(descriptor), bytes },
+        Ok(Answer::Removed) => Outcome::Done,
+        Err(error) => Outcome::Failed(error),
+    }
 }
 
 /// Starts its thread with the first job. Dropping it waits for the job in progress and forgets the others.

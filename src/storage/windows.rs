@@ -139,9 +139,13 @@ impl<W> Windows<W> {
 
     /// Whether one more may be fetched before anybody asks for it: not where another that waits for its reader would give way.
     pub(super) fn has_room_ahead(&self) -> bool {
+        self.windows.len() < WINDOWS_MAX || self.oldest_ready().is_some_and(|window| window.read)
+    }
+
+    /// The one that was not of use for the longest time.
+    fn oldest_ready(&self) -> Option<&Window<W>> {
         let ready = |window: &&Window<W>| matches!(window.state, State::Ready { .. });
-        let oldest = self.windows.iter().filter(ready).min_by_key(|window| window.used);
-        self.windows.len() < WINDOWS_MAX || oldest.is_some_and(|window| window.read)
+        self.windows.iter().filter(ready).min_by_key(|window| window.used)
     }
 
     /// How many the disk is working on.
@@ -157,9 +161,7 @@ impl<W> Windows<W> {
     /// Puts a stretch on the list of what is to be read, with who waits for it; the least recently used one gives way.
     pub(super) fn want(&mut self, span: Span, waiting: Vec<W>) {
         if self.windows.len() >= WINDOWS_MAX {
-            let ready = |window: &&Window<W>| matches!(window.state, State::Ready { .. });
-            let oldest = self.windows.iter().filter(ready).map(|window| window.used).min();
-            let oldest = oldest.expect("there are fewer reads and reads ahead than windows");
+            let oldest = self.oldest_ready().expect("there are fewer reads and reads ahead than windows").used;
             self.remove(|window| window.used == oldest);
         }
         self.clock += 1;

@@ -8,7 +8,7 @@ use super::driver::EpollDriver;
 use super::pool::{Direction, Transfer, Transferred};
 use crate::base::Buf;
 use crate::io::op::{FileId, Outcome, Token};
-use crate::io::worker::{Answer, Job};
+use crate::io::worker::{self, Job};
 
 /// An open file.
 pub(super) struct OpenFile {
@@ -28,12 +28,7 @@ impl EpollDriver {
     /// Takes in what the threads have done.
     pub(super) fn collect_from_threads(&mut self) {
         while let Some((token, answer)) = self.worker.poll_answer() {
-            let outcome = match answer {
-                Ok(Answer::Listed(files)) => Outcome::Listed(files),
-                Ok(Answer::Opened(descriptor, bytes)) => Outcome::Opened { file: self.take_in(descriptor), bytes },
-                Ok(Answer::Removed) => Outcome::Done,
-                Err(error) => Outcome::Failed(error),
-            };
+            let outcome = worker::outcome(answer, |descriptor| self.take_in(descriptor));
             self.complete(token, outcome);
         }
         while let Some(transferred) = self.writers.poll_transferred() {

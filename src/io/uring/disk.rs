@@ -7,7 +7,7 @@ use super::driver::UringDriver;
 use super::flight::{Flight, Target, Transfer};
 use crate::base::Buf;
 use crate::io::op::{FileId, Outcome, Token};
-use crate::io::worker::{Answer, Job};
+use crate::io::worker::{self, Job};
 
 /// An open file.
 pub(super) struct OpenFile {
@@ -34,12 +34,7 @@ impl UringDriver {
 
     pub(super) fn collect_answers(&mut self) {
         while let Some((token, answer)) = self.worker.poll_answer() {
-            let outcome = match answer {
-                Ok(Answer::Listed(files)) => Outcome::Listed(files),
-                Ok(Answer::Opened(descriptor, bytes)) => Outcome::Opened { file: self.take_in(descriptor), bytes },
-                Ok(Answer::Removed) => Outcome::Done,
-                Err(error) => Outcome::Failed(error),
-            };
+            let outcome = worker::outcome(answer, |descriptor| self.take_in(descriptor));
             self.complete(token, outcome);
         }
     }
