@@ -211,33 +211,54 @@ impl Rig {
     }
 
     pub(super) fn with_disk(disk: Disk, limits: Limits, block_bytes: u32, seed: u64) -> Self {
-        let config = JournalConfig {
+        Self::with_config(disk, Self::config(limits, block_bytes, seed))
+    }
+
+    fn config(limits: Limits, block_bytes: u32, seed: u64) -> JournalConfig {
+        JournalConfig {
             directory: PathBuf::from("/journal-0"),
             node: NodeId(5),
             journal: 0,
             block_bytes,
             token_owner: OWNER,
-            limits: limits.clone(),
+            limits,
             seed,
-        };
-        Self::with_config(disk, config)
+        }
     }
 
     pub(super) fn with_config(disk: Disk, config: JournalConfig) -> Self {
-        let JournalConfig { limits, block_bytes, seed, .. } = config.clone();
-        let mut rig = Self { disk, journal: Journal::open(config), limits, block_bytes, seed };
-        while rig.journal.state() == State::Opening {
-            rig.poll();
-            assert!(!rig.disk.in_flight.is_empty(), "opening does not stand still");
-            rig.complete(0);
-        }
+        let mut rig = Self::opening(disk, config);
+        while rig.open_further() {}
         rig
+    }
+
+    /// A journal that is about to open.
+    fn opening(disk: Disk, config: JournalConfig) -> Self {
+        let JournalConfig { limits, block_bytes, seed, .. } = config.clone();
+        Self { disk, journal: Journal::open(config), limits, block_bytes, seed }
+    }
+
+    /// One turn of a journal that opens. Says whether it was one.
+    pub(super) fn open_further(&mut self) -> bool {
+        if self.journal.state() != State::Opening {
+            return false;
+        }
+        self.poll();
+        assert!(!self.disk.in_flight.is_empty(), "opening does not stand still");
+        self.complete(0);
+        true
     }
 
     /// Power loss and a new start.
     pub(super) fn restart(mut self, mut keep: impl FnMut(usize, usize) -> bool) -> Self {
         self.disk.crash(&mut keep);
         Self::with_disk(self.disk, self.limits, self.block_bytes, self.seed + 1)
+    }
+
+    /// Power loss and the begin of a new start.
+    pub(super) fn restart_slowly(mut self, mut keep: impl FnMut(usize, usize) -> bool) -> Self {
+        self.disk.crash(&mut keep);
+        Self::opening(self.disk, Self::config(self.limits, self.block_bytes, self.seed + 1))
     }
 
     pub(super) fn poll(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::format::{End, Entry, FLAG_CLAIM, Header, Kind, SegmentNumber, Sequence, index_capacity};
+use super::format::{End, Entry, FLAG_CLAIM, FLAG_LIFE, Header, Kind, SegmentNumber, Sequence, index_capacity};
 use super::index::Extent;
 use super::journal::{Journal, Tag};
 use super::segments::{RESERVE, Stage};
@@ -271,6 +271,11 @@ impl Journal {
             return Some(op);
         }
         if self.writer.in_flight.len() >= self.config.limits.unit_depth as usize {
+            return None;
+        }
+        // The first unit of a life is durable before another one begins: were it torn with one behind it on the disk, a later start
+        // could not tell that from damage.
+        if self.writer.in_flight.front().is_some_and(|unit| unit.flags & FLAG_LIFE != 0) {
             return None;
         }
         if self.writer.heads.is_empty() {

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::base::{CellKey, Offset};
+use crate::base::{CellKey, Offset, Rng};
+use crate::storage::State;
 use crate::storage::format::{FLAG_CLAIM, FLAG_FIRST, FLAG_INDEX, HEADER_BYTES, Header};
 use crate::storage::testing::{Rig, limits, loglet};
 
@@ -324,5 +325,31 @@ fn a_torn_first_head_of_a_life_falls_back_to_the_life_before() {
         let recovered = rig.journal.take_recovered();
         assert_eq!((recovered.damage, recovered.cells), (vec![], vec![(key(1), b"x".to_vec())]));
         rig.check(loglet(1), 0, 3, 600);
+    }
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_start_damages_nothing() {
+    let mut rng = Rng::with_seed(4);
+    for steps in 0..60 {
+        let mut rig = Rig::new(limits(4));
+        // A head of several units.
+        for kind in 1..8 {
+            rig.journal.write_cell(key(kind), &[kind; 3000]).unwrap();
+        }
+        rig.append(loglet(1), 0, 5, 100);
+        rig.settle();
+        let mut rig = rig.restart_slowly(|_, _| false);
+        let mut taken = 0;
+        while taken < steps && rig.open_further() {
+            taken += 1;
+        }
+        rig.poll();
+        // Anything but the first sector of what was written first.
+        rig = rig.restart(|op, sector| (op, sector) != (0, 0) && rng.u8(..4) > 0);
+        assert_eq!(rig.journal.state(), State::Open, "{:?}", rig.journal.failure());
+        let recovered = rig.journal.take_recovered();
+        assert_eq!((recovered.damage, recovered.cells.len()), (Vec::new(), 7), "after {steps} steps");
+        rig.check(loglet(1), 0, 5, 100);
     }
 }
