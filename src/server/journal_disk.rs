@@ -35,6 +35,10 @@ impl Disk for JournalDisk<'_> {
         has_space
     }
 
+    fn has_room_for_cells(&self) -> bool {
+        self.0.has_room_for_cells()
+    }
+
     fn write_cell(&mut self, key: CellKey, value: &[u8]) -> Result<Write, Refused> {
         self.0.write_cell(key, value).map_err(|full| self.refused(full))
     }

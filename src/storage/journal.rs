@@ -330,6 +330,11 @@ impl Journal {
         (copies + 2 * u64::from(limits.unit_bytes_max)).min(limits.segment_bytes / 2)
     }
 
+    /// Whether the cells of this journal take no more than half of what a head has for them.
+    pub fn has_room_for_cells(&self) -> bool {
+        self.cells_fit(2 * self.cells.bytes_max())
+    }
+
     /// Sets a cell. Cells may use the reserve and are not refused for the length of the queue.
     ///
     /// # Errors

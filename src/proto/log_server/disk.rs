@@ -37,6 +37,12 @@ pub trait Disk {
     /// Whether there is space for records of any size. Being asked while there is none counts as a wish for more.
     fn has_space(&mut self) -> bool;
 
+    /// Whether the cells of one more loglet have room, and leave as much for the later values of all: else a seal or a trim could be
+    /// refused for ever.
+    fn has_room_for_cells(&self) -> bool {
+        true
+    }
+
     /// Takes a new value of a cell.
     ///
     /// # Errors

@@ -114,7 +114,7 @@ impl LogServer {
                 let reason = "this journal has lost entries and takes no loglet any more";
                 return self.shared.unavailable(peer, request, id, reason);
             }
-            if self.loglets.len() >= self.shared.limits.loglets_max as usize {
+            if self.loglets.len() >= self.shared.limits.loglets_max as usize || !disk.has_room_for_cells() {
                 return self.shared.reject(peer, request, RejectCode::Limit, "too many loglets on this shard");
             }
             let mut loglet = Loglet::new(id, Some(config.clone()));
@@ -144,7 +144,7 @@ impl LogServer {
             if self.answered_gone(peer, request, id) {
                 return;
             }
-            if self.loglets.len() >= self.shared.limits.loglets_max as usize {
+            if self.loglets.len() >= self.shared.limits.loglets_max as usize || !disk.has_room_for_cells() {
                 return self.shared.reject(peer, request, RejectCode::Limit, "too many loglets on this shard");
             }
             let mut loglet = Loglet::new(id, None);

@@ -188,6 +188,24 @@ fn cells_have_a_bound_all_together() {
 }
 
 #[test]
+fn who_asks_for_room_first_leaves_it_for_later_values() {
+    let mut rig = Rig::new(limits(2));
+    let mut kinds = 0;
+    while rig.journal.has_room_for_cells() {
+        let write = rig.journal.write_cell(key(kinds), &[1; 1500]).unwrap();
+        rig.flush(write);
+        kinds += 1;
+    }
+    assert!(kinds >= 5, "{kinds}");
+    for round in 0..40 {
+        for kind in 0..kinds {
+            let write = rig.journal.write_cell(key(kind), &[round; 1600]).unwrap();
+            rig.flush(write);
+        }
+    }
+}
+
+#[test]
 fn limits_that_contradict_are_a_failure_not_a_panic() {
     let rig = Rig::new(limits(2));
     let mut config = rig.journal.config.clone();
