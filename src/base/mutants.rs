@@ -57,6 +57,10 @@ mutants! {
     SealedBeforeDurable, "sealed-before-durable", "P2", "A LogServer says sealed before its seal is durable.";
     TrimForgetsTail, "trim-forgets-tail", "P3", "The local tail leaves out the trim point.";
     RecreateDeletedLoglet, "recreate-deleted-loglet", "P5", "A LogServer creates a loglet again that it has deleted.";
+    WriteWithoutDsync, "write-without-dsync", "durability", "Writes are complete when the disk's cache has them.";
+    AppendBehindTornTail, "append-behind-torn-tail", "P9", "A new life names the last whole unit as the end of the one before, torn units in front of it or not.";
+    AcceptAfterTornUnit, "accept-after-torn-unit", "P9", "Recovery drops a torn unit alone, and takes what is behind it.";
+    PartialHead, "partial-head", "P9", "Recovery begins from a head that lacks its end.";
     SkipUnitChecksum, "skip-unit-checksum", "P9", "The journal takes units, entry tables and records for whole without looking at their checksums.";
     RetryAfterFlushError, "retry-after-flush-error", "fail-stop", "The journal goes on after a failed write as if it had succeeded.";
     ForgetSealOnRestart, "forget-seal-on-restart", "P2", "A restarted LogServer takes a sealed loglet for open.";

@@ -109,6 +109,9 @@ pub(super) struct Sim {
     /// Nodes of each cluster
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
     pub(super) nodes: u16,
+    /// Fail also when a branch of the protocol was never taken: some thousand seeds of chaos take all
+    #[arg(long, requires = "seeds")]
+    pub(super) all_branches: bool,
     /// Break this rule, to see whether that is noticed
     #[cfg(feature = "mutants")]
     #[arg(long, value_name = "NAME", value_parser = mutant_parser())]

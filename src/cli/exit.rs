@@ -32,7 +32,7 @@ Exit codes:
     6  a benchmark ran and its result is not valid
     7  a data directory that was inspected is damaged; the report says where
     8  no majority of LogServers has disk space left: trim the log or make room, then try again
-    9  a simulation violated an invariant; the report gives the command that repeats it
+    9  a simulation violated an invariant; the report gives the command that repeats it; or left out branches that it had to take
   130  interrupted";
 
 /// An error whose exit code is decided where it is made.

@@ -70,7 +70,14 @@ pub(super) fn run(global: &Global, arguments: &Sim) -> anyhow::Result<()> {
             ),
         ));
     }
-    if interrupted { Err(exit::interrupted()) } else { Ok(()) }
+    if interrupted {
+        return Err(exit::interrupted());
+    }
+    let missing = summary.coverage.missing();
+    if arguments.all_branches && !missing.is_empty() {
+        return Err(exit::coded(exit::VIOLATED, format!("never taken: {}", missing.join(", "))));
+    }
+    Ok(())
 }
 
 fn random_seed() -> u64 {

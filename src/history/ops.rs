@@ -119,6 +119,8 @@ pub struct Segment {
     pub known_tail: u64,
     /// Votes of nodes that are no members of it, in words.
     pub strange_votes: Vec<String>,
+    /// Servers that have a record and lack one before it which nobody knows to be committed, in words.
+    pub strange_gaps: Vec<String>,
 }
 
 /// Everything that happened to one log, as its clients saw it.
@@ -140,6 +142,8 @@ pub struct History {
     pub trimmed: Vec<(u64, Moment)>,
     /// The whole log in the end, from its last trim point on; none when nobody has read it all.
     pub contents: Option<(u64, Vec<Value>)>,
+    /// Disks that lose nothing and were found damaged, in words.
+    pub false_damage: Vec<String>,
     /// What did not end after everything was healed, in words.
     pub unfinished: Vec<String>,
 }

@@ -79,7 +79,6 @@ const OTHERS: &[Branch] = &[
     "subscription delivers",
     "subscription ends as sealed",
     "subscription ends as trimmed",
-    "subscription unavailable",
     "segment of the chain closed",
     "chain race lost",
     "journal rolls a segment",

@@ -64,6 +64,8 @@ pub(super) struct Client {
     turn_at: Option<Instant>,
     /// The largest offset of each segment that it knows to be committed.
     committed: BTreeMap<usize, Offset>,
+    /// An append was refused for want of space.
+    wants_space: bool,
 }
 
 impl Client {
@@ -83,6 +85,11 @@ impl Client {
     /// Whether it is not extending the chain, for now or at all.
     pub(super) fn is_extended(&self) -> bool {
         self.extend.is_none()
+    }
+
+    /// Whether an append has been refused for want of space since the last question.
+    pub(super) fn take_want_of_space(&mut self) -> bool {
+        std::mem::take(&mut self.wants_space)
     }
 
     /// Gives up extending.
@@ -250,10 +257,8 @@ impl Run {
                     self.took("subscription ends as sealed");
                     return true;
                 }
-                Err(_) => {
-                    self.took("subscription unavailable");
-                    return true;
-                }
+                // Where nobody answers, a subscription waits.
+                Err(error) => panic!("a subscription ended as {error:?}"),
             }
         }
     }
@@ -267,6 +272,7 @@ impl Run {
 
     /// Takes in what has ended.
     pub(super) fn look(&mut self) {
+        self.look_at_recovered();
         for client in 0..self.clients.len() {
             let mut pending = std::mem::take(&mut self.clients[client].pending);
             pending.retain_mut(|pending| !self.has_ended(client, pending));
@@ -343,6 +349,7 @@ impl Run {
             }
             Err(AppendError::TooLarge { .. } | AppendError::Gone | AppendError::Closed) => AppendOutcome::Unknown,
         };
+        self.clients[client].wants_space |= matches!(result, Err(AppendError::NoSpace { .. }));
         let ended = self.moment();
         self.history.appends[index].ended = Some((ended, outcome));
         self.note(format_args!("client {client}: append #{index} is {outcome:?}"));

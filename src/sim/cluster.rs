@@ -182,6 +182,11 @@ impl Cluster {
         self.nodes[node].shard.is_some()
     }
 
+    /// How many times the node has been started.
+    pub(super) fn life(&self, node: usize) -> u64 {
+        self.nodes[node].life
+    }
+
     /// Whether the node answers requests.
     pub fn is_ready(&self, node: usize) -> bool {
         self.nodes[node].shard.as_ref().is_some_and(|(_, shard)| shard.is_ready())
@@ -307,6 +312,12 @@ impl Cluster {
             }
         }
         self.stuck("time passes");
+    }
+
+    /// Goes on until `done`, or for this long.
+    pub(super) fn run_until_or_for(&mut self, time: Duration, mut done: impl FnMut(&Self) -> bool) {
+        let end = self.world.now() + time;
+        while !done(self) && self.step(Some(end)) {}
     }
 
     fn stuck(&mut self, what: &str) -> ! {

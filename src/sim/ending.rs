@@ -37,19 +37,7 @@ impl Run {
         if !self.extend_at_last() {
             return;
         }
-        let first = self.history.appends.len();
-        for _ in 0..LAST_APPENDS {
-            self.append(0);
-        }
-        self.wait_until(|run| run.clients.iter().all(|client| client.pending() == 0));
-        let failed = self.history.appends[first..].iter().find(|append| append.acknowledged().is_none());
-        if let Some(append) = failed {
-            let ended = append.ended;
-            let reports = self.cluster.reports();
-            self.history.unfinished.push(format!("an append after everything was healed ended as {ended:?};{reports}"));
-            return;
-        }
-        if !self.extend_at_last() {
+        if !self.append_at_last() || !self.extend_at_last() {
             return;
         }
         // L5: whoever follows a segment that has ended is told.
@@ -83,6 +71,29 @@ impl Run {
             if let Some(failure) = failure.filter(|_| !self.plan.is_lossy(node)) {
                 self.history.unfinished.push(format!("node {node} does not recover: {failure}"));
             }
+        }
+    }
+
+    /// Appends are acknowledged again. What was refused for want of space is repeated, as a client would: a server looks for space
+    /// only now and then.
+    fn append_at_last(&mut self) -> bool {
+        let end = self.now() + self.cluster.limits.operation_timeout * PATIENCE;
+        loop {
+            let first = self.history.appends.len();
+            for _ in 0..LAST_APPENDS {
+                self.append(0);
+            }
+            self.wait_until(|run| run.clients.iter().all(|client| client.pending() == 0));
+            let failed = self.history.appends[first..].iter().find(|append| append.acknowledged().is_none());
+            let Some(ended) = failed.map(|append| append.ended) else { return true };
+            if !self.clients[0].take_want_of_space() || self.now() >= end {
+                let reports = self.cluster.reports();
+                self.history
+                    .unfinished
+                    .push(format!("an append after everything was healed ended as {ended:?};{reports}"));
+                return false;
+            }
+            self.clients[0].settle_down();
         }
     }
 

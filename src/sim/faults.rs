@@ -47,13 +47,16 @@ fn harmless(rng: &mut Rng) -> DiskFaults {
 
 /// What may go wrong with the disks that the plan gives up: at most f of 2f + 1, so that a quorum of good copies is left.
 fn lossy(rng: &mut Rng) -> DiskFaults {
+    // The anchor guards the newest segment, so the two do not go bad together. It is one file among many writes.
+    let only = rng.u8(..4) == 0;
+    let rates: &[u32] = if only { &[60_000, 300_000] } else { &[0, 10_000, 60_000] };
     DiskFaults {
         read_errors: *rng.choice(&[0, 2_000, 20_000]).expect("some rates"),
         lost_writes: *rng.choice(&[0, 2_000, 20_000]).expect("some rates"),
         misdirected_writes: *rng.choice(&[0, 2_000, 20_000]).expect("some rates"),
-        rot: *rng.choice(&[0, 10_000, 60_000]).expect("some rates"),
-        // The anchor guards the newest segment, so the two do not go bad together.
-        only: rng.u8(..4) == 0,
+        rot: *rng.choice(rates).expect("some rates"),
+        unreadable: *rng.choice(rates).expect("some rates"),
+        only,
         name: ANCHOR_FILE,
         ..harmless(rng)
     }

@@ -31,8 +31,10 @@ pub fn small_limits() -> Limits {
     limits
 }
 
+/// Loglets of others, where there are any.
+pub(super) const CROWD: u64 = 16;
 /// What one loglet's cells may take in a head: its configuration, its seal, its trim point.
-const CELLS_BYTES: u64 = 1024;
+const CELLS_BYTES: u64 = 600;
 /// What each unit of a head may take beside its cells, with its padding.
 const UNIT_BYTES: u64 = 4096 + 128;
 
@@ -74,7 +76,7 @@ pub fn drawn_limits(rng: &mut Rng, operations: u64) -> Limits {
         stall,
         ..small_limits()
     };
-    let head = head_bytes(limits.segments_max, loglets_max(operations));
+    let head = head_bytes(limits.segments_max, CROWD + loglets_max(operations));
     let limits = Limits { segment_bytes: limits.segment_bytes.max(4 * head.next_multiple_of(4096)), ..limits };
     limits.check().expect("drawn limits agree");
     limits

@@ -20,6 +20,10 @@ const CAUGHT: &[(Mutant, Profile)] = &[
     (Mutant::TrimForgetsTail, Profile::Crash),
     (Mutant::ForgetSealOnRestart, Profile::Crash),
     (Mutant::RetryAfterFlushError, Profile::Disk),
+    (Mutant::WriteWithoutDsync, Profile::Crash),
+    (Mutant::AppendBehindTornTail, Profile::Crash),
+    (Mutant::AcceptAfterTornUnit, Profile::Crash),
+    (Mutant::PartialHead, Profile::Crash),
 ];
 
 #[test]

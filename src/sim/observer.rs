@@ -8,7 +8,9 @@ use std::rc::Rc;
 
 use super::branches::{Coverage, Way};
 use crate::base::{Instant, LogletId, NodeId, Offset};
-use crate::io::mem::Sent;
+use crate::history::Segment;
+use crate::io::mem::{DiskSeen, DiskStep, Seen, Sent};
+use crate::io::op::{Op, Outcome};
 use crate::wire::{FrameHeader, HEADER_BYTES, Opcode};
 
 /// What is known of a loglet.
@@ -16,6 +18,7 @@ struct Watched {
     members: Vec<NodeId>,
     known_tail: Offset,
     strange_votes: Vec<String>,
+    strange_gaps: Vec<String>,
 }
 
 /// Sees every frame that is sent. Shared by the world, which shows it what is sent, and the run.
@@ -37,7 +40,10 @@ impl Observer {
 
     /// A loglet has come to be.
     pub(super) fn watch(&mut self, loglet: LogletId, members: Vec<NodeId>) {
-        self.loglets.insert(loglet, Watched { members, known_tail: Offset::ZERO, strange_votes: Vec::new() });
+        self.loglets.insert(
+            loglet,
+            Watched { members, known_tail: Offset::ZERO, strange_votes: Vec::new(), strange_gaps: Vec::new() },
+        );
     }
 
     /// A node has this identity from now on.
@@ -45,10 +51,31 @@ impl Observer {
         self.nodes.insert(address, id);
     }
 
-    /// The largest known tail told of a loglet, and votes of nodes that are no members of it.
-    pub(super) fn seen(&mut self, loglet: LogletId) -> (Offset, Vec<String>) {
+    /// What a segment's loglet has shown: the largest known tail told, votes of nodes that are no members of it, and gaps in what
+    /// is not committed.
+    pub(super) fn conclude(&mut self, loglet: LogletId, start: u64, segment: &mut Segment) {
         let watched = self.loglets.get_mut(&loglet).expect("every loglet of the chain is watched");
-        (watched.known_tail, std::mem::take(&mut watched.strange_votes))
+        segment.known_tail = start.saturating_add(watched.known_tail.0);
+        segment.strange_votes = std::mem::take(&mut watched.strange_votes);
+        segment.strange_gaps = std::mem::take(&mut watched.strange_gaps);
+    }
+
+    /// A node says what it knows of a loglet.
+    pub(super) fn reported(&mut self, loglet: LogletId, known_tail: Offset) {
+        if let Some(watched) = self.loglets.get_mut(&loglet) {
+            watched.known_tail = watched.known_tail.max(known_tail);
+        }
+    }
+
+    /// A node that has just recovered lacks records below `missing_below` and has some behind them.
+    pub(super) fn recovered(&mut self, node: usize, loglet: LogletId, missing_below: Offset) {
+        if let Some(watched) = self.loglets.get_mut(&loglet).filter(|watched| watched.known_tail < missing_below) {
+            watched.strange_gaps.push(format!(
+                "node {node} lacks records of {loglet} below {missing_below}, where it has others, and known to be committed are \
+                 {} only",
+                watched.known_tail
+            ));
+        }
     }
 
     /// Adds a line to the readable log, if one is kept.
@@ -64,7 +91,39 @@ impl Observer {
         self.trace.take()
     }
 
-    pub(super) fn sent(&mut self, sent: &Sent<'_>) {
+    pub(super) fn saw(&mut self, seen: &Seen<'_>) {
+        match seen {
+            Seen::Sent(sent) => self.sent(sent),
+            Seen::Disk(seen) if self.trace.is_some() => self.disk(seen),
+            Seen::Disk(_) => {}
+        }
+    }
+
+    fn disk(&mut self, seen: &DiskSeen<'_>) {
+        let DiskSeen { at, node, token, step } = seen;
+        // Which operations belong together; the owner is in the upper byte.
+        let number = token.value();
+        let what = match step {
+            DiskStep::Asked(Op::List { directory }) => format!("list {}", directory.display()),
+            DiskStep::Asked(Op::Open { path }) => format!("open {}", path.display()),
+            DiskStep::Asked(Op::Prepare { path, bytes }) => format!("prepare {}, {bytes} bytes", path.display()),
+            DiskStep::Asked(Op::Remove { path }) => format!("remove {}", path.display()),
+            DiskStep::Asked(Op::Read { file, offset, buf }) => {
+                format!("read file {} at {offset}, {} bytes", file.0, buf.len())
+            }
+            DiskStep::Asked(Op::Write { file, offset, buf }) => {
+                format!("write file {} at {offset}, {} bytes", file.0, buf.len())
+            }
+            DiskStep::Ended(Outcome::Read { result, .. }) => format!("read: {result:?}"),
+            DiskStep::Ended(Outcome::Written { result, .. }) => format!("durable: {result:?}"),
+            DiskStep::Ended(Outcome::Opened { file, bytes }) => format!("opened as file {}, {bytes} bytes", file.0),
+            DiskStep::Ended(Outcome::Listed(files)) => format!("listed {} files", files.len()),
+            DiskStep::Asked(_) | DiskStep::Ended(_) => return,
+        };
+        self.note(*at, format_args!("{node} disk  #{number} {what}"));
+    }
+
+    fn sent(&mut self, sent: &Sent<'_>) {
         let mut rest = sent.bytes;
         while rest.len() >= HEADER_BYTES {
             let Ok(header) = FrameHeader::decode(rest, u32::MAX) else { return };

@@ -17,6 +17,9 @@ use super::run::Run;
 use crate::base::{Instant, Rng};
 use crate::io::mem::Link;
 
+/// How long a crash waits for writes.
+const CRASH_DELAY: Duration = Duration::from_millis(3);
+
 /// How something that was done ends.
 #[derive(Debug, Clone, Copy)]
 enum Undo {
@@ -128,11 +131,7 @@ impl Run {
                 let other = self.other_address(address);
                 self.disturb_path(chosen, address, other, end);
             }
-            6 => {
-                self.note(format_args!("the disk of node {node} is full"));
-                self.cluster.world.set_free_bytes(address, Some(self.rng.u64(..3) * self.cluster.limits.segment_bytes));
-                self.plan.later(end, Undo::Space(node));
-            }
+            6 => self.fill_disks(node, end),
             7 => self.lose_disk(),
             _ => {}
         }
@@ -140,9 +139,10 @@ impl Run {
 
     /// Mostly short, now and then longer than anybody waits.
     fn draw_duration(&mut self) -> Duration {
-        let most = match self.rng.u8(..10) {
-            0 => self.cluster.limits.stall * 2,
-            1..4 => Duration::from_millis(80),
+        let most = match self.rng.u8(..40) {
+            0 => self.cluster.limits.operation_timeout * 2,
+            1..4 => self.cluster.limits.stall * 2,
+            4..16 => Duration::from_millis(80),
             _ => Duration::from_millis(12),
         };
         Duration::from_nanos(self.rng.u64(..most.as_nanos() as u64))
@@ -190,10 +190,16 @@ impl Run {
         }
     }
 
-    /// One node, or now and then all of them at once.
+    /// One node, or now and then all of them at once, also for longer than anybody waits.
     fn crash_some(&mut self, node: usize, end: Instant) {
         let all = self.rng.u8(..12) == 0;
         let nodes = if all { 0..self.cluster.nodes() } else { node..node + 1 };
+        let end = if all && self.rng.u8(..3) == 0 { end + self.cluster.limits.operation_timeout } else { end };
+        if !all && self.rng.bool() {
+            // A crash shows most while several writes are on their way.
+            let (address, wanted) = (node_address(node), self.rng.usize(1..=3));
+            self.cluster.run_until_or_for(CRASH_DELAY, |cluster| cluster.world.writes_in_flight(address) >= wanted);
+        }
         for node in nodes {
             if self.cluster.is_up(node) {
                 self.note(format_args!("node {node} crashes"));
@@ -208,6 +214,19 @@ impl Run {
         self.count("crash");
         self.cluster.crash(node);
         self.plan.undo.retain(|_, undo| !matches!(undo, Undo::Resume(paused) if *paused == node));
+    }
+
+    /// One disk, or now and then all of them at once, for long enough that appends wait for space.
+    fn fill_disks(&mut self, node: usize, end: Instant) {
+        let all = self.rng.u8(..3) == 0;
+        let nodes = if all { 0..self.cluster.nodes() } else { node..node + 1 };
+        let end = if all { end + self.cluster.limits.stall * 4 } else { end };
+        for node in nodes {
+            self.note(format_args!("the disk of node {node} is full"));
+            let free = if all { 0 } else { self.rng.u64(..3) * self.cluster.limits.segment_bytes };
+            self.cluster.world.set_free_bytes(node_address(node), Some(free));
+            self.plan.later(end, Undo::Space(node));
+        }
     }
 
     /// A lossy node comes back with a blank disk.

@@ -3,12 +3,60 @@
 use serde_json::Value;
 
 use super::run::Run;
+use crate::base::{LogletId, Offset};
+
+fn offset(value: &Value) -> Option<Offset> {
+    value.as_u64().map(Offset)
+}
+
+fn loglets(report: &Value) -> impl Iterator<Item = (LogletId, &Value)> {
+    let loglets = report["loglets"].as_array().into_iter().flatten();
+    loglets.map(|loglet| (serde_json::from_value(loglet["id"].clone()).expect("it has an id"), loglet))
+}
 
 fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or(0)
 }
 
 impl Run {
+    /// Looks at every node that has recovered since the last look: what it makes of a disk that has lost nothing.
+    pub(super) fn look_at_recovered(&mut self) {
+        for node in 0..self.cluster.nodes() {
+            let life = self.cluster.life(node);
+            if self.looked_at[node] == life || !self.cluster.is_ready(node) {
+                continue;
+            }
+            self.looked_at[node] = life;
+            if !self.plan.is_lossy(node) {
+                let report = self.cluster.report(node);
+                self.judge_recovered(node, &report);
+            }
+        }
+    }
+
+    fn judge_recovered(&mut self, node: usize, report: &Value) {
+        let damage = report["journal"]["damage"].as_array().expect("damage is listed");
+        // What cannot be read for once is damage on any disk.
+        let false_damage = damage.iter().filter(|damage| damage["cause"] != "Unreadable");
+        self.history.false_damage.extend(false_damage.map(|damage| format!("node {node} found {damage}")));
+        self.known_tails(report);
+        if !damage.is_empty() {
+            return;
+        }
+        for (id, loglet) in loglets(report) {
+            if let Some(missing_below) = offset(&loglet["missing_below"]) {
+                self.observer.borrow_mut().recovered(node, id, missing_below);
+            }
+        }
+    }
+
+    fn known_tails(&self, report: &Value) {
+        for (id, loglet) in loglets(report) {
+            let known_tail = offset(&loglet["known_tail"]).expect("it has a known tail");
+            self.observer.borrow_mut().reported(id, known_tail);
+        }
+    }
+
     /// Asks a node about itself, if it is up.
     pub(super) fn take_report(&mut self, node: usize) {
         if !self.cluster.is_up(node) {
@@ -51,6 +99,7 @@ impl Run {
                 self.took("recovery finds holes");
             }
         }
+        self.known_tails(&report);
         for loglet in report["loglets"].as_array().into_iter().flatten() {
             if loglet["catching_up"] == true {
                 self.took("server copies before it tells a tail");

@@ -12,12 +12,12 @@ use super::chain::{Chain, Link};
 use super::client::Client;
 use super::cluster::{Cluster, node_address};
 use super::faults::world_config;
-use super::limits::drawn_limits;
+use super::limits::{CROWD, drawn_limits};
 use super::observer::{Observer, SharedObserver};
 use super::plan::Plan;
 use super::profile::{Profile, Weights};
 use crate::base::mutants::{self, Mutant};
-use crate::base::{Instant, Offset, Rng};
+use crate::base::{Instant, LogletId, Rng};
 use crate::history::{self, History, Moment, Segment};
 use crate::wire::LogletConfig;
 
@@ -75,6 +75,8 @@ pub(super) struct Run {
     pub(super) rng: Rng,
     pub(super) issued: u64,
     pub(super) is_healed: bool,
+    /// The lives of the nodes that have been looked at after their recovery.
+    pub(super) looked_at: Vec<u64>,
     counts: BTreeMap<&'static str, u64>,
     moments: Moment,
 }
@@ -120,7 +122,7 @@ impl Run {
         let plan = Plan::new(&mut rng, options.nodes);
         let cluster = Cluster::begin(rng.u64(..), limits, config, options.nodes, clients);
         let tap = observer.clone();
-        cluster.world.set_tap(move |sent| tap.borrow_mut().sent(sent));
+        cluster.world.set_tap(move |seen| tap.borrow_mut().saw(seen));
         for node in 0..options.nodes {
             observer.borrow_mut().name(node_address(node), cluster.node_id(node));
         }
@@ -136,6 +138,7 @@ impl Run {
             rng,
             issued: 0,
             is_healed: false,
+            looked_at: vec![0; options.nodes],
             counts: BTreeMap::new(),
             moments: 0,
         };
@@ -149,6 +152,7 @@ impl Run {
         self.cluster.run_until("the nodes are ready", |cluster| (0..nodes).all(|node| cluster.is_ready(node)));
         let id = self.chain.mint();
         let config = self.cluster.configuration(id, self.rng.usize(..nodes));
+        self.crowd();
         self.watch(&config);
         self.chain.links.push(Link { config, start: 0, stop: None });
         self.history.segments.push(Segment::default());
@@ -157,6 +161,17 @@ impl Run {
         }
         let log = self.log(0, 0);
         self.cluster.finish("create", log.start_create()).expect("nothing is wrong yet");
+    }
+
+    /// Now and then others use the same nodes: heads of segments repeat their cells, and are then larger than one unit.
+    fn crowd(&mut self) {
+        let crowd = if self.rng.u8(..4) == 0 { CROWD } else { 0 };
+        for number in 0..crowd {
+            let id = LogletId { log: 0, version: 1, nonce: number };
+            let config = self.cluster.configuration(id, number as usize % self.cluster.nodes());
+            let log = self.cluster.open_at(0, &config);
+            self.cluster.finish("create", log.start_create()).expect("nothing is wrong yet");
+        }
     }
 
     /// The phase in which things go wrong.
@@ -215,13 +230,8 @@ impl Run {
             self.take_report(node);
         }
         for (index, link) in self.chain.links.iter().enumerate() {
-            let (known_tail, strange_votes) = self.observer.borrow_mut().seen(link.config.id);
             let segment = &mut self.history.segments[index];
-            segment.known_tail = link.start + known_tail.0;
-            segment.strange_votes = strange_votes;
-            if known_tail == Offset::MAX {
-                segment.known_tail = u64::MAX;
-            }
+            self.observer.borrow_mut().conclude(link.config.id, link.start, segment);
         }
         let violations = history::check(&self.history);
         let mut faults = self.counts;

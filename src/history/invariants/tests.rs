@@ -14,7 +14,7 @@ fn good() -> History {
     };
     let tail = |invoked, ended, tail, sealed| TailCheck { client: 0, segment: 0, invoked, ended, tail, sealed };
     History {
-        segments: vec![Segment { start: 0, stop: Some((3, 60)), known_tail: 2, strange_votes: Vec::new() }],
+        segments: vec![Segment { start: 0, stop: Some((3, 60)), known_tail: 2, ..Segment::default() }],
         appends: vec![
             append(0, 1, 5, AppendOutcome::Acknowledged(0)),
             append(1, 10, 15, AppendOutcome::Acknowledged(1)),
@@ -38,6 +38,7 @@ fn good() -> History {
         trims: vec![Trim { point: 0, invoked: 2 }],
         trimmed: Vec::new(),
         contents: Some((0, vec![Value(100), Value(101), Value(102)])),
+        false_damage: Vec::new(),
         unfinished: Vec::new(),
     }
 }
@@ -75,6 +76,8 @@ fn every_invariant_is_broken_by_some_history() {
     );
     has(&broken(|history| history.appends[1].ended = Some((15, AppendOutcome::Acknowledged(0)))), "real-time-order");
     assert_eq!(broken(|history| history.segments[0].strange_votes.push("a vote".to_owned())), ["blank-disk-votes"]);
+    assert_eq!(broken(|history| history.segments[0].strange_gaps.push("a gap".to_owned())), ["stored-on-top"]);
+    assert_eq!(broken(|history| history.false_damage.push("a unit".to_owned())), ["sound-disk-damaged"]);
     has(&broken(|history| history.reads[0].values[1] = Value(7)), "contents-as-sent");
     has(&broken(|history| history.appends[1].invoked = 26), "contents-as-sent");
     assert_eq!(broken(|history| history.unfinished.push("a read".to_owned())), ["convergence"]);

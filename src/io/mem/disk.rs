@@ -173,6 +173,14 @@ impl State {
         self.finish_close(driver, file);
     }
 
+    pub(super) fn writes_in_flight(&self, address: IpAddr) -> usize {
+        let theirs = |event: &Event| match event {
+            Event::Disk(driver, _, DiskEvent::Write { .. }) => self.drivers[driver.0 as usize].node == address,
+            _ => false,
+        };
+        self.queue.values().filter(|event| theirs(event)).count()
+    }
+
     /// Ends what is in flight on a crashing node's disk somewhere in the middle.
     pub(super) fn crash_disk(&mut self, address: IpAddr) {
         let theirs =
@@ -200,5 +208,6 @@ impl State {
                 _ => {}
             }
         }
+        self.nodes.get_mut(&address).expect("it crashes").disk.lose_cache(&mut self.rng);
     }
 }

@@ -18,4 +18,4 @@ pub use driver::MemDriver;
 pub use state::{Counts, DriverId};
 pub use store::DiskFaults;
 pub use trace::Trace;
-pub use world::{Config, Link, NetworkFaults, Sent, World};
+pub use world::{Config, DiskSeen, DiskStep, Link, NetworkFaults, Seen, Sent, World};

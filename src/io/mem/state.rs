@@ -10,7 +10,7 @@ use super::disk::{DiskEvent, OpenFile};
 use super::net::{Endpoint, Listener, NetEvent};
 use super::store::Disk;
 use super::trace::{Record, Trace};
-use super::world::{Config, Link, NetworkFaults, Sent};
+use super::world::{Config, DiskSeen, DiskStep, Link, NetworkFaults, Seen, Sent};
 use crate::base::{Instant, Rng};
 use crate::io::op::{ConnId, FileId, Op, Outcome, Token};
 use crate::ring::WakeFlag;
@@ -36,8 +36,8 @@ pub(super) enum Event {
 /// How often something has gone wrong, by its kind.
 pub type Counts = BTreeMap<&'static str, u64>;
 
-/// Sees what drivers send.
-pub(super) type Tap = Box<dyn FnMut(&Sent<'_>)>;
+/// Sees what drivers send, and what disks do.
+pub(super) type Tap = Box<dyn FnMut(&Seen<'_>)>;
 
 #[derive(Default)]
 pub(super) struct Node {
@@ -172,14 +172,25 @@ impl State {
         };
         let record = Record { at: self.now, place: driver.0.into(), kind, token: token_bits(token), size, contents };
         self.trace.add(&record);
-        if let Op::Send { conn, data } = op
-            && let Some(mut tap) = self.tap.take()
-        {
-            let from = self.driver(driver).node;
-            if let Some(to) = self.endpoints.get(&conn.0).map(|endpoint| endpoint.remote) {
-                tap(&Sent { at: self.now, from, to, bytes: data });
+        let (at, node) = (self.now, self.driver(driver).node);
+        match op {
+            Op::Send { conn, data } => {
+                let to = self.endpoints.get(&conn.0).map(|endpoint| endpoint.remote);
+                self.show(to.map(|to| Seen::Sent(Sent { at, from: node, to, bytes: data })));
             }
-            self.tap = Some(tap);
+            Op::List { .. }
+            | Op::Open { .. }
+            | Op::Prepare { .. }
+            | Op::Remove { .. }
+            | Op::Read { .. }
+            | Op::Write { .. } => self.show(Some(Seen::Disk(DiskSeen { at, node, token, step: DiskStep::Asked(op) }))),
+            _ => {}
+        }
+    }
+
+    fn show(&mut self, seen: Option<Seen<'_>>) {
+        if let (Some(tap), Some(seen)) = (&mut self.tap, seen) {
+            tap(&seen);
         }
     }
 
@@ -259,10 +270,19 @@ impl State {
         };
         let record = Record { at: self.now, place: driver.0.into(), kind, token: token_bits(token), size, contents };
         self.trace.add(&record);
-        let state = &mut self.drivers[driver.0 as usize];
+        let state = &self.drivers[driver.0 as usize];
         if !state.alive {
             return None;
         }
+        if let Mail::Outcome(
+            token,
+            outcome @ (Outcome::Read { .. } | Outcome::Written { .. } | Outcome::Listed(_) | Outcome::Opened { .. }),
+        ) = &mail
+        {
+            let step = DiskStep::Ended(outcome);
+            self.show(Some(Seen::Disk(DiskSeen { at: self.now, node: state.node, token: *token, step })));
+        }
+        let state = &mut self.drivers[driver.0 as usize];
         state.mailbox.push_back(mail);
         // One that is paused finds it later.
         (!self.nodes[&state.node].paused).then_some(driver)

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::disk::DiskFault;
 use super::state::Counts;
 use crate::base::Rng;
+use crate::base::mutants::{self, Mutant};
 
 /// What a disk writes as a whole or not at all.
 pub(super) const SECTOR: usize = 512;
@@ -14,12 +15,14 @@ const PAGE: usize = 4096;
 /// A write counts as claimed when so many later ones, each begun after its end, have ended: among any so many writes of a
 /// journal there is a unit, whose claim covers everything that had ended when it began.
 const CLAIMING_WRITES: usize = 8;
+/// How many writes stay in the cache of a disk that has one.
+const CACHED_WRITES: usize = 64;
 /// How often a page is looked for that may rot.
 const TRIES: usize = 8;
 
 /// How often operations of a disk go wrong, each in a million.
 ///
-/// Rot, lost and misdirected writes only ever take what later writes claim to be durable: a journal can then tell them from
+/// Rot, pages that become unreadable, lost and misdirected writes only ever take what later writes claim to be durable: a journal can then tell them from
 /// writes torn by a crash. A lost or misdirected write reads back as written until then, as from a cache of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskFaults {
@@ -37,11 +40,13 @@ pub struct DiskFaults {
     pub misdirected_writes: u32,
     /// Writes after which one bit of something older turns over.
     pub rot: u32,
+    /// Writes after which something older cannot be read any more, until it is written again.
+    pub unreadable: u32,
     /// Operations that take `slow_factor` times as long.
     pub slow_per_million: u32,
     /// How much longer those take.
     pub slow_factor: u32,
-    /// Whether rot, lost and misdirected writes hit files of this name alone, instead of all others.
+    /// Whether rot, unreadable pages, lost and misdirected writes hit files of this name alone, instead of all others.
     pub only: bool,
     /// The name.
     pub name: &'static str,
@@ -58,6 +63,7 @@ impl Default for DiskFaults {
             lost_writes: 0,
             misdirected_writes: 0,
             rot: 0,
+            unreadable: 0,
             slow_per_million: 0,
             slow_factor: 1,
             only: false,
@@ -80,6 +86,8 @@ pub(super) struct Disk {
     claims: VecDeque<u64>,
     /// Writes that will be found lost or misdirected.
     ghosts: VecDeque<Ghost>,
+    /// Completed writes that a crash takes back: only with a mutant that writes into a cache.
+    cached: VecDeque<Ghost>,
 }
 
 #[derive(Default)]
@@ -95,6 +103,7 @@ struct Page {
     bytes: Box<[u8; PAGE]>,
     /// The number of the write that was the last to change it.
     written: u64,
+    unreadable: bool,
 }
 
 /// A write that has reported success and is not on the disk.
@@ -134,6 +143,7 @@ impl Disk {
             count(counts, "flush_error");
             return Err(input_output_error());
         }
+        self.cached.clear();
         Ok(())
     }
 
@@ -196,6 +206,10 @@ impl Disk {
             let within = at as usize % PAGE;
             let part = &mut buf[done..readable.min(done + PAGE - within)];
             match file.pages.get(&(at / PAGE as u64)) {
+                Some(page) if page.unreadable => {
+                    count(counts, "read_error");
+                    return Err(input_output_error());
+                }
                 Some(page) => part.copy_from_slice(&page.bytes[within..within + part.len()]),
                 None => part.fill(0),
             }
@@ -233,6 +247,11 @@ impl Disk {
         if (misdirected || hits(rng, self.faults.lost_writes)) && self.may_be_hit(number) {
             self.haunt(number, offset, bytes.len(), misdirected);
         }
+        if mutants::is(Mutant::WriteWithoutDsync) {
+            let before = self.before(number, offset, bytes.len());
+            self.cached.extend(before);
+            self.cached.drain(..self.cached.len().saturating_sub(CACHED_WRITES));
+        }
         self.land(number, offset, bytes);
         if self.claims.len() == CLAIMING_WRITES {
             self.claims.pop_front();
@@ -253,12 +272,31 @@ impl Disk {
 
     /// Remembers what is on the disk where a write will be found to be missing.
     fn haunt(&mut self, number: u64, offset: u64, bytes: usize, misdirected: bool) {
-        let Some(file) = self.files.get(&number) else { return };
+        let before = self.before(number, offset, bytes);
+        self.ghosts.extend(before.map(|ghost| Ghost { misdirected, ..ghost }));
+    }
+
+    /// What a write is about to cover.
+    fn before(&self, number: u64, offset: u64, bytes: usize) -> Option<Ghost> {
+        let file = self.files.get(&number)?;
         let first = offset / PAGE as u64;
         let pages = first..(offset + bytes as u64).div_ceil(PAGE as u64);
-        let before = |page: &Page| Page { bytes: page.bytes.clone(), written: page.written };
+        let before = |page: &Page| Page { bytes: page.bytes.clone(), ..*page };
         let pages = pages.map(|at| (at, file.pages.get(&at).map(before))).collect();
-        self.ghosts.push_back(Ghost { number, written: self.writes_ended, pages, misdirected });
+        Some(Ghost { number, written: self.writes_ended, pages, misdirected: false })
+    }
+
+    /// Takes back some of what is only in the disk's cache.
+    pub(super) fn lose_cache(&mut self, rng: &mut Rng) {
+        while let Some(ghost) = self.cached.pop_back() {
+            let Some(file) = self.files.get_mut(&ghost.number).filter(|_| rng.bool()) else { continue };
+            for (at, before) in ghost.pages {
+                match before {
+                    Some(page) => file.pages.insert(at, page),
+                    None => file.pages.remove(&at),
+                };
+            }
+        }
     }
 
     /// What is claimed by now can go bad.
@@ -274,6 +312,13 @@ impl Disk {
             let page = self.files.get_mut(&number).and_then(|file| file.pages.get_mut(&at)).expect("just found");
             page.bytes[rng.usize(..PAGE)] ^= 1 << rng.u8(..8);
             count(counts, "bit_rot");
+        }
+        if hits(rng, self.faults.unreadable)
+            && let Some((number, at)) = self.bad_place(None, claimed, rng)
+        {
+            let page = self.files.get_mut(&number).and_then(|file| file.pages.get_mut(&at)).expect("just found");
+            page.unreadable = true;
+            count(counts, "unreadable_page");
         }
     }
 
@@ -331,7 +376,8 @@ impl Disk {
             let within = at as usize % PAGE;
             let part = &bytes[done..bytes.len().min(done + PAGE - within)];
             let page = file.pages.entry(at / PAGE as u64);
-            let page = page.or_insert_with(|| Page { bytes: Box::new([0; PAGE]), written });
+            let page = page.or_insert_with(|| Page { bytes: Box::new([0; PAGE]), written, unreadable: false });
+            page.unreadable = false;
             page.bytes[within..within + part.len()].copy_from_slice(part);
             page.written = written;
             done += part.len();
@@ -359,7 +405,7 @@ impl Disk {
     pub(super) fn flip_bit(&mut self, path: &Path, offset: u64, bit: u8) -> bool {
         let Some(file) = self.names.get(path).and_then(|number| self.files.get_mut(number)) else { return false };
         let page = file.pages.entry(offset / PAGE as u64);
-        let page = page.or_insert_with(|| Page { bytes: Box::new([0; PAGE]), written: 0 });
+        let page = page.or_insert_with(|| Page { bytes: Box::new([0; PAGE]), written: 0, unreadable: false });
         page.bytes[offset as usize % PAGE] ^= 1 << (bit % 8);
         true
     }

@@ -12,6 +12,7 @@ use super::state::{Counts, DriverId, State};
 use super::store::{Disk, DiskFaults};
 use super::trace::Trace;
 use crate::base::Instant;
+use crate::io::op::{Op, Outcome, Token};
 
 /// The bounds within which a world draws its times and sizes. Each pair is the least and the greatest value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +54,37 @@ pub struct NetworkFaults {
 pub struct Link {
     /// How many times as long everything takes on it.
     pub slower: u32,
+}
+
+/// What a tap is shown ([`World::set_tap`]).
+#[derive(Debug, Clone, Copy)]
+pub enum Seen<'a> {
+    /// Something is sent.
+    Sent(Sent<'a>),
+    /// Something happens at a disk.
+    Disk(DiskSeen<'a>),
+}
+
+/// An operation of a disk.
+#[derive(Debug, Clone, Copy)]
+pub struct DiskSeen<'a> {
+    /// When.
+    pub at: Instant,
+    /// The node whose disk it is.
+    pub node: IpAddr,
+    /// The same when it is asked for and when it ends.
+    pub token: Token,
+    /// Asked for, or ended.
+    pub step: DiskStep<'a>,
+}
+
+/// How far an operation of a disk has come.
+#[derive(Debug, Clone, Copy)]
+pub enum DiskStep<'a> {
+    /// It is asked for.
+    Asked(&'a Op),
+    /// Its driver is told of its end.
+    Ended(&'a Outcome),
 }
 
 /// Bytes that a driver sends.
@@ -119,8 +151,8 @@ impl World {
         self.state.borrow_mut().set_deadline(driver, deadline);
     }
 
-    /// Shows everything that is sent from now on.
-    pub fn set_tap(&self, tap: impl FnMut(&Sent<'_>) + 'static) {
+    /// Shows everything that is sent, and asked of disks, from now on.
+    pub fn set_tap(&self, tap: impl FnMut(&Seen<'_>) + 'static) {
         self.state.borrow_mut().tap = Some(Box::new(tap));
     }
 
@@ -153,6 +185,11 @@ impl World {
     /// Ends a node between two of its steps, with all its drivers. Each peer sees the end of its connection, or a reset.
     pub fn crash(&self, address: IpAddr) {
         self.state.borrow_mut().crash(address);
+    }
+
+    /// How many writes of a node's disk are on their way.
+    pub fn writes_in_flight(&self, address: IpAddr) -> usize {
+        self.state.borrow().writes_in_flight(address)
     }
 
     /// Starts a crashed node again, with its disk and nothing else.

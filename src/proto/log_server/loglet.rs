@@ -243,7 +243,7 @@ impl Loglet {
     }
 
     pub(super) fn status(&self) -> LogletStatus<'_> {
-        let (gaps, missing) = self.journal.holes(self.trim_point, self.next.max(self.known_tail));
+        let (gaps, missing, missing_below) = self.journal.holes(self.trim_point, self.next.max(self.known_tail));
         LogletStatus {
             id: self.id,
             config: self.config.as_ref(),
@@ -258,6 +258,7 @@ impl Loglet {
             subscriptions: self.subscriptions.len(),
             gaps,
             missing,
+            missing_below,
         }
     }
 }
@@ -291,4 +292,6 @@ pub struct LogletStatus<'a> {
     pub gaps: usize,
     /// How many records they are.
     pub missing: u64,
+    /// Where the last of them ends.
+    pub missing_below: Option<Offset>,
 }

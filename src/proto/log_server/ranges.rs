@@ -81,15 +81,16 @@ impl Ranges {
         Some((start, stop))
     }
 
-    /// How many runs, and offsets in them, of `from..to` are no members.
-    pub(super) fn holes(&self, mut from: Offset, to: Offset) -> (usize, u64) {
-        let (mut runs, mut offsets) = (0, 0);
+    /// How many runs, and offsets in them, of `from..to` are no members, and where the last of them ends.
+    pub(super) fn holes(&self, mut from: Offset, to: Offset) -> (usize, u64, Option<Offset>) {
+        let (mut runs, mut offsets, mut end) = (0, 0, None);
         while let Some((start, stop)) = self.first_hole(from, to) {
             runs += 1;
             offsets += stop.since(start);
+            end = Some(stop);
             from = stop;
         }
-        (runs, offsets)
+        (runs, offsets, end)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which units count (P9): the first bad unit of the last life is torn, and ends it, unless a unit behind it claims it.
 
 use super::facts::{SegmentFacts, UnitFacts};
+use crate::base::mutants::{self, Mutant};
 use crate::storage::format::{End, SegmentNumber, Sequence};
 use crate::storage::types::DamageCause;
 
@@ -73,6 +74,17 @@ pub(super) fn judge(
             let known = end.is_some() || claims[index].max(floor_sequence) >= expected;
             let error = unreadable(chain[place.0].1, place.1);
             if !known && !error {
+                if mutants::is(Mutant::AcceptAfterTornUnit) {
+                    if unit.whole {
+                        judged.accepted.push(*at);
+                        last = unit.header.end();
+                    }
+                    continue;
+                }
+                if mutants::is(Mutant::AppendBehindTornTail) {
+                    let whole = units[index..].iter().rev().find(|(_, unit)| unit.whole);
+                    last = whole.map_or(last, |(_, unit)| unit.header.end());
+                }
                 return Judged { end: last, ..judged };
             }
             let cause = if error { DamageCause::Unreadable } else { DamageCause::Unit };

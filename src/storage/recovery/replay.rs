@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Fact, SegmentFacts};
 use super::judge::{Judged, UnitAt};
+use crate::base::mutants::{self, Mutant};
 use crate::base::{CellKey, LogletId};
 use crate::storage::format::{End, SegmentIdentity, SegmentNumber};
 use crate::storage::index::Extent;
@@ -37,7 +38,12 @@ pub(super) fn newest_head(chain: &[Scanned<'_>], judged: &Judged) -> Option<usiz
         }
         for fact in unit.entries.iter().flatten() {
             match fact {
-                Fact::HeadStart(Some(_)) if unit.whole => begun = Some((index, at.0)),
+                Fact::HeadStart(Some(_)) if unit.whole => {
+                    begun = Some((index, at.0));
+                    if mutants::is(Mutant::PartialHead) {
+                        newest = Some(index);
+                    }
+                }
                 Fact::HeadEnd => {
                     newest = begun.filter(|(_, segment)| *segment == at.0).map(|(index, _)| index).or(newest);
                 }
