@@ -41,7 +41,8 @@ pub fn unit_decoding(data: &[u8]) {
     }
     image.extend_from_slice(take(usize::MAX));
     image.resize(image.len().next_multiple_of(SECTOR as usize), 0);
-    let unreadable = if mode & 2 == 0 { vec![] } else { vec![u64::from(flip_low) * SECTOR..u64::MAX] };
+    let unreadable = (mode & 2 != 0).then(|| u64::from(flip_low) * SECTOR..u64::MAX);
+    let unreadable: Vec<Range<u64>> = unreadable.into_iter().collect();
     look_at(&image, &unreadable);
     let flip = usize::from(u16::from_le_bytes([flip_low, flip_high]));
     if !image.is_empty() {
