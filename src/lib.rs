@@ -6,6 +6,8 @@
 pub mod base;
 pub mod cli;
 pub mod client;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod history;
 pub mod inspect;
 pub mod io;

@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("node", &["base", "wire", "io", "storage", "server", "client", "net", "metrics"]),
     ("inspect", &["base", "wire", "proto", "storage", "node"]),
     ("loadgen", &["base", "wire", "client", "io::op", "node", "history"]),
+    ("fuzzing", &["base", "wire", "io", "storage", "net", "server"]),
     ("cli", &["base", "wire", "io", "client", "node", "inspect", "loadgen", "history", "sim"]),
 ];
 
@@ -69,7 +70,7 @@ fn imports(code: &str) -> Vec<String> {
 fn is_test_file(path: &Path) -> bool {
     let path = path.strip_prefix(src()).unwrap();
     let name = path.file_stem().unwrap().to_string_lossy();
-    let test_folders = ["testing", "tests", "conformance"];
+    let test_folders = ["testing", "tests", "conformance", "fuzzing"];
     let in_test_folder = path.components().any(|part| test_folders.iter().any(|folder| part.as_os_str() == *folder));
     name.contains("test") || name == "conformance" || in_test_folder
 }

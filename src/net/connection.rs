@@ -242,9 +242,11 @@ impl Connection {
         self.close(error.into());
     }
 
-    /// Takes the connection out of the driver, to be handed to somebody else.
+    /// Takes the connection out of the driver, to be handed to somebody else. Once: it is not there to be taken out again.
     pub fn detach(&mut self) {
-        self.detach = Detach::Wanted;
+        if self.detach == Detach::No {
+            self.detach = Detach::Wanted;
+        }
     }
 
     /// A send has ended.
@@ -409,6 +411,15 @@ mod tests {
         assert!(connection.poll_op().is_none(), "what was queued still leaves");
         connection.abandon(Closed::Here("a peer that never reads"));
         assert!(matches!(connection.poll_op(), Some(Op::CloseConn { .. })));
+    }
+
+    #[test]
+    fn a_connection_is_taken_out_of_the_driver_once() {
+        let mut connection = small();
+        connection.detach();
+        assert!(matches!(connection.poll_op(), Some(Op::Detach { .. })));
+        connection.detach();
+        assert!(connection.poll_op().is_none());
     }
 
     #[test]

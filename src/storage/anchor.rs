@@ -6,7 +6,7 @@
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
-use super::format::{End, Generation, HeaderFault, Life, Owner, SegmentIdentity, SegmentNumber, Sequence};
+use super::format::{COUNTED_MAX, End, Generation, HeaderFault, Life, Owner, SegmentIdentity, SegmentNumber, Sequence};
 use super::types::DamageCause;
 use crate::base::NodeId;
 use crate::base::checksum::crc64;
@@ -111,6 +111,9 @@ impl Anchor {
             end: End { sequence: Sequence(bytes.end_sequence.get()), checksum: bytes.end_checksum.get() },
             lost,
         };
+        if !(anchor.segment.is_counted() && anchor.end.sequence.is_counted() && anchor.count <= COUNTED_MAX) {
+            return Err(HeaderFault::Invalid);
+        }
         Ok((Owner { node: NodeId(bytes.node.get()), journal: bytes.journal.get() }, anchor))
     }
 }
@@ -169,6 +172,20 @@ mod tests {
         }
         assert_eq!(Anchor::read(&[0; 512]), Err(HeaderFault::Invalid));
         assert_eq!(Anchor::read(&[]), Err(HeaderFault::Invalid));
+    }
+
+    #[test]
+    fn numbers_that_no_journal_counts_to_make_no_anchor() {
+        let segment = SegmentIdentity { number: SegmentNumber(4), generation: Generation(9), life: Life(2) };
+        let sound = Anchor { count: 6, segment, ..Anchor::default() };
+        for forged in [
+            Anchor { count: u64::MAX, ..sound },
+            Anchor { end: End { sequence: Sequence(u64::MAX), checksum: 1 }, ..sound },
+            Anchor { segment: SegmentIdentity { number: SegmentNumber(u64::MAX), ..segment }, ..sound },
+            Anchor { segment: SegmentIdentity { life: Life(u64::MAX), ..segment }, ..sound },
+        ] {
+            assert_eq!(Anchor::read(&forged.to_bytes(OWNER)), Err(HeaderFault::Invalid), "{forged:?}");
+        }
     }
 
     #[test]

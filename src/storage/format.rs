@@ -17,6 +17,9 @@ pub(super) const HEADER_BYTES: usize = 128;
 /// Bytes of one entry of a unit's table.
 pub(super) const ENTRY_BYTES: usize = 64;
 
+/// No counted number comes near this. Bytes that say more were not written by a journal, whatever their checksum says.
+pub(super) const COUNTED_MAX: u64 = u64::MAX >> 1;
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -24,7 +27,12 @@ macro_rules! number {
         pub(super) struct $name(pub(super) u64);
         impl $name {
             pub(super) fn next(self) -> Self {
-                Self(self.0.checked_add(1).expect("counted, never random: far below 2^64"))
+                Self(self.0.checked_add(1).expect("counted, and bounded where it is read"))
+            }
+
+            /// Whether a journal can have counted so far.
+            pub(super) fn is_counted(self) -> bool {
+                self.0 <= COUNTED_MAX
             }
         }
     };
@@ -60,6 +68,12 @@ pub(super) struct SegmentIdentity {
     pub(super) number: SegmentNumber,
     pub(super) generation: Generation,
     pub(super) life: Life,
+}
+
+impl SegmentIdentity {
+    pub(super) fn is_counted(&self) -> bool {
+        self.number.is_counted() && self.life.is_counted()
+    }
 }
 
 /// The last unit of something: its sequence and the checksum of its header.
@@ -121,7 +135,7 @@ impl Header {
         crc64(&self.as_bytes()[..HEADER_BYTES - 8])
     }
 
-    /// Reads a header from the start of `bytes`: magic, checksum, version and lengths that make sense.
+    /// Reads a header from the start of `bytes`: magic, checksum, version, and numbers and lengths that make sense.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, HeaderFault> {
         if bytes.len() < HEADER_BYTES || bytes[..8] != MAGIC {
             return Err(HeaderFault::Invalid);
@@ -137,7 +151,8 @@ impl Header {
             + u64::from(header.payload_bytes.get())
             + u64::from(header.entries.get()) * ENTRY_BYTES as u64;
         let bytes = u64::from(header.unit_bytes.get());
-        let sound = used <= bytes && bytes.is_multiple_of(SECTOR);
+        let counted = header.identity().is_counted() && header.sequence().is_counted();
+        let sound = counted && used <= bytes && bytes.is_multiple_of(SECTOR);
         if sound { Ok(header) } else { Err(HeaderFault::Invalid) }
     }
 

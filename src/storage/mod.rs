@@ -18,6 +18,8 @@ mod cache;
 mod carry;
 mod cells;
 mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod head;
 mod index;
 mod index_block;
@@ -27,7 +29,8 @@ mod memory;
 mod reader;
 mod recovery;
 mod segments;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "fuzzing uses a part of it"))]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,18 @@ pub(super) fn limits(unit_depth: u32) -> Limits {
     }
 }
 
+/// Segments as small as they may be: most runs use files again.
+pub(super) fn small(unit_depth: u32) -> Limits {
+    Limits {
+        record_bytes_max: 4000,
+        frame_body_bytes_max: 8192,
+        segment_bytes: 64 << 10,
+        batch_bytes_max: 4096,
+        segments_max: 12,
+        ..limits(unit_depth)
+    }
+}
+
 /// Files in memory; operations wait in flight until the test completes them.
 #[derive(Default)]
 pub(super) struct Disk {

@@ -118,6 +118,7 @@ impl UnitBuilder {
         let bytes = self.bytes();
         assert!(bytes <= self.bytes_max, "a unit stays within its bound");
         assert!(stamp.claim < stamp.sequence || stamp.flags & FLAG_INDEX != 0, "a unit claims only what is before it");
+        assert!(stamp.segment.is_counted() && stamp.sequence.is_counted(), "readers believe no greater numbers");
         let payload_end = self.payload_end;
         let table = self.table.as_bytes();
         let table_end = payload_end + table.len();

@@ -100,9 +100,10 @@ fn head_segments(payload: &[u8]) -> Option<Vec<(SegmentIdentity, End)>> {
             generation: Generation(line.generation.get()),
             life: Life(line.life.get()),
         };
-        (identity, End { sequence: Sequence(line.end_sequence.get()), checksum: line.end_checksum.get() })
+        let end = End { sequence: Sequence(line.end_sequence.get()), checksum: line.end_checksum.get() };
+        (identity.is_counted() && end.sequence.is_counted()).then_some((identity, end))
     });
-    (list.len() == start.segments.get() as usize).then(|| lines.collect())
+    if list.len() == start.segments.get() as usize { lines.collect() } else { None }
 }
 
 /// A valid index block.

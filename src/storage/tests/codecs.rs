@@ -7,8 +7,8 @@ use crate::base::{CellKey, LogletId, NodeId, Offset};
 use crate::storage::DamageCause;
 use crate::storage::anchor::Anchor;
 use crate::storage::format::{
-    ENTRY_BYTES, End, Entry, FLAG_CLAIM, FLAG_FIRST, FLAG_HEAD, FLAG_LIFE, Generation, HEADER_BYTES, Kind, Life, Owner,
-    SECTOR, SegmentIdentity, SegmentNumber, Sequence,
+    COUNTED_MAX, ENTRY_BYTES, End, Entry, FLAG_CLAIM, FLAG_FIRST, FLAG_HEAD, FLAG_LIFE, Generation, HEADER_BYTES, Kind,
+    Life, Owner, SECTOR, SegmentIdentity, SegmentNumber, Sequence,
 };
 use crate::storage::unit::{Stamp, UnitBuilder, UnitView};
 
@@ -19,7 +19,7 @@ pub(in crate::storage) fn owner() -> impl Strategy<Value = Owner> {
 }
 
 pub(in crate::storage) fn identity() -> impl Strategy<Value = SegmentIdentity> {
-    any::<(u64, u64, u64)>().prop_map(|(number, generation, life)| SegmentIdentity {
+    (0..=COUNTED_MAX, any::<u64>(), 0..=COUNTED_MAX).prop_map(|(number, generation, life)| SegmentIdentity {
         number: SegmentNumber(number),
         generation: Generation(generation),
         life: Life(life),
@@ -27,7 +27,7 @@ pub(in crate::storage) fn identity() -> impl Strategy<Value = SegmentIdentity> {
 }
 
 pub(in crate::storage) fn end() -> impl Strategy<Value = End> {
-    any::<(u64, u64)>().prop_map(|(sequence, checksum)| End { sequence: Sequence(sequence), checksum })
+    (0..=COUNTED_MAX, any::<u64>()).prop_map(|(sequence, checksum)| End { sequence: Sequence(sequence), checksum })
 }
 
 pub(in crate::storage) fn loglet() -> impl Strategy<Value = LogletId> {
@@ -52,7 +52,7 @@ fn entry() -> impl Strategy<Value = (Entry, Vec<u8>)> {
 
 fn stamp() -> impl Strategy<Value = Stamp> {
     let flags = prop_oneof![Just(0), Just(FLAG_FIRST), Just(FLAG_FIRST | FLAG_LIFE), Just(FLAG_CLAIM)];
-    (owner(), identity(), flags, 1..=u64::MAX, any::<u64>(), any::<u64>(), 0..1_u64 << 40).prop_map(
+    (owner(), identity(), flags, 1..=COUNTED_MAX, any::<u64>(), any::<u64>(), 0..1_u64 << 40).prop_map(
         |(owner, segment, flags, sequence, claim, previous, sector)| Stamp {
             owner,
             segment,
@@ -149,7 +149,7 @@ proptest! {
     #[test]
     fn an_anchor_is_read_back_and_a_changed_byte_is_noticed(
         owner in owner(),
-        (count, segment, file_bytes, end) in (any::<u64>(), identity(), any::<u64>(), end()),
+        (count, segment, file_bytes, end) in (0..=COUNTED_MAX, identity(), any::<u64>(), end()),
         lost in prop::option::of((any::<u64>(), prop::sample::select(&[
             DamageCause::Unit,
             DamageCause::Unreadable,

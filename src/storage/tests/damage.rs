@@ -7,24 +7,13 @@ use std::path::PathBuf;
 use crate::base::{CellKey, Limits, LogletId, NodeId, Offset, Rng};
 use crate::storage::anchor::{Anchor, SLOT_BYTES};
 use crate::storage::format::{FLAG_INDEX, Generation, HEADER_BYTES};
-use crate::storage::testing::{Disk, Rig, limits, loglet};
+use crate::storage::testing::{Disk, Rig, limits, loglet, small};
 use crate::storage::{Damage, Failure, JournalConfig, ReadOutcome, ReadRequest, State};
 use crate::wire::{Batch, BatchBuilder};
 
 const SEEDS: u64 = 600;
 const LOGLETS: u64 = 3;
 const SECTOR: usize = 512;
-
-fn small(unit_depth: u32) -> Limits {
-    Limits {
-        record_bytes_max: 4000,
-        frame_body_bytes_max: 8192,
-        segment_bytes: 64 << 10,
-        batch_bytes_max: 4096,
-        segments_max: 14,
-        ..limits(unit_depth)
-    }
-}
 
 #[derive(Debug, Clone)]
 enum Effect {
@@ -98,7 +87,8 @@ struct Expected {
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let rig = Rig::with_disk(Disk::new(), small([1, 2, 4][rng.usize(..3)]), 512, seed);
+        let limits = Limits { segments_max: 14, ..small([1, 2, 4][rng.usize(..3)]) };
+        let rig = Rig::with_disk(Disk::new(), limits, 512, seed);
         let (effects, trims, stale) = Default::default();
         Self { rng, rig, effects, trims, nonce: seed << 32, stale }
     }

@@ -1,9 +1,11 @@
 //! Failing operations, and bytes that change at rest.
 
+use zerocopy::IntoBytes;
+
 use crate::base::mutants::{self, Mutant};
 use crate::base::{CellKey, NodeId, Offset};
 use crate::io::op::{Completion, Op, Outcome};
-use crate::storage::format::{FLAG_FIRST, FLAG_INDEX, HEADER_BYTES};
+use crate::storage::format::{FLAG_FIRST, FLAG_INDEX, HEADER_BYTES, Header};
 use crate::storage::testing::{Rig, limits, loglet, payload};
 use crate::storage::{DamageCause, Failure, Full, FullReason, Journal, JournalConfig, ReadOutcome, State};
 
@@ -197,4 +199,34 @@ fn files_of_another_node_are_refused() {
         journal.handle(disk.complete(0));
     }
     assert!(matches!(journal.failure(), Some(Failure::Foreign { node: NodeId(5), .. })));
+}
+
+#[test]
+fn a_unit_that_says_more_than_any_journal_counts_to_is_damage() {
+    type Change = fn(&mut Header);
+    let changes: [Change; 3] = [
+        |header| header.sequence = u64::MAX.into(),
+        |header| header.life = u64::MAX.into(),
+        |header| header.segment = u64::MAX.into(),
+    ];
+    for (change, first) in changes.into_iter().flat_map(|change| [(change, true), (change, false)]) {
+        let mut rig = Rig::new(limits(1));
+        for n in 0..4 {
+            rig.append(loglet(1), n, 1, 300);
+        }
+        rig.settle();
+        let units = rig.disk.units();
+        let is_first = |header: &Header| header.has(FLAG_FIRST);
+        let (path, mut header) =
+            units.into_iter().find(|(_, header)| is_first(header) == first).expect("there are both");
+        change(&mut header);
+        header.header_checksum = header.compute_checksum().into();
+        let at = header.position.get() as usize;
+        rig.disk.files.get_mut(&path).unwrap()[at..at + HEADER_BYTES].copy_from_slice(header.as_bytes());
+        let mut rig = rig.restart(|_, _| false);
+        assert_eq!(rig.journal.state(), State::Open);
+        let damage = rig.journal.take_recovered().damage;
+        assert!(damage.iter().any(|damage| damage.cause == DamageCause::Unit && !damage.table_survived), "{damage:?}");
+        rig.settle();
+    }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use crate::base::{CellKey, Limits, LogletId, Offset, Rng, Write};
-use crate::storage::testing::{Disk, Rig, limits, loglet};
+use crate::base::{CellKey, LogletId, Offset, Rng, Write};
+use crate::storage::testing::{Disk, Rig, limits, loglet, small};
 use crate::storage::{ReadOutcome, ReadRequest};
 use crate::wire::{Batch, BatchBuilder};
 
@@ -58,18 +58,6 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (0..3_u64).prop_map(|loglet| Action::Trim { loglet }),
         1 => (any::<u64>(), any::<bool>()).prop_map(|(seed, whole)| Action::Crash { seed, whole }),
     ]
-}
-
-/// Segments as small as they may be: most runs use files again.
-fn small(unit_depth: u32) -> Limits {
-    Limits {
-        record_bytes_max: 4000,
-        frame_body_bytes_max: 8192,
-        segment_bytes: 64 << 10,
-        batch_bytes_max: 4096,
-        segments_max: 12,
-        ..limits(unit_depth)
-    }
 }
 
 #[derive(Debug, Clone)]
