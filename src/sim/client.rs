@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::limits::loglets_max;
 use super::run::Run;
 use crate::base::{Instant, Offset};
 use crate::client::{self, AppendError, Event, Log, OpError, Operation, ReadResult, Subscription, Tail};
@@ -15,7 +14,8 @@ use crate::wire::LogletConfig;
 
 /// Operations that one client has on the way before it waits for some to end.
 const PENDING_MAX: usize = 48;
-const RECORD_BYTES_MAX: usize = 700;
+/// The largest records of a run: mostly small ones, and now and then such that segments roll often.
+pub(super) const RECORD_BYTES: [usize; 4] = [64, 700, 700, 4000];
 /// Loglets that are kept for the end of a run.
 const LAST_LOGLETS: u64 = 10;
 /// Streams that one client has.
@@ -158,9 +158,13 @@ impl Run {
     }
 
     pub(super) fn append(&mut self, client: usize) {
+        let bytes = if self.rng.bool() { self.rng.usize(..64) } else { self.rng.usize(..self.record_bytes_max) };
+        self.append_record(client, bytes);
+    }
+
+    pub(super) fn append_record(&mut self, client: usize, bytes: usize) {
         let segment = self.clients[client].known - 1;
         let log = self.log(client, segment);
-        let bytes = if self.rng.bool() { self.rng.usize(..64) } else { self.rng.usize(..RECORD_BYTES_MAX) };
         let record = record(self.history.appends.len() as u64, bytes);
         let index = self.history.appends.len();
         let invoked = self.moment();
@@ -349,11 +353,14 @@ impl Run {
             }
             Err(AppendError::TooLarge { .. } | AppendError::Gone | AppendError::Closed) => AppendOutcome::Unknown,
         };
-        self.clients[client].wants_space |= matches!(result, Err(AppendError::NoSpace { .. }));
+        let wants_space = matches!(result, Err(AppendError::NoSpace { .. }));
+        self.clients[client].wants_space |= wants_space;
         let ended = self.moment();
         self.history.appends[index].ended = Some((ended, outcome));
         self.note(format_args!("client {client}: append #{index} is {outcome:?}"));
-        if result.is_err() {
+        // Space comes back by itself once everything is healed; and of an earlier segment's end the client knows.
+        let is_last = segment + 1 == self.clients[client].known;
+        if result.is_err() && is_last && !(wants_space && self.is_healed) {
             self.schedule_turn(client);
         }
     }
@@ -411,7 +418,7 @@ impl Run {
     pub(super) fn extend(&mut self, client: usize) {
         self.refresh(client);
         // The last ones are for the time after the healing.
-        if self.chain.minted() + LAST_LOGLETS >= loglets_max(self.options.ops) && !self.is_healed {
+        if self.chain.minted() + LAST_LOGLETS >= self.room.loglets && !self.is_healed {
             return;
         }
         let ready: Vec<_> = (0..self.cluster.nodes()).filter(|&node| self.cluster.is_ready(node)).collect();

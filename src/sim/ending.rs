@@ -75,9 +75,10 @@ impl Run {
     }
 
     /// Appends are acknowledged again. What was refused for want of space is repeated, as a client would: a server looks for space
-    /// only now and then.
+    /// only now and then, and a sequencer that has waited for it for long is lost.
     fn append_at_last(&mut self) -> bool {
         let end = self.now() + self.cluster.limits.operation_timeout * PATIENCE;
+        let mut wanted_space = false;
         loop {
             let first = self.history.appends.len();
             for _ in 0..LAST_APPENDS {
@@ -86,14 +87,18 @@ impl Run {
             self.wait_until(|run| run.clients.iter().all(|client| client.pending() == 0));
             let failed = self.history.appends[first..].iter().find(|append| append.acknowledged().is_none());
             let Some(ended) = failed.map(|append| append.ended) else { return true };
-            if !self.clients[0].take_want_of_space() || self.now() >= end {
+            let wants_space = self.clients[0].take_want_of_space();
+            if !wants_space && !wanted_space || self.now() >= end {
                 let reports = self.cluster.reports();
                 self.history
                     .unfinished
                     .push(format!("an append after everything was healed ended as {ended:?};{reports}"));
                 return false;
             }
-            self.clients[0].settle_down();
+            if !wants_space && !self.extend_at_last() {
+                return false;
+            }
+            wanted_space = wants_space;
         }
     }
 

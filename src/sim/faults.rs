@@ -49,7 +49,7 @@ fn harmless(rng: &mut Rng) -> DiskFaults {
 fn lossy(rng: &mut Rng) -> DiskFaults {
     // The anchor guards the newest segment, so the two do not go bad together. It is one file among many writes.
     let only = rng.u8(..4) == 0;
-    let rates: &[u32] = if only { &[60_000, 300_000] } else { &[0, 10_000, 60_000] };
+    let rates: &[u32] = if only { &[300_000, 900_000] } else { &[0, 10_000, 60_000] };
     DiskFaults {
         read_errors: *rng.choice(&[0, 2_000, 20_000]).expect("some rates"),
         lost_writes: *rng.choice(&[0, 2_000, 20_000]).expect("some rates"),

@@ -31,16 +31,30 @@ pub fn small_limits() -> Limits {
     limits
 }
 
-/// Loglets of others, where there are any.
-pub(super) const CROWD: u64 = 16;
-/// What one loglet's cells may take in a head: its configuration, its seal, its trim point.
-const CELLS_BYTES: u64 = 600;
+/// What one loglet takes of a head: twice its cell, since new loglets leave half of the room to the others' later values.
+const CELLS_BYTES: u64 = 1000;
 /// What each unit of a head may take beside its cells, with its padding.
 const UNIT_BYTES: u64 = 4096 + 128;
 
-/// How many loglets a run may create. Nobody deletes any yet, and the head of every segment repeats the cells of all of them.
-pub(super) fn loglets_max(operations: u64) -> u64 {
-    24 + (operations / 100).min(200)
+/// How many loglets there may be on a node. Nobody deletes any yet, and the head of every segment repeats the cells of all of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// Loglets that a run may create.
+    pub(super) loglets: u64,
+    /// Loglets of others.
+    pub(super) crowd: u64,
+}
+
+impl Room {
+    /// Small segments with few loglets; some; or as many as make heads of several units.
+    fn draw(rng: &mut Rng, operations: u64) -> Self {
+        let more = (operations / 100).min(200);
+        match rng.u8(..4) {
+            0 => Self { loglets: 12 + more, crowd: 0 },
+            1 => Self { loglets: 20 + more, crowd: 16 },
+            _ => Self { loglets: 20 + more, crowd: 0 },
+        }
+    }
 }
 
 /// The size of a head that names so many segments and repeats the cells of so many loglets.
@@ -50,7 +64,8 @@ fn head_bytes(segments: u32, loglets: u64) -> u64 {
 }
 
 /// Small limits, other ones for each seed.
-pub fn drawn_limits(rng: &mut Rng, operations: u64) -> Limits {
+pub(super) fn drawn_limits(rng: &mut Rng, operations: u64) -> (Limits, Room) {
+    let room = Room::draw(rng, operations);
     let of = |rng: &mut Rng, values: &[u32]| *rng.choice(values).expect("some values");
     let stall = Duration::from_millis(rng.u64(40..400));
     let limits = Limits {
@@ -76,10 +91,10 @@ pub fn drawn_limits(rng: &mut Rng, operations: u64) -> Limits {
         stall,
         ..small_limits()
     };
-    let head = head_bytes(limits.segments_max, CROWD + loglets_max(operations));
+    let head = head_bytes(limits.segments_max, room.crowd + room.loglets);
     let limits = Limits { segment_bytes: limits.segment_bytes.max(4 * head.next_multiple_of(4096)), ..limits };
     limits.check().expect("drawn limits agree");
-    limits
+    (limits, room)
 }
 
 #[cfg(test)]
@@ -88,9 +103,9 @@ mod tests {
 
     #[test]
     fn drawn_limits_agree_and_differ() {
-        let limits: Vec<_> = (0..500).map(|seed| drawn_limits(&mut Rng::with_seed(seed), 200)).collect();
+        let limits: Vec<_> = (0..500).map(|seed| drawn_limits(&mut Rng::with_seed(seed), 200).0).collect();
         assert!(limits.iter().all(|limits| limits.check().is_ok()));
         assert!(limits[1..].iter().any(|other| *other != limits[0]));
-        drawn_limits(&mut Rng::with_seed(1), 20_000).check().unwrap();
+        drawn_limits(&mut Rng::with_seed(1), 20_000).0.check().unwrap();
     }
 }

@@ -27,7 +27,7 @@ mod run;
 pub use batch::{Progress, run_seeds};
 pub use branches::{Branch, Coverage};
 pub use cluster::{Cluster, NODES, addresses, node_address};
-pub use limits::{drawn_limits, small_limits};
+pub use limits::small_limits;
 pub use profile::{Profile, UnknownProfile};
 pub use report::{SeedViolation, Summary};
 pub use run::{Options, Outcome, run};

@@ -9,9 +9,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::Duration;
 
-use super::cluster::{client_address, node_address};
+use super::cluster::{Cluster, client_address, node_address};
 use super::profile::Weights;
 use super::run::Run;
 use crate::base::{Instant, Rng};
@@ -19,6 +20,13 @@ use crate::io::mem::Link;
 
 /// How long a crash waits for writes.
 const CRASH_DELAY: Duration = Duration::from_millis(3);
+/// Appends of a client that has much to write.
+const BURST: u64 = 100;
+const BURST_BYTES: usize = 4000;
+/// How far a start may come that is cut short, in operations of its disk, in writes alone, and in time.
+const START_STEPS: u64 = 40;
+const START_WRITES: u64 = 5;
+const START_TIME: Duration = Duration::from_millis(20);
 
 /// How something that was done ends.
 #[derive(Debug, Clone, Copy)]
@@ -139,10 +147,10 @@ impl Run {
 
     /// Mostly short, now and then longer than anybody waits.
     fn draw_duration(&mut self) -> Duration {
-        let most = match self.rng.u8(..40) {
+        let most = match self.rng.u8(..24) {
             0 => self.cluster.limits.operation_timeout * 2,
-            1..4 => self.cluster.limits.stall * 2,
-            4..16 => Duration::from_millis(80),
+            1..3 => self.cluster.limits.stall * 2,
+            3..10 => Duration::from_millis(80),
             _ => Duration::from_millis(12),
         };
         Duration::from_nanos(self.rng.u64(..most.as_nanos() as u64))
@@ -192,14 +200,18 @@ impl Run {
 
     /// One node, or now and then all of them at once, also for longer than anybody waits.
     fn crash_some(&mut self, node: usize, end: Instant) {
-        let all = self.rng.u8(..12) == 0;
+        let all = self.rng.u8(..8) == 0;
         let nodes = if all { 0..self.cluster.nodes() } else { node..node + 1 };
-        let end = if all && self.rng.u8(..3) == 0 { end + self.cluster.limits.operation_timeout } else { end };
+        let end = if all && self.rng.bool() { end + self.cluster.limits.operation_timeout * 2 } else { end };
         if !all && self.rng.bool() {
             // A crash shows most while several writes are on their way.
             let (address, wanted) = (node_address(node), self.rng.usize(1..=3));
             self.cluster.run_until_or_for(CRASH_DELAY, |cluster| cluster.world.writes_in_flight(address) >= wanted);
         }
+        self.crash_nodes(nodes, end);
+    }
+
+    fn crash_nodes(&mut self, nodes: Range<usize>, end: Instant) {
         for node in nodes {
             if self.cluster.is_up(node) {
                 self.note(format_args!("node {node} crashes"));
@@ -216,6 +228,21 @@ impl Run {
         self.plan.undo.retain(|_, undo| !matches!(undo, Undo::Resume(paused) if *paused == node));
     }
 
+    /// A node crashes somewhere on the way to being ready, or soon after.
+    fn cut_start_short(&mut self, node: usize) {
+        let address = node_address(node);
+        let writes = self.rng.bool();
+        let steps = self.rng.u64(1..=if writes { START_WRITES } else { START_STEPS });
+        let taken = |cluster: &Cluster| {
+            let (operations, begun) = cluster.world.disk_operations(address);
+            if writes { begun } else { operations }
+        };
+        let last = taken(&self.cluster) + steps;
+        self.cluster.run_until_or_for(START_TIME, |cluster| taken(cluster) >= last);
+        let end = self.now() + self.draw_duration();
+        self.crash_nodes(node..node + 1, end);
+    }
+
     /// One disk, or now and then all of them at once, for long enough that appends wait for space.
     fn fill_disks(&mut self, node: usize, end: Instant) {
         let all = self.rng.u8(..3) == 0;
@@ -223,10 +250,40 @@ impl Run {
         let end = if all { end + self.cluster.limits.stall * 4 } else { end };
         for node in nodes {
             self.note(format_args!("the disk of node {node} is full"));
+            self.count("disk_filled");
             let free = if all { 0 } else { self.rng.u64(..3) * self.cluster.limits.segment_bytes };
             self.cluster.world.set_free_bytes(node_address(node), Some(free));
             self.plan.later(end, Undo::Space(node));
         }
+        if all && self.rng.bool() {
+            self.use_up_reserves();
+            self.append_for_long();
+        }
+    }
+
+    /// Every start takes a file, so that after some of them a node has only the one in use. The sequencer's node goes on.
+    fn use_up_reserves(&mut self) {
+        let sequencer = self.chain.links[self.chain.last()].config.sequencer.node;
+        for _ in 0..self.rng.u8(1..=3) {
+            let others = 0..self.cluster.nodes();
+            let others = others.filter(|&node| self.cluster.is_up(node) && self.cluster.node_id(node) != sequencer);
+            for node in others.collect::<Vec<_>>() {
+                self.note(format_args!("node {node} is restarted"));
+                self.crash(node);
+                self.cluster_restart(node);
+            }
+            self.cluster.run_for(START_TIME);
+        }
+    }
+
+    /// A client has much to write, and waits for it for longer than a sequencer does.
+    fn append_for_long(&mut self) {
+        let client = self.rng.usize(..self.clients.len());
+        for _ in 0..BURST.min(self.options.ops.saturating_sub(self.issued)) {
+            self.append_record(client, BURST_BYTES);
+        }
+        self.cluster.run_for(self.cluster.limits.stall * 2);
+        self.look();
     }
 
     /// A lossy node comes back with a blank disk.
@@ -258,6 +315,9 @@ impl Run {
             Undo::Restart(node) if !self.cluster.is_up(node) => {
                 self.note(format_args!("node {node} starts"));
                 self.cluster_restart(node);
+                if !self.is_healed && self.rng.u8(..3) == 0 {
+                    self.cut_start_short(node);
+                }
             }
             Undo::RestartBlank(node) if !self.cluster.is_up(node) => {
                 self.count("blank_disk");

@@ -66,7 +66,7 @@ impl Profile {
                 one_way: 2,
                 slow_link: 1,
                 reset: 4,
-                full_disk: 3,
+                full_disk: 5,
                 blank_disk: 1,
                 network: true,
                 disk: true,

@@ -40,10 +40,14 @@ impl Run {
         let false_damage = damage.iter().filter(|damage| damage["cause"] != "Unreadable");
         self.history.false_damage.extend(false_damage.map(|damage| format!("node {node} found {damage}")));
         self.known_tails(report);
-        if !damage.is_empty() {
+        self.was_damaged[node] |= !damage.is_empty();
+        if self.was_damaged[node] {
             return;
         }
         for (id, loglet) in loglets(report) {
+            if loglet["catching_up"] == true {
+                self.history.false_damage.push(format!("node {node} has records of {id}, and lost its cell"));
+            }
             if let Some(missing_below) = offset(&loglet["missing_below"]) {
                 self.observer.borrow_mut().recovered(node, id, missing_below);
             }

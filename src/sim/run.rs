@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::branches::{Branch, Coverage};
 use super::chain::{Chain, Link};
-use super::client::Client;
+use super::client::{Client, RECORD_BYTES};
 use super::cluster::{Cluster, node_address};
 use super::faults::world_config;
-use super::limits::{CROWD, drawn_limits};
+use super::limits::{Room, drawn_limits};
 use super::observer::{Observer, SharedObserver};
 use super::plan::Plan;
 use super::profile::{Profile, Weights};
@@ -74,9 +74,13 @@ pub(super) struct Run {
     pub(super) plan: Plan,
     pub(super) rng: Rng,
     pub(super) issued: u64,
+    pub(super) record_bytes_max: usize,
+    pub(super) room: Room,
     pub(super) is_healed: bool,
     /// The lives of the nodes that have been looked at after their recovery.
     pub(super) looked_at: Vec<u64>,
+    /// The nodes that have found anything unreadable or damaged.
+    pub(super) was_damaged: Vec<bool>,
     counts: BTreeMap<&'static str, u64>,
     moments: Moment,
 }
@@ -116,7 +120,7 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
 impl Run {
     fn new(seed: u64, options: &Options, observer: SharedObserver) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let limits = drawn_limits(&mut rng, options.ops);
+        let (limits, room) = drawn_limits(&mut rng, options.ops);
         let clients = rng.usize(2..=3);
         let config = world_config(&mut rng);
         let plan = Plan::new(&mut rng, options.nodes);
@@ -137,11 +141,15 @@ impl Run {
             plan,
             rng,
             issued: 0,
+            record_bytes_max: 0,
+            room,
             is_healed: false,
             looked_at: vec![0; options.nodes],
+            was_damaged: vec![false; options.nodes],
             counts: BTreeMap::new(),
             moments: 0,
         };
+        run.record_bytes_max = *run.rng.choice(&RECORD_BYTES).expect("some sizes");
         run.begin();
         run
     }
@@ -165,8 +173,7 @@ impl Run {
 
     /// Now and then others use the same nodes: heads of segments repeat their cells, and are then larger than one unit.
     fn crowd(&mut self) {
-        let crowd = if self.rng.u8(..4) == 0 { CROWD } else { 0 };
-        for number in 0..crowd {
+        for number in 0..self.room.crowd {
             let id = LogletId { log: 0, version: 1, nonce: number };
             let config = self.cluster.configuration(id, number as usize % self.cluster.nodes());
             let log = self.cluster.open_at(0, &config);

@@ -64,6 +64,9 @@ pub(super) enum DiskEvent {
 
 impl State {
     pub(super) fn start_disk(&mut self, driver: DriverId, token: Token, op: Op) {
+        let disk = self.disk_of(driver);
+        disk.operations += 1;
+        disk.writes += u64::from(matches!(op, Op::Write { .. }));
         let event = match op {
             Op::List { directory } => DiskEvent::List { directory },
             Op::Open { path } => DiskEvent::Open { path },

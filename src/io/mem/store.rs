@@ -81,6 +81,10 @@ pub(super) struct Disk {
     pub(super) once: Vec<DiskFault>,
     pub(super) faults: DiskFaults,
     pub(super) free_bytes: Option<u64>,
+    /// Operations begun.
+    pub(super) operations: u64,
+    /// Writes among them.
+    pub(super) writes: u64,
     writes_ended: u64,
     /// What the last writes claimed, oldest first.
     claims: VecDeque<u64>,

@@ -192,6 +192,11 @@ impl World {
         self.state.borrow().writes_in_flight(address)
     }
 
+    /// How many operations of a node's disk have begun, and how many of them are writes.
+    pub fn disk_operations(&self, address: IpAddr) -> (u64, u64) {
+        self.state.borrow().nodes.get(&address).map_or((0, 0), |node| (node.disk.operations, node.disk.writes))
+    }
+
     /// Starts a crashed node again, with its disk and nothing else.
     ///
     /// # Panics

@@ -9,6 +9,7 @@ use super::facts::{self, CarriedIndex, Fact, FirstBlock, IndexFacts, SegmentFact
 use super::fetch::{Fetch, Image};
 use super::judge::judge;
 use super::replay::{self, Replayed, Scanned};
+use crate::base::mutants::{self, Mutant};
 use crate::base::{CellKey, LogletId};
 use crate::io::op::{FileId, Op, Outcome};
 use crate::storage::anchor::{ANCHOR_FILE, ANCHOR_FILE_BYTES, Anchor, SLOT_BYTES};
@@ -482,6 +483,11 @@ impl Recovery {
         };
         let mut replayed = Replayed::default();
         replayed.apply(&chain, &judged.accepted[head..]);
+        if mutants::is(Mutant::AppendBehindTornTail)
+            && let Some(mut newest) = replayed.live.last_entry()
+        {
+            newest.get_mut().1 = judged.end;
+        }
         let mut accepted = BTreeMap::<usize, Vec<usize>>::new();
         for (segment, unit) in &judged.accepted {
             accepted.entry(members[start + segment]).or_default().push(*unit);
