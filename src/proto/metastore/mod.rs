@@ -19,6 +19,8 @@ pub use cells::Cells;
 pub use proposer::Proposer;
 
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
