@@ -321,9 +321,10 @@ impl Register {
 
     pub(super) fn time_passed(&mut self, shared: &mut Shared) {
         let now = shared.now;
-        let (over, waiting) = self.waiting.drain(..).partition(|operation| operation.deadline <= now);
+        let (over, waiting): (VecDeque<Operation>, _) =
+            self.waiting.drain(..).partition(|operation| operation.deadline <= now);
         self.waiting = waiting;
-        for operation in Vec::from(over as VecDeque<Operation>) {
+        for operation in over {
             let reason = format!("an operation before it on {} has taken too long", self.id);
             shared.results.push_back((operation.id, MetaStoreResult::Unavailable { reason }));
         }
