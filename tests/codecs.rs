@@ -170,7 +170,9 @@ fn message<'a>(kind: u8, parts: &'a Parts, batch: Batch<'a>) -> Message<'a> {
         30 => Message::StatusReport { request, json: &parts.bytes },
         31 => Message::NoSpace { request, loglet },
         32 => Message::AppendNoSpace { request, loglet, first, count },
-        33 => Message::Register { request, register: RegisterId(loglet.log), message: parts.register.clone() },
+        33 => {
+            Message::Register { request, register: RegisterId(loglet.log), message: Box::new(parts.register.clone()) }
+        }
         _ => Message::Unavailable { request, loglet, reason: &parts.text },
     };
     let number = match message {

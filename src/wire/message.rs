@@ -178,8 +178,8 @@ pub enum Message<'a> {
     /// of the log later and nowhere else; `count` is 0 when none were given, and then they never will (P16).
     AppendNoSpace { request: u64, loglet: LogletId, first: Offset, count: u32 },
     /// Between a proposer and an acceptor of the MetaStore, about one register; in both directions (P8). Beside the answers that
-    /// belong to it, `Reject` and `Unavailable` may come.
-    Register { request: u64, register: RegisterId, message: RegisterMessage },
+    /// belong to it, `Reject` and `Unavailable` may come. In a box, so that the messages of the data plane stay small.
+    Register { request: u64, register: RegisterId, message: Box<RegisterMessage> },
 }
 
 /// The numbers of a header, by name; what remains of a message beside opcode, loglet and body.
@@ -390,7 +390,8 @@ impl<'a> Message<'a> {
                     return Err(FrameError::Malformed("a register has neither version nor nonce"));
                 }
                 let message = RegisterMessage::decode(opcode, RegisterNumbers { aux, offset: offset.0, count }, body);
-                Self::Register { request, register, message: message.expect("these are its opcodes")? }
+                let message = Box::new(message.expect("these are its opcodes")?);
+                Self::Register { request, register, message }
             }
             _ if !body.is_empty() => return Err(FrameError::Malformed("a frame of this opcode has no body")),
             Opcode::KnownTail => Self::KnownTail { loglet, known_tail },
@@ -535,7 +536,7 @@ mod tests {
             RegisterMessage::Learned { version: instance },
         ]
         .into_iter()
-        .map(|message| Message::Register { request: 7, register: RegisterId(4), message })
+        .map(|message| Message::Register { request: 7, register: RegisterId(4), message: Box::new(message) })
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl Acceptor {
             return self.reject(from, 0, RejectCode::Malformed, "not a request to an acceptor");
         };
         let asked = Asked { from, request, register };
-        match message {
+        match *message {
             RegisterMessage::Query { instance } => self.vote(asked, instance, Question::State),
             RegisterMessage::Prepare { instance, ballot } => self.vote(asked, instance, Question::Prepare(ballot)),
             RegisterMessage::Accept { ballot, decision } => {
@@ -270,12 +270,13 @@ impl Acceptor {
         if register.held.len() >= HELD_MAX {
             return self.reject(from, request, RejectCode::Limit, "too many answers are held for this register");
         }
-        register.held.push_back((register.changes, from, Message::Register { request, register: id, message }));
+        let message = Message::Register { request, register: id, message: Box::new(message) };
+        register.held.push_back((register.changes, from, message));
     }
 
     fn tell(&mut self, asked: Asked, message: RegisterMessage) {
         let Asked { from, request, register } = asked;
-        self.out.push_back((from, Message::Register { request, register, message }));
+        self.out.push_back((from, Message::Register { request, register, message: Box::new(message) }));
     }
 
     fn unavailable(&mut self, asked: Asked, reason: &'static str) {
@@ -360,7 +361,7 @@ impl Acceptor {
             return;
         }
         let is_vote = |message: &Message<'_>| match message {
-            Message::Register { message, .. } => !matches!(message, RegisterMessage::Decided { .. }),
+            Message::Register { message, .. } => !matches!(**message, RegisterMessage::Decided { .. }),
             _ => false,
         };
         self.out.retain(|(_, message)| !is_vote(message));

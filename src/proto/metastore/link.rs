@@ -57,7 +57,7 @@ impl Shared {
     /// Queues a message for an acceptor that can be asked now; who cannot be is asked when he can.
     pub(super) fn send(&mut self, to: NodeId, request: u64, register: RegisterId, message: RegisterMessage) {
         if let Some(link) = self.links.get_mut(&to).filter(|link| link.is_ready()) {
-            link.queue.push_back(Message::Register { request, register, message });
+            link.queue.push_back(Message::Register { request, register, message: Box::new(message) });
         }
     }
 

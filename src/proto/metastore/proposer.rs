@@ -93,7 +93,7 @@ impl Proposer {
         match message {
             Message::Register { request, register, message } => {
                 if let Some(register) = self.registers.get_mut(&register) {
-                    register.heard(from, request, message, &mut self.shared);
+                    register.heard(from, request, *message, &mut self.shared);
                 }
             }
             Message::Reject { detail: reason, .. } | Message::Unavailable { reason, .. } => {

@@ -142,7 +142,9 @@ pub(super) fn read_after_a_move() -> World {
     for (id, expected) in [(1, 0), (2, 1)] {
         world.start(0, OpId(id), write(LOG, id, Version(expected), &[4, 5, 6]));
         let is_news = |message: &Message<'_>| match message {
-            Message::Register { message: RegisterMessage::Learn { decision }, .. } => decision.version > Version(0),
+            Message::Register { message, .. } => {
+                matches!(**message, RegisterMessage::Learn { ref decision } if decision.version > Version(0))
+            }
             _ => false,
         };
         while !world.results.iter().any(|(ended, _)| *ended == OpId(id)) {
@@ -186,7 +188,7 @@ fn p8_d_a_read_does_not_stop_a_writer() {
         });
         let event = of_reader.expect("the read needs nobody else");
         if let Some(Message::Register { message, .. }) = world.next_request(event) {
-            let prepares = matches!(message, RegisterMessage::Prepare { .. } | RegisterMessage::Accept { .. });
+            let prepares = matches!(*message, RegisterMessage::Prepare { .. } | RegisterMessage::Accept { .. });
             assert!(!prepares, "{message:?}");
         }
         world.happen(event);
@@ -212,7 +214,7 @@ fn a_write_alone_takes_two_round_trips() {
             (event, world.next_request(event))
             && to == node(1)
         {
-            asked.push(message);
+            asked.push(*message);
         }
         world.happen(event);
     }

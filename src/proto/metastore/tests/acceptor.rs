@@ -42,7 +42,7 @@ impl Rig {
     }
 
     fn send(&mut self, message: RegisterMessage) {
-        let message = Message::Register { request: 5, register: LOG, message };
+        let message = Message::Register { request: 5, register: LOG, message: Box::new(message) };
         self.acceptor.handle(ONE, message, NOW, &mut self.cells);
     }
 
@@ -53,7 +53,7 @@ impl Rig {
     /// What is said about the register.
     fn said(&mut self) -> Vec<RegisterMessage> {
         let of = |message| match message {
-            Message::Register { request: 5, register: LOG, message } => message,
+            Message::Register { request: 5, register: LOG, message } => *message,
             other => panic!("{other:?}"),
         };
         self.answers().into_iter().map(of).collect()

@@ -67,7 +67,7 @@ impl Rig {
         let messages = std::iter::from_fn(|| self.proposer.poll_send(NodeId(node))).map(|message| match message {
             Message::Register { request, register: LOG, message } => {
                 last = last.max(request);
-                message
+                *message
             }
             other => panic!("{other:?}"),
         });
@@ -76,7 +76,7 @@ impl Rig {
     }
 
     fn answer(&mut self, node: u128, request: u64, message: RegisterMessage) {
-        let message = Message::Register { request, register: LOG, message };
+        let message = Message::Register { request, register: LOG, message: Box::new(message) };
         self.proposer.handle(NodeId(node), message, self.now);
     }
 
