@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use naxos::base::{ClusterId, Incarnation, LogletId, NodeId, Offset};
+use naxos::base::{ClusterId, Incarnation, LogletId, NodeId, Nonce, Offset, ProposerId, RegisterId, Version};
 use naxos::wire::{
-    Batch, BatchBuilder, FrameError, FrameHeader, HEADER_BYTES, Hello, LogletConfig, Member, Message, RejectCode, Role,
-    Sequencer,
+    Ballot, Batch, BatchBuilder, Decision, FrameError, FrameHeader, HEADER_BYTES, Hello, LogletConfig, Member, Message,
+    RegisterMessage, RejectCode, Role, Sequencer, Vote,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 const LIMIT: u32 = 1 << 20;
 /// Records are given offsets below this.
 const OFFSETS: u64 = 1 << 62;
-const KINDS: u8 = 34;
+const KINDS: u8 = 35;
 
 /// What messages are made of.
 #[derive(Debug, Clone)]
@@ -32,6 +32,7 @@ struct Parts {
     config: LogletConfig,
     hello: Hello,
     code: RejectCode,
+    register: RegisterMessage,
 }
 
 fn loglet() -> impl Strategy<Value = LogletId> {
@@ -57,6 +58,36 @@ fn config(id: LogletId) -> impl Strategy<Value = LogletConfig> {
     })
 }
 
+fn register() -> impl Strategy<Value = RegisterMessage> {
+    let version = || (0..OFFSETS).prop_map(Version);
+    let ballot =
+        || (0..OFFSETS, any::<u128>()).prop_map(|(round, proposer)| Ballot { round, proposer: ProposerId(proposer) });
+    let members = btree_map(any::<u128>(), address(), 1..=Decision::MEMBERS_MAX);
+    let decision =
+        (version(), any::<u128>(), members, vec(any::<u8>(), 0..100)).prop_map(|(version, nonce, members, value)| {
+            let member = |(node, address)| Member { node: NodeId(node), address };
+            Decision { version, nonce: Nonce(nonce), members: members.into_iter().map(member).collect(), value }
+        });
+    (0..11_u8, version(), version(), ballot(), ballot(), decision, any::<bool>()).prop_map(
+        |(kind, instance, next, ballot, promised, decision, has_accepted)| {
+            let accepted = has_accepted.then(|| Vote { ballot: promised, decision: decision.clone() });
+            match kind {
+                0 => RegisterMessage::Query { instance },
+                1 => RegisterMessage::Prepare { instance, ballot },
+                2 => RegisterMessage::Accept { ballot, decision },
+                3 => RegisterMessage::Learn { decision },
+                4 => RegisterMessage::State { instance, accepted },
+                5 => RegisterMessage::Promised { instance, ballot, accepted },
+                6 => RegisterMessage::Accepted { instance, ballot },
+                7 => RegisterMessage::Refused { instance, promised },
+                8 => RegisterMessage::Decided { decision },
+                9 => RegisterMessage::Behind { instance, next },
+                _ => RegisterMessage::Learned { version: instance },
+            }
+        },
+    )
+}
+
 fn parts() -> impl Strategy<Value = Parts> {
     let role = prop::sample::select(&[Role::Client, Role::Sequencer, Role::LogServer]);
     let code = prop::sample::select(&[
@@ -79,9 +110,10 @@ fn parts() -> impl Strategy<Value = Parts> {
     let hello = hello.boxed();
     let numbers = (any::<u64>(), 0..OFFSETS, any::<(u64, u64, u64)>(), 0..1_u32 << 31);
     let bodies = (vec(vec(any::<u8>(), 0..50), 1..6), any::<String>(), vec(any::<u8>(), 0..100));
+    let register = register().boxed();
     loglet().prop_flat_map(move |loglet| {
-        (numbers.clone(), bodies.clone(), config(loglet), hello.clone(), code.clone()).prop_map(
-            move |((request, first, (a, b, c), count), (records, text, bytes), config, hello, code)| Parts {
+        (numbers.clone(), bodies.clone(), config(loglet), hello.clone(), code.clone(), register.clone()).prop_map(
+            move |((request, first, (a, b, c), count), (records, text, bytes), config, hello, code, register)| Parts {
                 request,
                 loglet,
                 first: Offset(first),
@@ -95,6 +127,7 @@ fn parts() -> impl Strategy<Value = Parts> {
                 config,
                 hello,
                 code,
+                register,
             },
         )
     })
@@ -137,6 +170,9 @@ fn message<'a>(kind: u8, parts: &'a Parts, batch: Batch<'a>) -> Message<'a> {
         30 => Message::StatusReport { request, json: &parts.bytes },
         31 => Message::NoSpace { request, loglet },
         32 => Message::AppendNoSpace { request, loglet, first, count },
+        33 => {
+            Message::Register { request, register: RegisterId(loglet.log), message: Box::new(parts.register.clone()) }
+        }
         _ => Message::Unavailable { request, loglet, reason: &parts.text },
     };
     let number = match message {
@@ -173,7 +209,8 @@ fn message<'a>(kind: u8, parts: &'a Parts, batch: Batch<'a>) -> Message<'a> {
         Message::StatusReport { .. } => 30,
         Message::NoSpace { .. } => 31,
         Message::AppendNoSpace { .. } => 32,
-        Message::Unavailable { .. } => 33,
+        Message::Register { .. } => 33,
+        Message::Unavailable { .. } => 34,
     };
     assert_eq!(number, kind % KINDS, "every kind is drawn");
     message

@@ -154,7 +154,7 @@ proptest! {
     #[test]
     fn any_body_under_any_header_makes_a_message_or_an_error(
         bytes in vec(any::<u8>(), HEADER_BYTES),
-        opcode in 0..64u8,
+        opcode in 0..72u8,
         body in prop_oneof![vec(any::<u8>(), 0..200), batch().prop_map(|(_, bytes)| bytes)],
     ) {
         let header = sealed_header(bytes, opcode, &body);

@@ -75,6 +75,60 @@ random_id! {
     Incarnation
 }
 
+random_id! {
+    /// Names one proposer of the MetaStore for as long as it lives, so that no two ballots of one register are equal.
+    ProposerId
+}
+random_id! {
+    /// Drawn for each value that is proposed to the MetaStore, by which its writer knows it again (P8).
+    Nonce
+}
+
+/// Names one register of the MetaStore: a virtual log's, by the number of the log, or the root register.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RegisterId(pub u64);
+
+impl RegisterId {
+    /// The register that names the nodes, the logs, and the first members of each log's register. No log has this number.
+    pub const ROOT: Self = Self(0);
+
+    /// The register as frames and cells name it.
+    pub const fn key(self) -> LogletId {
+        LogletId { log: self.0, version: 0, nonce: 0 }
+    }
+}
+
+impl fmt::Display for RegisterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::ROOT { f.write_str("the root register") } else { write!(f, "register {:x}", self.0) }
+    }
+}
+
+/// Counts the values of a register. Version 0 is the one that it is born with; instance i of Paxos decides version i.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub u64);
+
+impl Version {
+    /// What every register is born with.
+    pub const BIRTH: Self = Self(0);
+
+    /// The version after this one.
+    ///
+    /// # Panics
+    /// Beyond 2^64 versions.
+    pub fn next(self) -> Self {
+        Self(self.0.checked_add(1).expect("versions stay far below 2^64"))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Names one loglet, never used twice (P5): the log, the chain version that installs it, and the proposer's nonce.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
 pub struct LogletId {

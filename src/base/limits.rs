@@ -52,6 +52,8 @@ pub struct Limits {
     pub loglets_max: u32,
     /// Largest answer to one read, in payload bytes.
     pub read_bytes_max: u32,
+    /// Largest value of a register of the MetaStore. A chain of a hundred segments is some tens of kilobytes of JSON.
+    pub register_bytes_max: u32,
     /// Bytes of unacknowledged appends that one client handle holds before `append` waits.
     pub client_window_bytes: u32,
     /// Reads of one connection under way at once; further requests on it wait unread. With `read_bytes_max` it bounds what a
@@ -97,6 +99,7 @@ impl Default for Limits {
             early_pool_bytes: 32 << 20,
             loglets_max: 1024,
             read_bytes_max: 128 << 10,
+            register_bytes_max: 64 << 10,
             reads_per_connection_max: 4,
             reads_max: 32,
             client_window_bytes: 4 << 20,
@@ -141,6 +144,10 @@ impl Limits {
             (
                 self.frame_body_bytes_max >= self.batch_bytes_max.saturating_add(4096),
                 "frame_body_bytes_max holds a maximal batch",
+            ),
+            (
+                self.frame_body_bytes_max >= self.register_bytes_max.saturating_add(4096),
+                "frame_body_bytes_max holds a register's maximal value and its members",
             ),
             (self.unit_bytes_max >= 8192 && self.unit_bytes_max.is_multiple_of(4096), "unit_bytes_max is whole blocks"),
             (matches!(self.unit_depth, 1 | 2 | 4), "unit_depth is 1, 2 or 4"),

@@ -12,7 +12,9 @@ mod time;
 pub use buf::Buf;
 pub(crate) use buf::Registration;
 pub use histogram::Histogram;
-pub use id::{CellKey, ClusterId, Incarnation, InvalidId, LogletId, NodeId, Offset, Write};
+pub use id::{
+    CellKey, ClusterId, Incarnation, InvalidId, LogletId, NodeId, Nonce, Offset, ProposerId, RegisterId, Version, Write,
+};
 pub use limits::{InvalidLimits, Limits};
 pub use quorum::quorum;
 pub use time::Instant;

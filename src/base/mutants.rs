@@ -63,6 +63,15 @@ mutants! {
     PartialHead, "partial-head", "P9", "Recovery begins from a head that lacks its end.";
     SkipUnitChecksum, "skip-unit-checksum", "P9", "The journal takes units, entry tables and records for whole without looking at their checksums.";
     RetryAfterFlushError, "retry-after-flush-error", "fail-stop", "The journal goes on after a failed write as if it had succeeded.";
+    AcceptorForgetsInstance, "acceptor-forgets-instance", "P8", "An acceptor that is told a decision drops the instances up to it, and does not keep the decision.";
+    PaxosForgetsPromise, "paxos-forgets-promise", "P8", "An acceptor does not write down what it has promised.";
+    VoteBeforeDurable, "vote-before-durable", "P8", "An acceptor answers before its cell is durable.";
+    AcceptIgnoresPromise, "accept-ignores-promise", "P8", "An acceptor accepts in a ballot below the one that it has promised.";
+    IgnoreAcceptedValue, "ignore-accepted-value", "P8", "A proposer proposes its own value, whatever the promises say was accepted before.";
+    MembersFromUndecided, "members-from-undecided", "P8", "A proposer takes a value that one acceptor has accepted for decided, with its members.";
+    ReadWithoutQuorum, "read-without-quorum", "P8", "A read returns as soon as one acceptor has nothing accepted.";
+    ReadEndsAtFinished, "read-ends-at-finished", "P8", "A read that had to finish an instance returns its value, without asking about the next one.";
+    WrittenWithoutNonce, "written-without-nonce", "P8", "A write is successful when the version after the expected one is decided, whoever wrote it.";
     ForgetSealOnRestart, "forget-seal-on-restart", "P2", "A restarted LogServer takes a sealed loglet for open.";
 }
 

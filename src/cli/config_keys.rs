@@ -271,6 +271,11 @@ pub(super) const KEYS: &[Key] = &[
         "Most connections of the node, shared out among its shards. Each takes a file descriptor (LimitNOFILE in the unit)."
     ),
     bytes!(read_bytes_max, u32, "Largest answer to one read, in bytes of records."),
+    bytes!(
+        register_bytes_max,
+        u32,
+        "Largest value of a register of the MetaStore, in bytes; at least 4 KiB below frame_body_bytes_max."
+    ),
     count!(reads_per_connection_max, u32, "Reads of one connection under way at once; further requests on it wait."),
     count!(reads_max, u32, "Reads of all connections of a shard under way at once; further ones wait in turn."),
     millis!(

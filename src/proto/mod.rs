@@ -4,6 +4,7 @@
 mod conformance;
 pub mod log_server;
 pub mod loglet;
+pub mod metastore;
 pub mod native;
 pub mod peer;
 pub mod sequencer;

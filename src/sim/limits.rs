@@ -11,6 +11,7 @@ pub fn small_limits() -> Limits {
         batch_bytes_max: 4 << 10,
         batch_records_max: 16,
         frame_body_bytes_max: 8 << 10,
+        register_bytes_max: 4 << 10,
         unit_bytes_max: 8 << 10,
         segment_bytes: 96 << 10,
         segments_max: 96,

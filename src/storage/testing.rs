@@ -20,6 +20,7 @@ pub(super) fn limits(unit_depth: u32) -> Limits {
         record_bytes_max: 9000,
         batch_bytes_max: 4096,
         frame_body_bytes_max: 16 << 10,
+        register_bytes_max: 4096,
         unit_bytes_max: 8192,
         unit_depth,
         unit_queue_max: 4,

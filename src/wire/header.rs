@@ -95,6 +95,14 @@ opcodes! {
     Append = 23,
     /// Asks a node about itself.
     Status = 24,
+    /// Asks an acceptor for its state of an instance, without preparing.
+    RegisterQuery = 25,
+    /// Phase 1 of Paxos.
+    RegisterPrepare = 26,
+    /// Phase 2 of Paxos.
+    RegisterAccept = 27,
+    /// Tells an acceptor a decision.
+    RegisterLearn = 28,
     /// Done, with nothing to add.
     Done = 40,
     /// Everything below an offset is durable here and the loglet is open here.
@@ -129,6 +137,20 @@ opcodes! {
     NoSpace = 55,
     /// An append was not acknowledged, for want of space on a majority.
     AppendNoSpace = 56,
+    /// An acceptor's state of an instance that it holds no decision of.
+    RegisterState = 57,
+    /// The answer to phase 1.
+    RegisterPromised = 58,
+    /// The answer to phase 2.
+    RegisterAccepted = 59,
+    /// Another ballot has been promised.
+    RegisterRefused = 60,
+    /// The acceptor holds this decision, and votes on nothing at or below it.
+    RegisterDecided = 61,
+    /// The acceptor lacks the decision before the instance asked about.
+    RegisterBehind = 62,
+    /// The acceptor holds a decision at or beyond the one that it was told.
+    RegisterLearned = 63,
 }
 
 /// Why bytes are not a frame. The connection that sent them is closed.

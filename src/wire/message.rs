@@ -1,9 +1,10 @@
 use zerocopy::IntoBytes;
 
 use super::header::{FrameError, FrameHeader, HEADER_BYTES, Opcode};
-use super::{Batch, LogletConfig};
+use super::register::RegisterNumbers;
+use super::{Batch, LogletConfig, RegisterMessage};
 use crate::base::checksum::crc32c;
-use crate::base::{ClusterId, Incarnation, Limits, LogletId, NodeId, Offset};
+use crate::base::{ClusterId, Incarnation, Limits, LogletId, NodeId, Offset, RegisterId};
 
 /// Why a connection or a request is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
@@ -176,6 +177,9 @@ pub enum Message<'a> {
     /// Fewer LogServers than a majority have space. The records had been given `first..first + count`, where they may become part
     /// of the log later and nowhere else; `count` is 0 when none were given, and then they never will (P16).
     AppendNoSpace { request: u64, loglet: LogletId, first: Offset, count: u32 },
+    /// Between a proposer and an acceptor of the MetaStore, about one register; in both directions (P8). Beside the answers that
+    /// belong to it, `Reject` and `Unavailable` may come. In a box, so that the messages of the data plane stay small.
+    Register { request: u64, register: RegisterId, message: Box<RegisterMessage> },
 }
 
 /// The numbers of a header, by name; what remains of a message beside opcode, loglet and body.
@@ -320,6 +324,10 @@ impl<'a> Message<'a> {
             Self::AppendNoSpace { request, loglet, first, count } => {
                 (Opcode::AppendNoSpace, loglet, Numbers { request, offset: first, count, ..none })
             }
+            Self::Register { request, register, ref message } => {
+                let (opcode, RegisterNumbers { aux, offset, count }) = message.encode_body(out);
+                (opcode, register.key(), Numbers { request, offset: Offset(offset), aux, count, ..none })
+            }
         }
     }
 
@@ -366,6 +374,25 @@ impl<'a> Message<'a> {
             }
             Opcode::StatusReport => Self::StatusReport { request, json: body },
             Opcode::Unavailable => Self::Unavailable { request, loglet, reason: text()? },
+            opcode @ (Opcode::RegisterQuery
+            | Opcode::RegisterPrepare
+            | Opcode::RegisterAccept
+            | Opcode::RegisterLearn
+            | Opcode::RegisterState
+            | Opcode::RegisterPromised
+            | Opcode::RegisterAccepted
+            | Opcode::RegisterRefused
+            | Opcode::RegisterDecided
+            | Opcode::RegisterBehind
+            | Opcode::RegisterLearned) => {
+                let register = RegisterId(loglet.log);
+                if register.key() != loglet {
+                    return Err(FrameError::Malformed("a register has neither version nor nonce"));
+                }
+                let message = RegisterMessage::decode(opcode, RegisterNumbers { aux, offset: offset.0, count }, body);
+                let message = Box::new(message.expect("these are its opcodes")?);
+                Self::Register { request, register, message }
+            }
             _ if !body.is_empty() => return Err(FrameError::Malformed("a frame of this opcode has no body")),
             Opcode::KnownTail => Self::KnownTail { loglet, known_tail },
             Opcode::Seal => Self::Seal { request, loglet },
@@ -434,7 +461,7 @@ mod tests {
             sequencer: crate::wire::Sequencer { node: NodeId(1), incarnation: Incarnation(9), address },
             log_servers: vec![crate::wire::Member { node: NodeId(1), address }],
         };
-        vec![
+        let mut samples = vec![
             Message::Hello(Hello {
                 cluster: ClusterId(5),
                 node: NodeId(6),
@@ -475,7 +502,41 @@ mod tests {
             Message::Unavailable { request, loglet, reason: "the journal has failed" },
             Message::NoSpace { request, loglet },
             Message::AppendNoSpace { request, loglet, first, count: 2 },
+        ];
+        samples.extend(register_samples());
+        samples
+    }
+
+    fn register_samples<'a>() -> impl Iterator<Item = Message<'a>> {
+        use crate::base::{Nonce, ProposerId, Version};
+        use crate::wire::{Ballot, Decision, Vote};
+
+        let ballot = Ballot { round: 3, proposer: ProposerId(9) };
+        let members = [1, 2].map(|node| crate::wire::Member {
+            node: NodeId(node),
+            address: format!("127.0.0.{node}:4100").parse().unwrap(),
+        });
+        let decision =
+            Decision { version: Version(5), nonce: Nonce(11), members: members.to_vec(), value: b"{}".to_vec() };
+        let instance = decision.version;
+        let accepted = Some(Vote { ballot, decision: decision.clone() });
+        [
+            RegisterMessage::Query { instance },
+            RegisterMessage::Prepare { instance, ballot },
+            RegisterMessage::Accept { ballot, decision: decision.clone() },
+            RegisterMessage::Learn { decision: decision.clone() },
+            RegisterMessage::State { instance, accepted: accepted.clone() },
+            RegisterMessage::State { instance, accepted: None },
+            RegisterMessage::Promised { instance, ballot, accepted },
+            RegisterMessage::Promised { instance, ballot, accepted: None },
+            RegisterMessage::Accepted { instance, ballot },
+            RegisterMessage::Refused { instance, promised: ballot },
+            RegisterMessage::Decided { decision },
+            RegisterMessage::Behind { instance, next: Version(2) },
+            RegisterMessage::Learned { version: instance },
         ]
+        .into_iter()
+        .map(|message| Message::Register { request: 7, register: RegisterId(4), message: Box::new(message) })
     }
 
     #[test]

@@ -4,8 +4,10 @@ mod batch;
 mod config;
 mod header;
 mod message;
+mod register;
 
 pub use batch::{Batch, BatchBuilder, InvalidBatch};
 pub use config::{LogletConfig, Member, Sequencer};
 pub use header::{FrameError, FrameHeader, HEADER_BYTES, Opcode, PROTOCOL_VERSION};
 pub use message::{Hello, Message, RejectCode, Role};
+pub use register::{Ballot, Decision, Fields, RegisterMessage, Vote};

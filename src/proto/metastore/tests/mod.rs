@@ -1,0 +1,2 @@
+mod acceptor;
+mod proposer;
