@@ -129,6 +129,11 @@ impl fmt::Display for Version {
     }
 }
 
+random_id! {
+    /// Names one wish to reconfigure a virtual log; drawn by whoever wishes (P15).
+    IntentId
+}
+
 /// Names one loglet, never used twice (P5): the log, the chain version that installs it, and the proposer's nonce.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
 pub struct LogletId {
@@ -179,6 +184,43 @@ impl fmt::Display for Offset {
 impl fmt::Debug for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "@{}", self.0)
+    }
+}
+
+/// A position in a virtual log, counted in records from 0. As a tail it is exclusive: the first position not covered.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LogPos(pub u64);
+
+impl LogPos {
+    /// The first position of every log.
+    pub const ZERO: Self = Self(0);
+
+    /// What this position is in a loglet that begins at `start`.
+    ///
+    /// # Panics
+    /// The position lies before the loglet.
+    pub fn offset_from(self, start: Self) -> Offset {
+        Offset(self.0.checked_sub(start.0).expect("a loglet has no positions before its start"))
+    }
+}
+
+impl Add<u64> for LogPos {
+    type Output = Self;
+    fn add(self, records: u64) -> Self {
+        Self(self.0.checked_add(records).expect("positions stay far below 2^64"))
+    }
+}
+
+impl fmt::Display for LogPos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for LogPos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
     }
 }
 

@@ -13,7 +13,8 @@ pub use buf::Buf;
 pub(crate) use buf::Registration;
 pub use histogram::Histogram;
 pub use id::{
-    CellKey, ClusterId, Incarnation, InvalidId, LogletId, NodeId, Nonce, Offset, ProposerId, RegisterId, Version, Write,
+    CellKey, ClusterId, Incarnation, IntentId, InvalidId, LogPos, LogletId, NodeId, Nonce, Offset, ProposerId,
+    RegisterId, Version, Write,
 };
 pub use limits::{InvalidLimits, Limits};
 pub use quorum::quorum;

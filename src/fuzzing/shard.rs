@@ -37,6 +37,7 @@ fn limits() -> Limits {
         batch_bytes_max: 4 << 10,
         batch_records_max: 3,
         frame_body_bytes_max: 8 << 10,
+        register_bytes_max: 4 << 10,
         unit_bytes_max: 8 << 10,
         segment_bytes: 96 << 10,
         segments_max: 12,

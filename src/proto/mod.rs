@@ -11,5 +11,6 @@ pub mod sequencer;
 pub mod sequencers;
 #[cfg(test)]
 pub mod testing;
+pub mod virtual_log;
 
 pub use peer::PeerId;

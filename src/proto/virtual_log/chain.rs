@@ -1,0 +1,301 @@
+//! The chain: which loglet serves which part of a virtual log (Delos OSDI'20, section 3).
+//!
+//! A chain is a value: every change makes the next version of it, which one conditional write of the MetaStore installs or not.
+//! Nothing here knows of time, messages or disks.
+
+use serde::{Deserialize, Serialize};
+
+use super::intent::Intent;
+use crate::base::{IntentId, LogPos, LogletId, Offset};
+use crate::wire::LogletConfig;
+
+/// A part of a virtual log, `[start, stop)`, served by one loglet. The last one of a chain has no stop.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainSegment {
+    /// The position of the loglet's first record.
+    pub start: LogPos,
+    /// The first position behind it. A record at or beyond it is no part of the log, wherever it is stored (P1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<LogPos>,
+    /// The loglet.
+    pub loglet: LogletConfig,
+    /// The intent that this segment has carried out, by which its writer learns so (P15).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fulfils: Option<IntentId>,
+}
+
+impl ChainSegment {
+    /// Where the loglet ends; none for the last segment.
+    pub fn stop_offset(&self) -> Option<Offset> {
+        self.stop.map(|stop| stop.offset_from(self.start))
+    }
+}
+
+/// The loglets of one virtual log in order, without gaps. Written as JSON, so that an operator can read it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chain {
+    /// The version of the register that holds it, from 1.
+    pub version: u64,
+    /// Everything below may be gone.
+    pub trim_point: LogPos,
+    /// What somebody is about to change, for whoever has to finish it (P15).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<Intent>,
+    /// The segments in order, at least one; the last is the active one.
+    pub segments: Vec<ChainSegment>,
+}
+
+/// A position, as one loglet of the chain knows it. The only place where positions and offsets are converted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Which segment, from 0.
+    pub segment: usize,
+    /// The offset in its loglet.
+    pub offset: Offset,
+    /// The loglet's end; none in the last segment.
+    pub stop: Option<Offset>,
+}
+
+/// What has become of a record that a sealed loglet had given an offset (P16).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Settled {
+    /// It is in the log, here.
+    At(LogPos),
+    /// It is not, and never will be.
+    Never,
+    /// Its segment has no stop yet.
+    Open,
+    /// Its segment has been trimmed away: it was in the log below the trim point, or never.
+    Trimmed,
+}
+
+/// A value of the register that is no chain.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidChain {
+    /// Not JSON of a chain's shape.
+    #[error("not a chain: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A chain that contradicts itself.
+    #[error("a chain that contradicts itself: {0}")]
+    Contradiction(&'static str),
+}
+
+/// A change that this chain does not allow. Whoever lost a race fetches the chain and looks again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The loglet is not the last one any more (L7, P15): somebody else has extended the chain.
+    #[error("loglet {0} is not the last one of the chain")]
+    NotLast(LogletId),
+    /// The loglet has no place in the chain.
+    #[error("loglet {0} is not in the chain")]
+    Absent(LogletId),
+    /// Only a segment with a stop can change its members (P7).
+    #[error("loglet {0} has no stop yet; extend the chain first")]
+    Active(LogletId),
+    /// An intent is waiting to be carried out.
+    #[error("reconfiguration {0} is pending")]
+    Pending(IntentId),
+    /// A change of members is none of the loglet, its sequencer or its end.
+    #[error("a change of members keeps the loglet {0}")]
+    OtherLoglet(LogletId),
+    /// A loglet serves one segment only (P5).
+    #[error("loglet {0} is in the chain already")]
+    Reused(LogletId),
+}
+
+impl Chain {
+    /// The first chain of a log.
+    pub fn begin(loglet: LogletConfig) -> Self {
+        let segment = ChainSegment { start: LogPos::ZERO, stop: None, loglet, fulfils: None };
+        Self { version: 1, trim_point: LogPos::ZERO, intent: None, segments: vec![segment] }
+    }
+
+    /// As it is stored.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a chain is always serialisable")
+    }
+
+    /// A stored chain, checked.
+    ///
+    /// # Errors
+    /// Not a chain, or one that contradicts itself.
+    pub fn from_json(json: &[u8]) -> Result<Self, InvalidChain> {
+        let chain: Self = serde_json::from_slice(json)?;
+        chain.check().map_err(InvalidChain::Contradiction)?;
+        Ok(chain)
+    }
+
+    /// What every chain obeys.
+    fn check(&self) -> Result<(), &'static str> {
+        let Some((last, closed)) = self.segments.split_last() else { return Err("it has no segments") };
+        if self.version == 0 {
+            return Err("versions count from 1");
+        }
+        if last.stop.is_some() {
+            return Err("its last segment has a stop");
+        }
+        let nexts = self.segments[1..].iter().map(|next| next.start);
+        if closed.iter().zip(nexts).any(|(segment, next)| segment.stop != Some(next)) {
+            return Err("a segment does not end where the next one begins");
+        }
+        if closed.iter().any(|segment| segment.stop <= Some(segment.start)) {
+            return Err("a closed segment is empty");
+        }
+        let mut ids: Vec<_> = self.segments.iter().map(|segment| segment.loglet.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.len() != self.segments.len() {
+            return Err("a loglet serves two segments");
+        }
+        Ok(())
+    }
+
+    /// The active segment.
+    pub fn last(&self) -> &ChainSegment {
+        self.segments.last().expect("a chain has segments")
+    }
+
+    /// The first position that may still be read: the trim point, or where the first segment begins.
+    pub fn first_position(&self) -> LogPos {
+        self.trim_point.max(self.segments[0].start)
+    }
+
+    /// Which segment a position is in; none below the first one.
+    pub fn locate(&self, position: LogPos) -> Option<Place> {
+        let segment = self.segments.partition_point(|segment| segment.start <= position).checked_sub(1)?;
+        let ChainSegment { start, .. } = self.segments[segment];
+        Some(Place { segment, offset: position.offset_from(start), stop: self.segments[segment].stop_offset() })
+    }
+
+    /// The position of an offset; none at or beyond the segment's stop. **The boundary rule**: whatever a loglet returns reaches the
+    /// log's user through here or not at all.
+    pub fn position(&self, segment: usize, offset: Offset) -> Option<LogPos> {
+        let found = &self.segments[segment];
+        let position = found.start + offset.0;
+        found.stop.is_none_or(|stop| position < stop).then_some(position)
+    }
+
+    /// The segment that a loglet serves.
+    pub fn segment_of(&self, loglet: LogletId) -> Option<usize> {
+        self.segments.iter().rposition(|segment| segment.loglet.id == loglet)
+    }
+
+    /// What has become of a record that a loglet, now sealed, had given an offset (P16). Those of one batch may lie on
+    /// both sides of the stop: ask for each of them.
+    pub fn settle(&self, loglet: LogletId, offset: Offset) -> Settled {
+        match self.segment_of(loglet) {
+            Some(segment) if self.segments[segment].stop.is_none() => Settled::Open,
+            Some(segment) => self.position(segment, offset).map_or(Settled::Never, Settled::At),
+            // Installed before the first segment that is left.
+            None if loglet.version < self.segments[0].loglet.id.version => Settled::Trimmed,
+            None => Settled::Never,
+        }
+    }
+
+    /// The next version, with a new last segment from the tail of the loglet `old` on. A segment that would be empty is replaced
+    /// instead (P15).
+    ///
+    /// # Errors
+    /// `old` is not the last loglet, or `new` is in the chain.
+    pub fn extended(
+        &self,
+        old: LogletId,
+        tail: Offset,
+        new: LogletConfig,
+        fulfils: Option<IntentId>,
+    ) -> Result<Self, Refusal> {
+        if self.last().loglet.id != old {
+            return Err(Refusal::NotLast(old));
+        }
+        if self.segment_of(new.id).is_some() {
+            return Err(Refusal::Reused(new.id));
+        }
+        let mut next = self.next();
+        // Void from here on, whoever wrote it: the loglet that it is about is not the last one any more.
+        next.intent = None;
+        let last = next.segments.last_mut().expect("a chain has segments");
+        let start = last.start + tail.0;
+        if tail == Offset::ZERO {
+            next.segments.pop();
+        } else {
+            last.stop = Some(start);
+        }
+        next.segments.push(ChainSegment { start, stop: None, loglet: new, fulfils });
+        Ok(next)
+    }
+
+    /// The next version, with an intent.
+    ///
+    /// # Errors
+    /// Another one is pending, or it is about a loglet that is not the last.
+    pub fn intending(&self, intent: Intent) -> Result<Self, Refusal> {
+        if let Some(pending) = &self.intent {
+            return Err(Refusal::Pending(pending.id));
+        }
+        if self.last().loglet.id != intent.replaces {
+            return Err(Refusal::NotLast(intent.replaces));
+        }
+        let mut next = self.next();
+        next.intent = Some(intent);
+        Ok(next)
+    }
+
+    /// The next version, without its intent: it cannot be carried out. None if it has another one, or none.
+    pub fn without_intent(&self, id: IntentId) -> Option<Self> {
+        self.intent.as_ref().filter(|intent| intent.id == id)?;
+        let mut next = self.next();
+        next.intent = None;
+        Some(next)
+    }
+
+    /// Whether an intent was carried out by one of the segments.
+    pub fn has_fulfilled(&self, id: IntentId) -> bool {
+        self.segments.iter().any(|segment| segment.fulfils == Some(id))
+    }
+
+    /// The next version, trimmed up to `point`, a position that the caller knows to be committed (P3); none if it is already.
+    pub fn trimmed(&self, point: LogPos) -> Option<Self> {
+        (point > self.trim_point).then(|| {
+            let mut next = self.next();
+            next.trim_point = point;
+            next
+        })
+    }
+
+    /// The next version, without the closed segments that lie wholly below the trim point (P7), and their loglets; none if there are
+    /// none.
+    pub fn truncated(&self) -> Option<(Self, Vec<LogletConfig>)> {
+        let dead = self.segments.iter().take_while(|segment| segment.stop.is_some_and(|stop| stop <= self.trim_point));
+        let dead = dead.count();
+        (dead > 0).then(|| {
+            let mut next = self.next();
+            let gone = next.segments.drain(..dead).map(|segment| segment.loglet).collect();
+            (next, gone)
+        })
+    }
+
+    /// The next version, with other LogServers for a closed segment. They have to hold all of it before this is written (P7).
+    ///
+    /// # Errors
+    /// The segment is the last one, sealed or not; or not there; or the change is one of more than members.
+    pub fn modified(&self, changed: LogletConfig) -> Result<Self, Refusal> {
+        let id = changed.id;
+        let segment = self.segment_of(id).ok_or(Refusal::Absent(id))?;
+        let found = &self.segments[segment];
+        if found.stop.is_none() {
+            return Err(Refusal::Active(id));
+        }
+        if found.loglet.sequencer != changed.sequencer {
+            return Err(Refusal::OtherLoglet(id));
+        }
+        let mut next = self.next();
+        next.segments[segment].loglet = changed;
+        Ok(next)
+    }
+
+    fn next(&self) -> Self {
+        Self { version: self.version + 1, ..self.clone() }
+    }
+}

@@ -1,0 +1,286 @@
+use super::chain::{Chain, Refusal};
+use super::intent::{Intent, Wanted};
+use crate::base::{Incarnation, IntentId, LogletId, NodeId, Offset};
+use crate::wire::{LogletConfig, Member, Sequencer};
+
+/// What somebody wants to put in the place of the last loglet.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Wish {
+    /// The loglet that is to be replaced. The wish is void once that is not the last one (L7).
+    pub replaces: LogletId,
+    /// The configuration wanted.
+    pub wanted: Wanted,
+    /// Written into the chain before anything is sealed, so that somebody else finishes what its writer cannot (P15).
+    pub intent: Option<Intent>,
+}
+
+/// A node, as its hello tells.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Host {
+    /// Where it listens.
+    pub member: Member,
+    /// The present life of its process (P4).
+    pub incarnation: Incarnation,
+}
+
+/// What is to be done next. Each step has one answer, and the next step follows from it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Step {
+    /// Ask these nodes who they are; answered by [`Extend::handle_hosts`]. The first one is to be the sequencer.
+    Ask(Vec<NodeId>),
+    /// Create this loglet on a majority of its LogServers, and activate its sequencer; [`Extend::handle_prepared`].
+    Prepare(LogletConfig),
+    /// Write this chain on the condition that the version before it is the newest; [`Extend::handle_written`].
+    Write(Chain),
+    /// Seal the loglet; [`Extend::handle_sealed`].
+    Seal(LogletConfig),
+    /// Find the tail of the sealed loglet; [`Extend::handle_tail`].
+    CheckTail(LogletConfig),
+    /// Read the chain; [`Extend::handle_fetched`].
+    Fetch,
+}
+
+/// How a conditional write of the chain has ended.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Written {
+    /// It is the newest version.
+    Done,
+    /// Another chain is, of this or a newer version.
+    Conflict(Chain),
+    /// Nobody knows.
+    Unknown,
+}
+
+/// The end of an attempt.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Outcome {
+    /// The loglet has been replaced as wished; this is the chain.
+    Extended(Chain),
+    /// Somebody else has replaced it.
+    Overtaken(Chain),
+    /// Another reconfiguration was written down first, and is to be finished before (P15).
+    Pending(Intent),
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum State {
+    Intending,
+    Asking,
+    Preparing,
+    Sealing,
+    Tailing,
+    Writing,
+    Fetching,
+    Over(Outcome),
+}
+
+/// One attempt to end the last loglet of a chain and put another behind it (Delos OSDI'20, section 3.3), without sockets or clock.
+///
+/// The new loglet is prepared first, so that the log stands still only for a seal, a checkTail and a conditional write. Any number of
+/// clients may attempt it at once, and any of them may die between two steps: nothing before the last write can be seen by a
+/// user of the log, except that appends wait, and whoever comes next finds the loglet sealed and does the same.
+///
+/// A step that fails has no answer: the attempt is dropped and another one made, with other nodes if need be.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Extend {
+    chain: Chain,
+    replaces: LogletId,
+    wanted: Wanted,
+    /// Our own, written or about to be.
+    own: Option<Intent>,
+    /// The intent that the new segment fulfils.
+    fulfils: Option<IntentId>,
+    /// Drawn by the caller, so that two attempts never make the same loglet.
+    nonce: u64,
+    hosts: Vec<Host>,
+    /// Made for the version after this chain's, so that what is deleted on the way does not take it along (P5).
+    prepared: Option<LogletConfig>,
+    /// Made for versions that others have written.
+    in_vain: Vec<LogletConfig>,
+    tail: Option<Offset>,
+    state: State,
+}
+
+impl Extend {
+    /// An attempt on the newest chain that is known. `nonce` is random.
+    pub fn new(chain: Chain, wish: Wish, nonce: u64) -> Self {
+        let Wish { replaces, wanted, intent } = wish;
+        let mut extend = Self {
+            chain,
+            replaces,
+            wanted,
+            own: intent,
+            fulfils: None,
+            nonce,
+            hosts: Vec::new(),
+            prepared: None,
+            in_vain: Vec::new(),
+            tail: None,
+            state: State::Asking,
+        };
+        extend.look();
+        extend
+    }
+
+    /// What is to be done now; none when it is over.
+    pub fn step(&self) -> Option<Step> {
+        Some(match &self.state {
+            State::Intending => {
+                let intent = self.own.clone().expect("an intent is to be written");
+                Step::Write(self.chain.intending(intent).expect("looked at before"))
+            }
+            State::Asking => {
+                let others = self.wanted.log_servers.iter().filter(|node| **node != self.wanted.sequencer);
+                Step::Ask([self.wanted.sequencer].into_iter().chain(others.copied()).collect())
+            }
+            State::Preparing => Step::Prepare(self.new_loglet().clone()),
+            State::Sealing => Step::Seal(self.chain.last().loglet.clone()),
+            State::Tailing => Step::CheckTail(self.chain.last().loglet.clone()),
+            State::Writing => Step::Write(self.extended()),
+            State::Fetching => Step::Fetch,
+            State::Over(_) => return None,
+        })
+    }
+
+    /// How it has ended.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.state {
+            State::Over(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// The loglets that have been made and are not in the chain. Once it is over nobody will put them there: they are to be deleted.
+    pub fn left_over(&self) -> impl Iterator<Item = &LogletConfig> {
+        let made = self.in_vain.iter().chain(&self.prepared);
+        made.filter(|config| self.chain.segment_of(config.id).is_none())
+    }
+
+    /// The nodes have said who they are: all that were asked, in any order.
+    pub fn handle_hosts(&mut self, hosts: Vec<Host>) {
+        assert_eq!(self.state, State::Asking, "nobody was asked");
+        let is_there = |node: &NodeId| hosts.iter().any(|host| host.member.node == *node);
+        assert!(is_there(&self.wanted.sequencer), "the sequencer has answered");
+        assert!(self.wanted.log_servers.iter().all(is_there), "every LogServer has answered");
+        self.hosts = hosts;
+        self.prepared = Some(self.mint());
+        self.state = State::Preparing;
+    }
+
+    /// The new loglet is on a majority of its LogServers, and its sequencer runs.
+    pub fn handle_prepared(&mut self) {
+        assert_eq!(self.state, State::Preparing, "nothing was to be prepared");
+        // Somebody's intent may have come to be known only after the tail.
+        self.state = if self.tail.is_some() { State::Writing } else { State::Sealing };
+    }
+
+    /// A majority of LogServers is sealed.
+    pub fn handle_sealed(&mut self) {
+        assert_eq!(self.state, State::Sealing, "nothing was to be sealed");
+        self.state = State::Tailing;
+    }
+
+    /// The tail of the sealed loglet. It stays the same for this attempt, whatever others find: the first chain that is written decides.
+    pub fn handle_tail(&mut self, tail: Offset) {
+        assert_eq!(self.state, State::Tailing, "nobody asked for a tail");
+        self.tail = Some(tail);
+        self.state = State::Writing;
+    }
+
+    /// The write has ended.
+    pub fn handle_written(&mut self, written: Written) {
+        match written {
+            Written::Unknown => self.state = State::Fetching,
+            Written::Conflict(chain) => self.learn(chain),
+            Written::Done => {
+                let chain = match &self.state {
+                    State::Intending => {
+                        let intent = self.own.clone().expect("it has been written");
+                        self.chain.intending(intent).expect("it has been written")
+                    }
+                    State::Writing => self.extended(),
+                    other => panic!("nothing was to be written: {other:?}"),
+                };
+                self.learn(chain);
+            }
+        }
+    }
+
+    /// The newest chain.
+    pub fn handle_fetched(&mut self, chain: Chain) {
+        assert_eq!(self.state, State::Fetching, "nothing was to be fetched");
+        self.learn(chain);
+    }
+
+    fn learn(&mut self, chain: Chain) {
+        // A conflict may tell of a version that is older than what has been read meanwhile.
+        if chain.version >= self.chain.version {
+            self.chain = chain;
+        }
+        self.look();
+    }
+
+    /// Goes on from the chain as it is now. A tail that has been found stays good as long as the same loglet is the last one (P15).
+    fn look(&mut self) {
+        let own = self.own.as_ref().map(|intent| intent.id);
+        if self.chain.last().loglet.id != self.replaces {
+            let fulfilled = own.is_some_and(|id| self.chain.has_fulfilled(id));
+            let is_ours = |config: &LogletConfig| self.chain.segment_of(config.id).is_some();
+            let won = fulfilled || self.prepared.as_ref().is_some_and(is_ours);
+            let chain = self.chain.clone();
+            self.state = State::Over(if won { Outcome::Extended(chain) } else { Outcome::Overtaken(chain) });
+            return;
+        }
+        match &self.chain.intent {
+            Some(pending) if Some(pending.id) == own => self.fulfils = own,
+            // Two wishes written down at once: the second one waits.
+            Some(pending) if own.is_some() => {
+                self.state = State::Over(Outcome::Pending(pending.clone()));
+                return;
+            }
+            // Who has no wish of his own that is written down carries out what is.
+            Some(pending) if self.fulfils != Some(pending.id) => {
+                self.fulfils = Some(pending.id);
+                self.wanted = pending.wanted.clone();
+            }
+            Some(_) => {}
+            None if own.is_some() && self.fulfils != own => {
+                self.state = State::Intending;
+                return;
+            }
+            // It has been given up by somebody, who could not carry it out. What is wanted is as good as anything.
+            None => self.fulfils = None,
+        }
+        if let Some(config) = self.prepared.take_if(|config| config.id.version != self.chain.version + 1) {
+            self.in_vain.push(config);
+        }
+        self.state = match (&self.prepared, self.tail) {
+            (None, _) => State::Asking,
+            (Some(_), None) => State::Sealing,
+            (Some(_), Some(_)) => State::Writing,
+        };
+    }
+
+    fn new_loglet(&self) -> &LogletConfig {
+        self.prepared.as_ref().expect("made from what the hosts said")
+    }
+
+    fn extended(&self) -> Chain {
+        let tail = self.tail.expect("found before");
+        let next = self.chain.extended(self.replaces, tail, self.new_loglet().clone(), self.fulfils);
+        next.unwrap_or_else(|refusal: Refusal| panic!("looked at before: {refusal}"))
+    }
+
+    /// A loglet that was never made before: the nonce is of this attempt, which makes one for each version at most.
+    fn mint(&self) -> LogletConfig {
+        let host =
+            |node: &NodeId| *self.hosts.iter().find(|host| host.member.node == *node).expect("all have answered");
+        let Host { member, incarnation } = host(&self.wanted.sequencer);
+        let id = LogletId { log: self.replaces.log, version: self.chain.version + 1, nonce: self.nonce };
+        LogletConfig {
+            id,
+            sequencer: Sequencer { node: member.node, incarnation, address: member.address },
+            log_servers: self.wanted.log_servers.iter().map(|node| host(node).member).collect(),
+        }
+    }
+}

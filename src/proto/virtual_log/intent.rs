@@ -1,0 +1,29 @@
+//! What somebody is about to change, written down before the change, so that whoever finds the loglet sealed can finish it (P15).
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{IntentId, LogletId, NodeId};
+
+/// A reconfiguration that somebody has begun. It is void once the loglet that it replaces is not the last.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intent {
+    /// Its name.
+    pub id: IntentId,
+    /// The loglet that was the last one when it was written.
+    pub replaces: LogletId,
+    /// What is wanted instead.
+    pub wanted: Wanted,
+    /// When it was written, by its writer's clock, in milliseconds of Unix time: for people, and to bound how long it is waited for.
+    pub since_unix_ms: u64,
+}
+
+/// A configuration without what only its maker can draw: the loglet's id and the incarnation of the sequencer.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// The node that gives out offsets.
+    pub sequencer: NodeId,
+    /// The nodes that store the records.
+    pub log_servers: Vec<NodeId>,
+}

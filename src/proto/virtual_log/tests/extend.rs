@@ -1,0 +1,202 @@
+//! Attempts that race: every interleaving of their steps, with lost answers and attempts that die.
+
+use std::collections::HashSet;
+
+use super::{id, intent, loglet};
+use crate::base::{Incarnation, IntentId, LogPos, NodeId, Offset};
+use crate::proto::virtual_log::{Chain, Extend, Host, Outcome, Step, Wanted, Wish, Written};
+use crate::wire::Member;
+
+fn wanted(sequencer: u128) -> Wanted {
+    Wanted { sequencer: NodeId(sequencer), log_servers: [1, 2, 3].map(NodeId).to_vec() }
+}
+
+fn wish(sequencer: u128, with_intent: bool) -> Wish {
+    let intent = with_intent
+        .then(|| crate::proto::virtual_log::Intent { wanted: wanted(sequencer), ..intent(sequencer, id(1, 1)) });
+    Wish { replaces: id(1, 1), wanted: wanted(sequencer), intent }
+}
+
+fn hosts(nodes: &[NodeId]) -> Vec<Host> {
+    let host = |node: &NodeId| Host {
+        member: Member { node: *node, address: ([10, 0, 0, node.0 as u8], 7000).into() },
+        incarnation: Incarnation(node.0 + 40),
+    };
+    nodes.iter().map(host).collect()
+}
+
+/// The register, and who attempts what. An attempt that has died is none.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct World {
+    chain: Chain,
+    attempts: Vec<Option<Extend>>,
+    lost_answers: u8,
+    deaths: u8,
+    /// Loglets made, each once.
+    made: Vec<crate::base::LogletId>,
+}
+
+impl World {
+    fn new(wishes: Vec<Wish>) -> Self {
+        let chain = Chain::begin(loglet(1, 1));
+        let attempts = wishes.into_iter().enumerate();
+        let attempts = attempts.map(|(at, wish)| Some(Extend::new(chain.clone(), wish, at as u64 + 10))).collect();
+        Self { chain, attempts, lost_answers: 1, deaths: 1, made: Vec::new() }
+    }
+
+    /// Carries out the next step of an attempt; with `lose`, the answer to a write is lost.
+    fn go_on(&mut self, at: usize, lose: bool) {
+        let attempt = self.attempts[at].as_mut().expect("it lives");
+        match attempt.step().expect("it is not over") {
+            Step::Ask(nodes) => attempt.handle_hosts(hosts(&nodes)),
+            Step::Prepare(config) => {
+                assert!(!self.made.contains(&config.id), "a loglet is made once (P5)");
+                self.made.push(config.id);
+                attempt.handle_prepared();
+            }
+            Step::Seal(config) => {
+                assert_eq!(config.id, id(1, 1));
+                attempt.handle_sealed();
+            }
+            // Two may find different tails of one sealed loglet.
+            Step::CheckTail(_) => attempt.handle_tail(Offset(5 + at as u64)),
+            Step::Fetch => attempt.handle_fetched(self.chain.clone()),
+            Step::Write(chain) => {
+                let fits = chain.version == self.chain.version + 1;
+                if fits {
+                    Self::judge(&self.chain, &chain);
+                    self.chain = chain;
+                }
+                attempt.handle_written(match (lose, fits) {
+                    (true, _) => Written::Unknown,
+                    (false, true) => Written::Done,
+                    (false, false) => Written::Conflict(self.chain.clone()),
+                });
+            }
+        }
+    }
+
+    /// What a write may change.
+    fn judge(before: &Chain, after: &Chain) {
+        assert_eq!(Chain::from_json(&after.to_json()).unwrap(), *after, "a chain never contradicts itself");
+        let closed = before.segments.len() - 1;
+        assert_eq!(before.segments[..closed], after.segments[..closed], "what is decided stays");
+        if after.segments.len() == before.segments.len() {
+            return;
+        }
+        assert_eq!(after.segments.len(), before.segments.len() + 1);
+        if let Some(intent) = &before.intent {
+            let last = after.last();
+            assert_eq!(last.fulfils, Some(intent.id), "an intent that is written down wins");
+            assert_eq!(last.loglet.sequencer.node, intent.wanted.sequencer);
+        }
+    }
+
+    fn judge_end(&self) {
+        for attempt in self.attempts.iter().flatten() {
+            match attempt.outcome().expect("it is over") {
+                Outcome::Extended(chain) => assert!(chain.segments.len() > 1),
+                Outcome::Overtaken(chain) => assert!(chain.segments.len() > 1 && attempt.left_over().count() <= 3),
+                Outcome::Pending(intent) => assert_eq!(intent.replaces, id(1, 1)),
+            }
+        }
+    }
+}
+
+/// Every execution; returns how many states there are, and all chains at the end of one.
+fn explore(wishes: Vec<Wish>) -> (usize, HashSet<Chain>) {
+    let (mut seen, mut ends) = (HashSet::new(), HashSet::new());
+    let mut open = vec![World::new(wishes)];
+    while let Some(world) = open.pop() {
+        if !seen.insert(world.clone()) {
+            continue;
+        }
+        let running = |attempt: &Option<Extend>| attempt.as_ref().is_some_and(|attempt| attempt.outcome().is_none());
+        let running: Vec<_> = (0..world.attempts.len()).filter(|&at| running(&world.attempts[at])).collect();
+        if running.is_empty() {
+            world.judge_end();
+            ends.insert(world.chain.clone());
+        }
+        for at in running {
+            let mut next = world.clone();
+            next.go_on(at, false);
+            open.push(next);
+            if world.lost_answers > 0
+                && matches!(world.attempts[at].as_ref().and_then(Extend::step), Some(Step::Write(_)))
+            {
+                let mut next = world.clone();
+                next.lost_answers -= 1;
+                next.go_on(at, true);
+                open.push(next);
+            }
+            if world.deaths > 0 {
+                let mut next = world.clone();
+                next.deaths -= 1;
+                next.attempts[at] = None;
+                open.push(next);
+            }
+        }
+    }
+    (seen.len(), ends)
+}
+
+#[test]
+fn every_race_of_two_ends_in_one_chain() {
+    let (states, ends) = explore(vec![wish(1, false), wish(2, false)]);
+    assert!(states > 100, "{states}");
+    // Both win somewhere, and with either tail.
+    for (sequencer, tail) in [(1, 5), (2, 6)] {
+        let won = |chain: &Chain| {
+            chain.last().loglet.sequencer.node == NodeId(sequencer) && chain.last().start == LogPos(tail)
+        };
+        assert!(ends.iter().any(won), "{sequencer}");
+    }
+    assert!(ends.iter().all(|chain| chain.segments.len() <= 2), "one of them, or none where both died");
+}
+
+#[test]
+fn p15_every_race_with_an_intent_ends_as_intended_once_it_is_written() {
+    let (states, ends) = explore(vec![wish(1, true), wish(2, false)]);
+    assert!(states > 100, "{states}");
+    let carried_out_by_the_other =
+        |chain: &Chain| chain.last().fulfils == Some(IntentId(1)) && chain.last().loglet.id.nonce == 11;
+    assert!(ends.iter().any(carried_out_by_the_other));
+    let (_, ends) = explore(vec![wish(1, true), wish(2, true)]);
+    assert!(ends.iter().any(|chain| chain.last().fulfils == Some(IntentId(1))));
+    assert!(ends.iter().any(|chain| chain.last().fulfils == Some(IntentId(2))));
+}
+
+#[test]
+fn every_race_of_three_ends_in_one_chain() {
+    let (states, ends) = explore(vec![wish(1, true), wish(2, false), wish(3, false)]);
+    assert!(states > 1000, "{states}");
+    assert!(ends.iter().all(|chain| chain.segments.len() <= 2));
+}
+
+#[test]
+fn l7_a_wish_about_another_loglet_is_void_at_once() {
+    let chain = Chain::begin(loglet(1, 1)).extended(id(1, 1), Offset(4), loglet(2, 2), None).unwrap();
+    let attempt = Extend::new(chain.clone(), wish(1, true), 9);
+    assert_eq!((attempt.outcome(), attempt.step()), (Some(&Outcome::Overtaken(chain)), None));
+}
+
+#[test]
+fn p15_a_change_that_is_no_extension_costs_neither_seal_nor_tail_again() {
+    let mut world = World::new(vec![wish(1, false)]);
+    for _ in 0..4 {
+        world.go_on(0, false);
+    }
+    assert!(matches!(world.attempts[0].as_ref().unwrap().step(), Some(Step::Write(_))));
+    world.chain = world.chain.trimmed(LogPos(3)).unwrap();
+    world.go_on(0, false);
+    // A loglet for the next version, and the same tail.
+    let steps: Vec<_> = std::iter::from_fn(|| {
+        let step = world.attempts[0].as_ref().unwrap().step()?;
+        world.go_on(0, false);
+        Some(step)
+    })
+    .collect();
+    assert!(matches!(steps[..], [Step::Ask(_), Step::Prepare(_), Step::Write(_)]), "{steps:?}");
+    assert_eq!((world.chain.last().start, world.chain.trim_point), (LogPos(5), LogPos(3)));
+    assert_eq!(world.attempts[0].as_ref().unwrap().left_over().count(), 1);
+}

@@ -1,0 +1,24 @@
+mod chain;
+mod extend;
+
+use super::{Intent, Wanted};
+use crate::base::{Incarnation, IntentId, LogletId, NodeId};
+use crate::wire::{LogletConfig, Member, Sequencer};
+
+fn id(version: u64, nonce: u64) -> LogletId {
+    LogletId { log: 7, version, nonce }
+}
+
+fn loglet(version: u64, nonce: u64) -> LogletConfig {
+    let address = |node: u8| ([10, 0, 0, node], 7000).into();
+    LogletConfig {
+        id: id(version, nonce),
+        sequencer: Sequencer { node: NodeId(1), incarnation: Incarnation(5), address: address(1) },
+        log_servers: (1..4).map(|node| Member { node: NodeId(node.into()), address: address(node) }).collect(),
+    }
+}
+
+fn intent(number: u128, replaces: LogletId) -> Intent {
+    let wanted = Wanted { sequencer: NodeId(2), log_servers: vec![NodeId(2), NodeId(3), NodeId(4)] };
+    Intent { id: IntentId(number), replaces, wanted, since_unix_ms: 1_700_000_000_000 }
+}
