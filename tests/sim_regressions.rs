@@ -13,6 +13,13 @@ const SEEDS: &[(u64, Profile, u64, usize, &str)] = &[
         "a subscription asked sealed servers for less than its client knew to be committed, over and over, and never ended",
     ),
     (5, Profile::Disk, 200, 3, "a subscription on a damaged server was not told of the stop, and never ended"),
+    (
+        19,
+        Profile::Crash,
+        200,
+        3,
+        "the first unit of a life was torn, the next one was not: the start after took that for damage and sealed all loglets",
+    ),
 ];
 
 #[test]
