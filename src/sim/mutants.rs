@@ -20,6 +20,7 @@ const CAUGHT: &[(Mutant, Profile)] = &[
     (Mutant::TrimForgetsTail, Profile::Crash),
     (Mutant::ForgetSealOnRestart, Profile::Crash),
     (Mutant::RetryAfterFlushError, Profile::Disk),
+    (Mutant::SkipUnitChecksum, Profile::Crash),
     (Mutant::WriteWithoutDsync, Profile::Crash),
     (Mutant::AppendBehindTornTail, Profile::Crash),
     (Mutant::AcceptAfterTornUnit, Profile::Crash),
