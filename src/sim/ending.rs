@@ -78,6 +78,8 @@ impl Run {
     /// only now and then, and a sequencer that has waited for it for long is lost.
     fn append_at_last(&mut self) -> bool {
         let end = self.now() + self.cluster.limits.operation_timeout * PATIENCE;
+        // What was refused before everything was healed excuses nothing.
+        self.clients[0].take_want_of_space();
         let mut wanted_space = false;
         loop {
             let first = self.history.appends.len();

@@ -22,8 +22,8 @@ const TRIES: usize = 8;
 
 /// How often operations of a disk go wrong, each in a million.
 ///
-/// Rot, pages that become unreadable, lost and misdirected writes only ever take what later writes claim to be durable: a journal can then tell them from
-/// writes torn by a crash. A lost or misdirected write reads back as written until then, as from a cache of the disk.
+/// Rot, pages that become unreadable, lost and misdirected writes only ever take what later writes claim to be durable: a journal can
+/// then tell them from writes torn by a crash. A lost or misdirected write reads back as written until then, as from a cache of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskFaults {
     /// Reads that fail.
