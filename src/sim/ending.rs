@@ -79,7 +79,7 @@ impl Run {
     fn append_at_last(&mut self) -> bool {
         let end = self.now() + self.cluster.limits.operation_timeout * PATIENCE;
         // What was refused before everything was healed excuses nothing.
-        self.clients[0].take_want_of_space();
+        self.take_want_of_space();
         let mut wanted_space = false;
         loop {
             let first = self.history.appends.len();
@@ -89,7 +89,7 @@ impl Run {
             self.wait_until(|run| run.clients.iter().all(|client| client.pending() == 0));
             let failed = self.history.appends[first..].iter().find(|append| append.acknowledged().is_none());
             let Some(ended) = failed.map(|append| append.ended) else { return true };
-            let wants_space = self.clients[0].take_want_of_space();
+            let wants_space = self.take_want_of_space();
             if !wants_space && !wanted_space || self.now() >= end {
                 let reports = self.cluster.reports();
                 self.history
@@ -102,6 +102,12 @@ impl Run {
             }
             wanted_space = wants_space;
         }
+    }
+
+    /// Whether a client or a LogServer has told of want of space since the last question.
+    fn take_want_of_space(&mut self) -> bool {
+        let by_server = self.observer.borrow_mut().take_want_of_space();
+        self.clients[0].take_want_of_space() || by_server
     }
 
     /// Puts one more segment behind the last one.

@@ -28,6 +28,8 @@ pub(super) struct Observer {
     loglets: BTreeMap<LogletId, Watched>,
     /// The identities that nodes have now, by their addresses.
     nodes: BTreeMap<IpAddr, NodeId>,
+    /// A LogServer has said that it has no space.
+    wants_space: bool,
     trace: Option<String>,
 }
 
@@ -58,6 +60,11 @@ impl Observer {
         segment.known_tail = start.saturating_add(watched.known_tail.0);
         segment.strange_votes = std::mem::take(&mut watched.strange_votes);
         segment.strange_gaps = std::mem::take(&mut watched.strange_gaps);
+    }
+
+    /// Whether a LogServer has said that it has no space, since the last question.
+    pub(super) fn take_want_of_space(&mut self) -> bool {
+        std::mem::take(&mut self.wants_space)
     }
 
     /// A node says what it knows of a loglet.
@@ -140,6 +147,7 @@ impl Observer {
             (Some(_), true) => Way::BetweenNodes,
         };
         self.coverage.frame(opcode, way);
+        self.wants_space |= opcode == Opcode::NoSpace;
         let loglet = header.loglet();
         if let Some(watched) = self.loglets.get_mut(&loglet) {
             watched.known_tail = watched.known_tail.max(Offset(header.known_tail.get()));
