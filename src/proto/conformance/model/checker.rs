@@ -39,7 +39,7 @@ impl Model for Cores {
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         // What follows from a broken rule is of no interest.
-        if state.history.broken.is_empty() {
+        if state.history.broken.is_empty() && !(self.scenario.until_answered && state.is_answered(&self.scenario)) {
             actions.extend(state.actions(&self.scenario));
         }
     }

@@ -1,6 +1,6 @@
 //! Which broken rules the model notices: each mutant of the cores, within the bounds where it shows soonest.
 
-use super::scenario::{self, Scenario};
+use super::scenario::{self, Answers, Scenario};
 use super::search::walk;
 use crate::base::mutants::Mutant;
 
@@ -33,7 +33,7 @@ fn every_mutant_of_the_cores_is_caught() {
     let name = std::env::var("NAXOS_MUTANT").unwrap_or_default();
     let mut missed = Vec::new();
     for (mutant, scenario) in CAUGHT.iter().filter(|(mutant, _)| mutant.name().contains(&name)) {
-        match walk(Scenario { prompt: true, ..*scenario }, Some(*mutant), SEEDS) {
+        match walk(Scenario { answers: Answers::PromptToClients, ..*scenario }, Some(*mutant), SEEDS) {
             Some((seed, rule)) => {
                 println!("| `{}` | {} | {} | {} |", mutant.name(), scenario.name, seed + 1, rule.name())
             }

@@ -61,6 +61,21 @@ pub(super) struct Faults {
     pub(super) ends: u8,
 }
 
+/// When the answers of LogServers arrive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Answers {
+    AtAnyTime,
+    /// Clients get theirs at once, the sequencer its own at any time.
+    PromptToClients,
+    /// Everybody gets theirs at once.
+    Prompt,
+}
+
+impl Answers {
+    /// The smaller searches first.
+    pub(super) const ALL: [Self; 3] = [Self::Prompt, Self::PromptToClients, Self::AtAnyTime];
+}
+
 /// The bounds of a search.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scenario {
@@ -73,10 +88,18 @@ pub(super) struct Scenario {
     pub(super) near: bool,
     /// The servers that nobody reaches.
     pub(super) apart: &'static [usize],
-    /// LogServers' answers to clients arrive at once.
-    pub(super) prompt: bool,
+    pub(super) answers: Answers,
+    /// An execution ends when all clients have their answers.
+    pub(super) until_answered: bool,
     /// What some execution must reach, so that the search is about something.
     pub(super) expects: &'static [&'static str],
+}
+
+impl Scenario {
+    /// The bounds within which a search with three reachable servers ends.
+    pub(super) fn three_reachable(self) -> Self {
+        Self { answers: Answers::Prompt, until_answered: true, ..self }
+    }
 }
 
 use Op::{Append, CheckTail, CheckTailBeside, Create, Delete, Read, Seal, Trim};
@@ -91,7 +114,8 @@ pub(super) const SEALING: Scenario = Scenario {
     crashing: &[],
     near: true,
     apart: &[],
-    prompt: false,
+    answers: Answers::AtAnyTime,
+    until_answered: false,
     expects: &[
         "an append is acknowledged",
         "an append ends sealed, with an offset",
@@ -99,6 +123,14 @@ pub(super) const SEALING: Scenario = Scenario {
         "row: all sealed, equal",
         "row: all sealed, repaired",
     ],
+};
+
+/// An append and a tail, without faults.
+pub(super) const TAILING: Scenario = Scenario {
+    name: "tailing",
+    programs: [&[Append], &[CheckTail]],
+    expects: &["an append is acknowledged", "row: none sealed, equal", "row: none sealed, waited"],
+    ..SEALING
 };
 
 /// As `SEALING`, with a loss of power.
@@ -196,5 +228,17 @@ pub(super) const FILLING: Scenario = Scenario {
 pub(super) const BUSY: Scenario =
     Scenario { name: "a busy disk", faults: Faults { busy: 1, timers: 1, ..NONE }, ..FILLING };
 
-pub(super) const ALL: &[Scenario] =
-    &[SEALING, CRASHING, SEALING_CRASHING, RACING, WAITING, TRIMMING, BREAKING, RESTARTING, DELETING, FILLING, BUSY];
+pub(super) const ALL: &[Scenario] = &[
+    SEALING,
+    TAILING,
+    CRASHING,
+    SEALING_CRASHING,
+    RACING,
+    WAITING,
+    TRIMMING,
+    BREAKING,
+    RESTARTING,
+    DELETING,
+    FILLING,
+    BUSY,
+];

@@ -6,7 +6,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use super::checker::{Cores, Reached};
 use super::history::Rule;
-use super::scenario::{self, Scenario};
+use super::scenario::{self, Answers, Scenario};
 use crate::base::Rng;
 use crate::base::mutants::Mutant;
 
@@ -50,9 +50,11 @@ pub(super) fn search(scenario: Scenario, mutant: Option<Mutant>, limit: Duration
 /// Searches to the end, and finds nothing but what it should.
 fn prove(scenario: Scenario, limit: Duration) {
     let found = search(scenario, None, limit);
-    let Found { states, unique, depth, seconds, .. } = found;
-    let answers = if scenario.prompt { ", prompt answers" } else { "" };
-    eprintln!("{}{answers}: {unique} states, {states} with repetitions, depth {depth}, {seconds:.1} s", scenario.name);
+    let Found { states, unique, depth, seconds, complete, .. } = found;
+    let (name, answers) = (scenario.name, scenario.answers);
+    eprintln!(
+        "{name}, answers {answers:?}: {unique} states, {states} with repetitions, depth {depth}, {seconds:.1} s, complete: {complete}"
+    );
     for (rule, actions) in &found.broken {
         eprintln!("{rule}:\n  {}", actions.join("\n  "));
     }
@@ -95,32 +97,35 @@ const LONG: Duration = Duration::from_secs(500);
 
 #[test]
 fn every_execution_of_an_append_beside_a_seal_without_one_server() {
-    prove(Scenario { prompt: true, apart: &[2], ..scenario::SEALING }, LONG);
+    prove(Scenario { answers: Answers::PromptToClients, apart: &[2], ..scenario::SEALING }, LONG);
 }
 
 #[test]
 fn every_execution_of_an_append_beside_a_check_tail_and_a_crash_without_one_server() {
-    prove(Scenario { prompt: true, apart: &[2], crashing: &[0, 1], ..scenario::CRASHING }, LONG);
+    prove(Scenario { answers: Answers::PromptToClients, apart: &[2], crashing: &[0, 1], ..scenario::CRASHING }, LONG);
+}
+
+#[test]
+fn every_execution_of_an_append_beside_a_check_tail_with_three_servers() {
+    prove(scenario::TAILING.three_reachable(), LONG);
 }
 
 #[test]
 fn random_executions_within_larger_bounds() {
     for scenario in scenario::ALL {
-        for prompt in [false, true] {
-            let found = walk(Scenario { prompt, ..*scenario }, None, 40);
+        for answers in Answers::ALL {
+            let found = walk(Scenario { answers, ..*scenario }, None, 40);
             assert_eq!(found, None, "{}: a seed and the rule that it breaks", scenario.name);
         }
     }
 }
 
-/// All bounds, or those whose name `NAXOS_MODEL` is a part of. To be run in the release profile.
+/// All bounds, or those whose name `NAXOS_MODEL` is a part of, with all three servers reachable. To be run in the release profile.
 #[test]
 #[ignore = "takes minutes for each of the bounds"]
 fn every_execution_within_larger_bounds() {
     let name = std::env::var("NAXOS_MODEL").unwrap_or_default();
     for scenario in scenario::ALL.iter().filter(|scenario| scenario.name.contains(&name)) {
-        for prompt in [true, false] {
-            prove(Scenario { prompt, ..*scenario }, LONG);
-        }
+        prove(scenario.three_reachable(), LONG);
     }
 }

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::super::cluster::{Cluster, End, Event, LOGLET, Pair};
 use super::history::History;
-use super::scenario::{Faults, Op, Scenario};
+use super::scenario::{Answers, Faults, Op, Scenario};
 use crate::base::Offset;
 use crate::proto::log_server::Refused;
 use crate::proto::loglet::OpId;
@@ -88,6 +88,15 @@ impl State {
         cluster.results.clear();
         cluster.settle_digests();
         Self { cluster, history: History::default(), left: scenario.faults, started: [0; 2] }
+    }
+
+    /// Whether every client has run its program to the end.
+    pub(super) fn is_answered(&self, scenario: &Scenario) -> bool {
+        let is_through = |client: usize| {
+            let length = scenario.programs[client].len();
+            self.started[client] == length && !(0..length).any(|op| self.history.is_under_way(op_id(client, op)))
+        };
+        (0..2).all(is_through)
     }
 
     /// All that can happen next.
@@ -188,7 +197,11 @@ impl State {
     /// What does not wait for its turn: connections are made, and disks read, and near ones hear each other, as soon as they can.
     fn at_once(&self, scenario: &Scenario) -> Option<Event> {
         let near = |pair| scenario.near && matches!(pair, (End::Client(_), End::Sequencer));
-        let prompt = |pair| scenario.prompt && matches!(pair, (End::Client(_), End::Server(_)));
+        let prompt = |pair| match pair {
+            (End::Client(_), End::Server(_)) => scenario.answers != Answers::AtAnyTime,
+            (End::Sequencer, End::Server(_)) => scenario.answers == Answers::Prompt,
+            _ => false,
+        };
         self.cluster.possible().into_iter().find(|event| match *event {
             Event::Connect(_) | Event::Read(_) => true,
             Event::Forth(pair) => near(pair),
