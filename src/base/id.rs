@@ -93,6 +93,9 @@ impl RegisterId {
     /// The register that names the nodes, the logs, and the first members of each log's register. No log has this number.
     pub const ROOT: Self = Self(0);
 
+    /// The route of a hello on a connection for registers, whichever they are.
+    pub const ROUTE: LogletId = LogletId { log: 0, version: 0, nonce: 1 };
+
     /// The register as frames and cells name it.
     pub const fn key(self) -> LogletId {
         LogletId { log: self.0, version: 0, nonce: 0 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::log::LogInner;
+use super::session::Outcome;
 use super::submission::{HeldPlace, Place, Refused, Taken};
 use super::{AppendError, Full};
 use crate::base::Offset;
@@ -20,9 +21,9 @@ pub struct Append {
 #[derive(Debug)]
 enum State {
     /// Part of a batch.
-    Placed(Place),
+    Placed(Place<Outcome>),
     /// Waits for room in the client's window.
-    Held(Arc<HeldPlace>),
+    Held(Arc<HeldPlace<Outcome>>),
     Refused(AppendError),
 }
 
@@ -30,8 +31,8 @@ impl Append {
     pub(super) fn start(log: &LogInner, record: &[u8]) -> Self {
         let state = match Self::place(log, record, true) {
             Ok(state) => state,
-            Err(Refused::Error(error)) => State::Refused(error),
             Err(Refused::Full(_)) => unreachable!("a record is held where there is no room"),
+            Err(refused) => State::Refused(error_of(refused)),
         };
         Self { state }
     }
@@ -39,12 +40,12 @@ impl Append {
     pub(super) fn try_start(log: &LogInner, record: &[u8]) -> Result<Self, Full> {
         match Self::place(log, record, false) {
             Ok(state) => Ok(Self { state }),
-            Err(Refused::Error(error)) => Ok(Self { state: State::Refused(error) }),
             Err(Refused::Full(full)) => Err(full),
+            Err(refused) => Ok(Self { state: State::Refused(error_of(refused)) }),
         }
     }
 
-    fn place(log: &LogInner, record: &[u8], hold: bool) -> Result<State, Refused> {
+    fn place(log: &LogInner, record: &[u8], hold: bool) -> Result<State, Refused<Outcome>> {
         match log.submission().place(record, hold)? {
             Taken::Placed { place, tell } => {
                 if tell {
@@ -63,10 +64,21 @@ impl Append {
     pub fn wait(self) -> Result<Offset, AppendError> {
         let place = match self.state {
             State::Placed(place) => place,
-            State::Held(held) => held.wait()?,
+            State::Held(held) => match held.wait() {
+                Ok(place) => place,
+                Err(end) => return end,
+            },
             State::Refused(error) => return Err(error),
         };
         settled(place.outcome.wait(), place.index)
+    }
+}
+
+fn error_of(refused: Refused<Outcome>) -> AppendError {
+    match refused {
+        Refused::TooLarge { bytes, limit } => AppendError::TooLarge { bytes, limit },
+        Refused::Closed(Err(error)) => error,
+        Refused::Closed(Ok(_)) | Refused::Full(_) => unreachable!("no way to refuse a record for good"),
     }
 }
 
@@ -91,7 +103,7 @@ impl Future for Append {
         if let State::Held(held) = &self.state {
             match held.poll(context) {
                 Poll::Ready(Ok(place)) => self.state = State::Placed(place),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Err(end)) => return Poll::Ready(end),
                 Poll::Pending => return Poll::Pending,
             }
         }

@@ -3,16 +3,28 @@ use std::sync::mpsc::SyncSender;
 
 use super::{NodeInfo, OpError};
 use crate::base::Incarnation;
-use crate::base::{ClusterId, Instant, Limits, LogletId, NodeId};
+use crate::base::{ClusterId, Instant, Limits, LogletId, NodeId, RegisterId};
 use crate::io::op::{Op, Outcome};
 use crate::net::{Closed, Link, LinkEvent};
-use crate::wire::{Hello, Message, Role};
+use crate::wire::{Hello, Message, RegisterMessage, Role};
 
 /// How an errand answers.
 #[derive(Debug)]
 pub(super) enum ErrandReply {
     Hello(SyncSender<Result<NodeInfo, OpError>>),
     Status(SyncSender<Result<Vec<u8>, OpError>>),
+    Register(SyncSender<Result<RegisterMessage, OpError>>),
+}
+
+/// What an errand asks, once the node has said who it is.
+#[derive(Debug)]
+pub(super) enum Question {
+    /// Nothing more.
+    Hello,
+    /// Its status.
+    Status,
+    /// Something about the root register, of a node of this cluster.
+    Root(ClusterId, Box<RegisterMessage>),
 }
 
 /// One question to one node, on a connection of its own.
@@ -21,37 +33,42 @@ pub(super) struct Errand {
     address: SocketAddr,
     link: Link,
     deadline: Instant,
+    question: Question,
     reply: Option<ErrandReply>,
     last_failure: String,
 }
 
 impl Errand {
-    pub(super) fn new(address: SocketAddr, reply: ErrandReply, limits: &Limits, now: Instant) -> Self {
-        let hello = Hello {
-            cluster: ClusterId(0),
-            node: NodeId(0),
-            incarnation: Incarnation(0),
-            role: Role::Client,
-            route: LogletId::default(),
+    pub(super) fn new(
+        address: SocketAddr,
+        question: Question,
+        reply: ErrandReply,
+        limits: &Limits,
+        now: Instant,
+    ) -> Self {
+        let (cluster, route) = match &question {
+            Question::Root(cluster, _) => (*cluster, RegisterId::ROUTE),
+            Question::Hello | Question::Status => (ClusterId(0), LogletId::default()),
         };
+        let hello = Hello { cluster, node: NodeId(0), incarnation: Incarnation(0), role: Role::Client, route };
         let link = Link::new(address, hello, None, limits);
         let deadline = now + limits.operation_timeout;
-        Self { address, link, deadline, reply: Some(reply), last_failure: "it has not answered".to_owned() }
+        Self { address, link, deadline, question, reply: Some(reply), last_failure: "it has not answered".to_owned() }
     }
 
     pub(super) fn handle(&mut self, outcome: Outcome, bytes: &[u8], now: Instant) {
         let mut answer = None;
         let mut ask = false;
-        let wants_status = matches!(self.reply, Some(ErrandReply::Status(_)));
         let mut failure = None;
         self.link.handle(outcome, bytes, now, |event| match event {
-            LinkEvent::Up(hello) if wants_status => {
-                ask = true;
-                let _ = hello;
-            }
-            LinkEvent::Up(hello) => {
+            LinkEvent::Up(hello) if matches!(self.question, Question::Hello) => {
                 let info = NodeInfo { cluster: hello.cluster, node: hello.node, incarnation: hello.incarnation };
                 answer = Some(Ok(Answer::Hello(info)));
+            }
+            LinkEvent::Up(_) => ask = true,
+            LinkEvent::Message(Message::Register { message, .. }) => answer = Some(Ok(Answer::Register(message))),
+            LinkEvent::Message(Message::Reject { detail: reason, .. } | Message::Unavailable { reason, .. }) => {
+                answer = Some(Err(reason.to_owned()));
             }
             LinkEvent::Message(Message::StatusReport { json, .. }) => answer = Some(Ok(Answer::Status(json.to_vec()))),
             LinkEvent::Message(_) => {}
@@ -64,7 +81,17 @@ impl Errand {
             self.last_failure = failure;
         }
         if ask && let Some(connection) = self.link.connection() {
-            connection.send(&Message::Status { request: 1 });
+            match &self.question {
+                Question::Hello => {}
+                Question::Status => connection.send(&Message::Status { request: 1 }),
+                Question::Root(_, message) => {
+                    connection.send(&Message::Register {
+                        request: 1,
+                        register: RegisterId::ROOT,
+                        message: message.clone(),
+                    });
+                }
+            }
         }
         if let Some(answer) = answer {
             self.answer(answer);
@@ -77,6 +104,8 @@ impl Errand {
         match (self.reply.take(), answer) {
             (Some(ErrandReply::Hello(reply)), Ok(Answer::Hello(info))) => drop(reply.try_send(Ok(info))),
             (Some(ErrandReply::Status(reply)), Ok(Answer::Status(json))) => drop(reply.try_send(Ok(json))),
+            (Some(ErrandReply::Register(reply)), Ok(Answer::Register(message))) => drop(reply.try_send(Ok(*message))),
+            (Some(ErrandReply::Register(reply)), Err(reason)) => drop(reply.try_send(Err(unavailable(reason)))),
             (Some(ErrandReply::Hello(reply)), Err(reason)) => drop(reply.try_send(Err(unavailable(reason)))),
             (Some(ErrandReply::Status(reply)), Err(reason)) => drop(reply.try_send(Err(unavailable(reason)))),
             (unanswered, _) => self.reply = unanswered,
@@ -106,4 +135,5 @@ impl Errand {
 enum Answer {
     Hello(NodeInfo),
     Status(Vec<u8>),
+    Register(Box<RegisterMessage>),
 }

@@ -4,14 +4,14 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use super::errand::ErrandReply;
+use super::errand::{ErrandReply, Question};
 use super::inbox::{Command, Inbox, LogKey};
 use super::reactor::Reactor;
 use super::submission::Submission;
 use super::{Log, OpError};
 use crate::base::{ClusterId, Incarnation, Limits, NodeId};
 use crate::io::{DriverChoice, SystemDriver};
-use crate::wire::LogletConfig;
+use crate::wire::{LogletConfig, RegisterMessage};
 
 /// How a client works.
 #[derive(Debug, Clone, Default)]
@@ -38,10 +38,10 @@ pub struct NodeInfo {
 /// One I/O thread on which logs are opened. It ends when the client and all its logs are dropped.
 #[derive(Debug, Clone)]
 pub struct Client {
-    handle: Arc<Handle>,
+    pub(super) handle: Arc<Handle>,
     /// Ends the thread with the last clone; logs hold only the handle, and find the client closed.
     _thread: Arc<IoThread>,
-    limits: Limits,
+    pub(super) limits: Limits,
 }
 
 /// The way to the reactor, and the numbering of what is opened on it.
@@ -147,7 +147,20 @@ impl Client {
     /// It does not answer in time.
     pub fn hello(&self, node: SocketAddr) -> Result<NodeInfo, OpError> {
         let (reply, result) = sync_channel(1);
-        self.handle.inbox.push(Command::Errand { node, reply: ErrandReply::Hello(reply) });
+        self.handle.inbox.push(Command::Errand { node, question: Question::Hello, reply: ErrandReply::Hello(reply) });
+        result.recv().map_err(|_| OpError::Closed)?
+    }
+
+    /// Asks the node at this address, which belongs to this cluster, something about the root register.
+    pub(super) fn ask_root(
+        &self,
+        node: SocketAddr,
+        cluster: ClusterId,
+        message: RegisterMessage,
+    ) -> Result<RegisterMessage, OpError> {
+        let (reply, result) = sync_channel(1);
+        let question = Question::Root(cluster, Box::new(message));
+        self.handle.inbox.push(Command::Errand { node, question, reply: ErrandReply::Register(reply) });
         result.recv().map_err(|_| OpError::Closed)?
     }
 
@@ -157,7 +170,7 @@ impl Client {
     /// It does not answer in time.
     pub fn status(&self, node: SocketAddr) -> Result<serde_json::Value, OpError> {
         let (reply, result) = sync_channel(1);
-        self.handle.inbox.push(Command::Errand { node, reply: ErrandReply::Status(reply) });
+        self.handle.inbox.push(Command::Errand { node, question: Question::Status, reply: ErrandReply::Status(reply) });
         let json = result.recv().map_err(|_| OpError::Closed)??;
         serde_json::from_slice(&json)
             .map_err(|error| OpError::Unavailable { reason: format!("{node} answered with no JSON: {error}") })

@@ -3,13 +3,17 @@ use std::sync::mpsc::{Sender, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
-use super::errand::ErrandReply;
+use super::errand::{ErrandReply, Question};
+use super::session::Outcome;
 use super::submission::Submission;
 use super::subscription::Event;
+use super::virtual_log::{BatchEnd, Opening};
 use super::{AppendError, OpError};
-use crate::base::{ClusterId, Offset};
+use crate::base::{ClusterId, LogPos, Offset};
 use crate::proto::loglet::{LogletOp, LogletResult};
-use crate::wire::LogletConfig;
+use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult};
+use crate::proto::virtual_log::contract::{LogOp, LogResult};
+use crate::wire::{Decision, LogletConfig};
 
 /// An open log of a reactor.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -23,9 +27,25 @@ pub(super) struct SubscriptionKey(pub(super) u64);
 #[derive(Debug)]
 pub(super) enum Command {
     /// Opens a log.
-    Open { log: LogKey, config: LogletConfig, cluster: ClusterId, submission: Arc<Submission> },
+    Open { log: LogKey, config: LogletConfig, cluster: ClusterId, submission: Arc<Submission<Outcome>> },
     /// There are records to append.
     Appends(LogKey),
+    /// Opens a virtual log.
+    OpenLog { log: LogKey, opening: Opening, seed: u64, submission: Arc<Submission<BatchEnd>> },
+    /// Carries out one operation of a virtual log.
+    LogOp { log: LogKey, op: LogOp, reply: SyncSender<LogResult> },
+    /// Streams records of a virtual log.
+    SubscribeLog {
+        log: LogKey,
+        key: SubscriptionKey,
+        from: LogPos,
+        credit: u32,
+        events: Sender<Result<Event<LogPos>, OpError>>,
+    },
+    /// Opens the registers of a cluster.
+    OpenRegisters { key: LogKey, cluster: ClusterId, seed: u64 },
+    /// Carries out one operation on a register, of which `decided` is any decided version.
+    RegisterOp { key: LogKey, decided: Decision, op: MetaStoreOp, reply: SyncSender<MetaStoreResult> },
     /// Carries out one operation.
     Op { log: LogKey, op: LogletOp, reply: SyncSender<LogletResult> },
     /// Creates the loglet.
@@ -41,7 +61,7 @@ pub(super) enum Command {
     /// Closes a log; what is on the way is given up.
     Close(LogKey),
     /// Asks one node something.
-    Errand { node: SocketAddr, reply: ErrandReply },
+    Errand { node: SocketAddr, question: Question, reply: ErrandReply },
     /// Ends the reactor.
     End,
 }
@@ -63,8 +83,10 @@ struct State {
 impl Command {
     /// Settles what nobody carries out. Replies settle themselves: who waits for one finds its sender dropped.
     fn refuse(self) {
-        if let Self::Open { submission, .. } = self {
-            submission.close(&AppendError::Closed);
+        match self {
+            Self::Open { submission, .. } => submission.close(&Err(AppendError::Closed)),
+            Self::OpenLog { submission, .. } => submission.close(&BatchEnd::Closed),
+            _ => {}
         }
     }
 }

@@ -1,9 +1,11 @@
+use std::ops::Add;
 use std::sync::{Arc, OnceLock};
 
 use super::append::Append;
 use super::handle::Handle;
 use super::inbox::{Command, LogKey};
 use super::operation::{Operation, unexpected};
+use super::session::Outcome;
 use super::submission::Submission;
 use super::subscription::Subscription;
 use super::{Full, OpError, StopConflict};
@@ -22,13 +24,13 @@ pub struct Log {
 pub(super) struct LogInner {
     key: LogKey,
     handle: Arc<Handle>,
-    submission: Arc<Submission>,
+    submission: Arc<Submission<Outcome>>,
     /// Where the sealed loglet ends, once told.
     stop: OnceLock<Offset>,
 }
 
 impl LogInner {
-    pub(super) fn submission(&self) -> &Submission {
+    pub(super) fn submission(&self) -> &Submission<Outcome> {
         &self.submission
     }
 
@@ -54,24 +56,24 @@ pub struct Tail {
 
 /// What a read found.
 #[derive(Debug)]
-pub enum ReadResult {
-    /// Records from the first offset asked for.
-    Records(Delivery),
+pub enum ReadResult<P = Offset> {
+    /// Records from the first place asked for.
+    Records(Delivery<P>),
     /// Nothing is readable there yet.
     NothingYet,
-    /// The records there have been trimmed; this is the first offset that may still be read.
-    Trimmed(Offset),
+    /// The records there have been trimmed; this is the first place that may still be read.
+    Trimmed(P),
 }
 
-/// Verified records at contiguous offsets.
+/// Verified records at contiguous places: offsets of a loglet, or positions of a virtual log.
 #[derive(Debug)]
-pub struct Delivery {
-    first: Offset,
+pub struct Delivery<P = Offset> {
+    first: P,
     records: Records,
 }
 
-impl Delivery {
-    pub(super) fn new(first: Offset, records: Records) -> Self {
+impl<P: Copy + Add<u64, Output = P>> Delivery<P> {
+    pub(super) fn new(first: P, records: Records) -> Self {
         Self { first, records }
     }
 
@@ -79,13 +81,13 @@ impl Delivery {
         Batch::new(self.records.count, &self.records.bytes).expect("checked when received")
     }
 
-    /// The offset of the first record.
-    pub fn first(&self) -> Offset {
+    /// The place of the first record.
+    pub fn first(&self) -> P {
         self.first
     }
 
-    /// The offset after the last record.
-    pub fn end(&self) -> Offset {
+    /// The place after the last record.
+    pub fn end(&self) -> P {
         self.first + u64::from(self.records.count)
     }
 
@@ -106,7 +108,7 @@ impl Delivery {
 }
 
 impl Log {
-    pub(super) fn new(key: LogKey, handle: Arc<Handle>, submission: Arc<Submission>) -> Self {
+    pub(super) fn new(key: LogKey, handle: Arc<Handle>, submission: Arc<Submission<Outcome>>) -> Self {
         Self { inner: Arc::new(LogInner { key, handle, submission, stop: OnceLock::new() }) }
     }
 

@@ -4,21 +4,31 @@
 //! depends on an async runtime: an [`Append`] is a plain future, and can be waited for on any thread.
 
 mod append;
+mod cluster;
 mod errand;
 mod error;
+mod genesis;
 mod handle;
 mod inbox;
 mod log;
+mod loglet;
+mod nodes;
 mod operation;
 mod reactor;
+mod registers;
 mod session;
 mod submission;
 mod subscription;
+mod virtual_log;
+mod work;
 
 pub use append::Append;
+pub use cluster::{Cluster, ClusterError};
 pub use error::{AppendError, Full, OpError, StopConflict};
+pub use genesis::GenesisError;
 pub use handle::{Client, ClientOptions, NodeInfo};
 pub use log::{Delivery, Log, ReadResult, Tail};
 pub use operation::Operation;
 pub use reactor::Reactor;
 pub use subscription::{Event, Subscription};
+pub use virtual_log::{Extended, LogAppend, LogAppendError, VirtualLog};

@@ -2,6 +2,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 use super::OpError;
 use crate::proto::loglet::LogletResult;
+use crate::proto::virtual_log::contract::LogResult;
 
 /// An operation on its way. It goes on by itself; dropping this gives up its result, not the operation.
 ///
@@ -9,15 +10,43 @@ use crate::proto::loglet::LogletResult;
 /// [`Operation::try_take`]. All others [`Operation::wait`].
 #[derive(Debug)]
 #[must_use = "an operation's result is known only when it is waited for"]
-pub struct Operation<T> {
-    reply: Receiver<LogletResult>,
+pub struct Operation<T, R = LogletResult> {
+    reply: Receiver<R>,
     /// What the reply means to the caller.
-    interpret: fn(LogletResult) -> Result<T, OpError>,
+    interpret: fn(R) -> Result<T, OpError>,
 }
 
-impl<T> Operation<T> {
+/// Results that an operation can have.
+pub(super) trait Reply: Sized {
+    /// The failures that every operation can end with, which are the same for all; or the result, which is none.
+    fn success(self) -> Result<Self, OpError>;
+}
+
+impl Reply for LogletResult {
+    fn success(self) -> Result<Self, OpError> {
+        match self {
+            Self::Gone => Err(OpError::Gone),
+            Self::Unavailable { reason } => Err(OpError::Unavailable { reason }),
+            Self::AppendSealed { .. } => Err(OpError::Sealed),
+            Self::SequencerLost { .. } => Err(OpError::SequencerLost),
+            result => Ok(result),
+        }
+    }
+}
+
+impl Reply for LogResult {
+    fn success(self) -> Result<Self, OpError> {
+        match self {
+            Self::Unavailable { reason } => Err(OpError::Unavailable { reason }),
+            result => Ok(result),
+        }
+    }
+}
+
+#[expect(private_bounds, reason = "operations are started by handles only")]
+impl<T, R: Reply> Operation<T, R> {
     /// An operation, and where its result goes.
-    pub(super) fn new(interpret: fn(LogletResult) -> Result<T, OpError>) -> (SyncSender<LogletResult>, Self) {
+    pub(super) fn new(interpret: fn(R) -> Result<T, OpError>) -> (SyncSender<R>, Self) {
         // One place, so that the reactor never waits for the caller.
         let (sender, reply) = sync_channel(1);
         (sender, Self { reply, interpret })
@@ -44,15 +73,8 @@ impl<T> Operation<T> {
         }
     }
 
-    /// The failures that every operation can end with are the same for all.
-    fn interpret(&self, result: LogletResult) -> Result<T, OpError> {
-        match result {
-            LogletResult::Gone => Err(OpError::Gone),
-            LogletResult::Unavailable { reason } => Err(OpError::Unavailable { reason }),
-            LogletResult::AppendSealed { .. } => Err(OpError::Sealed),
-            LogletResult::SequencerLost { .. } => Err(OpError::SequencerLost),
-            result => (self.interpret)(result),
-        }
+    fn interpret(&self, result: R) -> Result<T, OpError> {
+        result.success().and_then(self.interpret)
     }
 }
 

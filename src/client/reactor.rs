@@ -6,16 +6,38 @@ use super::Log;
 use super::errand::Errand;
 use super::handle::Handle;
 use super::inbox::{Command, Inbox, LogKey};
+use super::registers::Registers;
 use super::session::Session;
+use super::virtual_log::LogSession;
+use super::work::Work;
 use crate::base::{ClusterId, Incarnation, Instant, Limits};
 use crate::io::Driver;
 use crate::io::op::{Completion, Op, Outcome, Token};
 use crate::wire::LogletConfig;
 
-/// Owner of tokens of sessions: value = log << 8 | link.
+/// Owner of tokens of sessions: value = log << `LINK_BITS` | link.
 const SESSION: u8 = 1;
 /// Owner of tokens of errands: value = errand.
 const ERRAND: u8 = 2;
+
+const LINK_BITS: u64 = 20;
+
+/// What is open on the reactor.
+enum Opened {
+    Loglet(Session),
+    Log(Box<LogSession>),
+    Registers(Registers),
+}
+
+impl Opened {
+    fn work(&mut self) -> &mut dyn Work {
+        match self {
+            Self::Loglet(session) => session,
+            Self::Log(session) => session.as_mut(),
+            Self::Registers(session) => session,
+        }
+    }
+}
 
 /// The client's loop over its driver: the same code on io_uring and in the simulator, where it is turned by hand.
 pub struct Reactor<D: Driver> {
@@ -24,7 +46,7 @@ pub struct Reactor<D: Driver> {
     /// The way in for whoever has opened a log here, and the one numbering of all that is opened.
     handle: Arc<Handle>,
     incarnation: Incarnation,
-    sessions: BTreeMap<LogKey, Session>,
+    sessions: BTreeMap<LogKey, Opened>,
     errands: BTreeMap<u64, Errand>,
     next_errand: u64,
     completions: Vec<Completion>,
@@ -106,9 +128,9 @@ impl<D: Driver> Reactor<D> {
         let mut owned = true;
         match token.owner() {
             SESSION => {
-                let (log, link) = (LogKey(token.value() >> 8), (token.value() & 0xFF) as usize);
+                let (log, link) = (LogKey(token.value() >> LINK_BITS), token.value() & ((1 << LINK_BITS) - 1));
                 if let Some(session) = self.sessions.get_mut(&log) {
-                    session.handle(link, outcome, bytes, now);
+                    session.work().handle(link, outcome, bytes, now);
                     self.touched.push(log);
                 } else {
                     owned = false;
@@ -145,7 +167,31 @@ impl<D: Driver> Reactor<D> {
         let log = match command {
             Command::Open { log, config, cluster, submission } => {
                 let session = Session::new(config, cluster, self.incarnation, submission, &self.limits);
-                self.sessions.insert(log, session);
+                self.sessions.insert(log, Opened::Loglet(session));
+                log
+            }
+            Command::OpenLog { log, opening, seed, submission } => {
+                let session = LogSession::new(opening, self.incarnation, submission, &self.limits, seed, now);
+                self.sessions.insert(log, Opened::Log(Box::new(session)));
+                log
+            }
+            Command::OpenRegisters { key, cluster, seed } => {
+                let session = Registers::new(cluster, self.incarnation, &self.limits, seed);
+                self.sessions.insert(key, Opened::Registers(session));
+                key
+            }
+            Command::RegisterOp { key, decided, op, reply } => {
+                if let Some(Opened::Registers(session)) = self.sessions.get_mut(&key) {
+                    session.op(decided, op, reply, now);
+                }
+                key
+            }
+            Command::LogOp { log, op, reply } => {
+                self.with_log(log, |session| session.op(op, reply, now));
+                log
+            }
+            Command::SubscribeLog { log, key, from, credit, events } => {
+                self.with_log(log, |session| session.subscribe(key, from, credit, events, now));
                 log
             }
             Command::Appends(log) => log,
@@ -166,26 +212,26 @@ impl<D: Driver> Reactor<D> {
                 log
             }
             Command::Credit { log, key, bytes } => {
-                self.with(log, |session| session.credit(key, bytes, now));
+                self.with_any(log, |session| session.credit(key, bytes, now));
                 log
             }
             Command::Unsubscribe { log, key } => {
-                self.with(log, |session| session.unsubscribe(key, now));
+                self.with_any(log, |session| session.unsubscribe(key, now));
                 log
             }
             Command::Close(log) => {
-                self.with(log, Session::close);
+                self.with_any(log, |session| session.close());
                 log
             }
             Command::End => {
                 self.ending = true;
-                self.sessions.values_mut().for_each(Session::close);
+                self.sessions.values_mut().for_each(|session| session.work().close());
                 self.touched.extend(self.sessions.keys());
                 return;
             }
-            Command::Errand { node, reply } => {
+            Command::Errand { node, question, reply } => {
                 self.next_errand += 1;
-                self.errands.insert(self.next_errand, Errand::new(node, reply, &self.limits, now));
+                self.errands.insert(self.next_errand, Errand::new(node, question, reply, &self.limits, now));
                 return;
             }
         };
@@ -194,8 +240,20 @@ impl<D: Driver> Reactor<D> {
 
     /// Does something with a log's session; nothing when the log has been closed meanwhile, which drops the reply.
     fn with(&mut self, log: LogKey, action: impl FnOnce(&mut Session)) {
-        if let Some(session) = self.sessions.get_mut(&log) {
+        if let Some(Opened::Loglet(session)) = self.sessions.get_mut(&log) {
             action(session);
+        }
+    }
+
+    fn with_log(&mut self, log: LogKey, action: impl FnOnce(&mut LogSession)) {
+        if let Some(Opened::Log(session)) = self.sessions.get_mut(&log) {
+            action(session);
+        }
+    }
+
+    fn with_any(&mut self, log: LogKey, action: impl FnOnce(&mut dyn Work)) {
+        if let Some(session) = self.sessions.get_mut(&log) {
+            action(session.work());
         }
     }
 
@@ -204,18 +262,18 @@ impl<D: Driver> Reactor<D> {
         self.touched.sort_unstable();
         self.touched.dedup();
         for log in self.touched.drain(..) {
-            let Some(session) = self.sessions.get_mut(&log) else { continue };
+            let Some(session) = self.sessions.get_mut(&log).map(Opened::work) else { continue };
             session.advance(now);
             while let Some((link, op)) = session.poll_op(now) {
-                self.driver.submit(Token::new(SESSION, log.0 << 8 | link as u64), op);
+                self.driver.submit(Token::new(SESSION, log.0 << LINK_BITS | link), op);
             }
-            if let Some(due) = session.scheduled.take() {
+            if let Some(due) = session.scheduled().take() {
                 self.schedule.remove(&(due, log));
             }
             if session.is_over() {
                 self.sessions.remove(&log);
             } else if let Some(due) = session.poll_timeout() {
-                session.scheduled = Some(due);
+                *session.scheduled() = Some(due);
                 self.schedule.insert((due, log));
             }
         }
@@ -232,7 +290,7 @@ impl<D: Driver> Drop for Reactor<D> {
     fn drop(&mut self) {
         // Nobody may wait for a reactor that is gone: open batches are settled here, replies by dropping their senders.
         for session in self.sessions.values_mut() {
-            session.close();
+            session.work().close();
         }
         self.handle.inbox.close();
     }

@@ -3,28 +3,30 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender};
 
 use super::inbox::SubscriptionKey;
+use super::loglet::LogletClient;
 use super::submission::{BatchOutcome, Submission};
 use super::subscription::Event;
+use super::work::Work;
 use super::{AppendError, Delivery, OpError};
-use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId, Offset};
-use crate::io::op::{Op, Outcome};
-use crate::net::{Link, LinkEvent};
+use crate::base::{ClusterId, Incarnation, Instant, Limits, Offset};
+use crate::io;
+use crate::io::op::Op;
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
-use crate::proto::native::{NativeLoglet, Target};
-use crate::wire::{Hello, LogletConfig, Role};
+use crate::wire::LogletConfig;
 
 /// Append frames on the way beyond which a batch that is not full waits, so that batches grow with the load and not with a
 /// timer.
-const FRAMES_BEFORE_BATCHING: usize = 2;
+pub(super) const FRAMES_BEFORE_BATCHING: usize = 2;
+
+/// What becomes of a batch: the offset of its first record.
+pub(super) type Outcome = Result<Offset, AppendError>;
 
 /// One open log on the reactor: the protocol core, its connections, and who waits for what.
 pub(super) struct Session {
-    core: NativeLoglet,
-    /// The sequencer's, then the LogServers' in the configuration's order.
-    links: Vec<Link>,
-    submission: Arc<Submission>,
+    loglet: LogletClient,
+    submission: Arc<Submission<Outcome>>,
     /// Appends on the way, oldest first.
-    appends: VecDeque<(OpId, Arc<BatchOutcome>)>,
+    appends: VecDeque<(OpId, Arc<BatchOutcome<Outcome>>)>,
     replies: BTreeMap<OpId, SyncSender<LogletResult>>,
     subscriptions: BTreeMap<OpId, Following>,
     subscription_keys: BTreeMap<SubscriptionKey, OpId>,
@@ -35,7 +37,7 @@ pub(super) struct Session {
     stop: Option<Offset>,
     closed: bool,
     /// Where the reactor's schedule has it.
-    pub(super) scheduled: Option<Instant>,
+    scheduled: Option<Instant>,
 }
 
 /// A subscription, and how far it has come.
@@ -44,28 +46,16 @@ struct Following {
     events: Sender<Result<Event, OpError>>,
 }
 
-fn target(link: usize) -> Target {
-    if link == 0 { Target::Sequencer } else { Target::LogServer(link - 1) }
-}
-
 impl Session {
     pub(super) fn new(
         config: LogletConfig,
         cluster: ClusterId,
         incarnation: Incarnation,
-        submission: Arc<Submission>,
+        submission: Arc<Submission<Outcome>>,
         limits: &Limits,
     ) -> Self {
-        let hello = Hello { cluster, node: NodeId(0), incarnation, role: Role::Client, route: config.id };
-        let sequencer = (config.sequencer.node, config.sequencer.address);
-        let servers = config.log_servers.iter().map(|member| (member.node, member.address));
-        let links = std::iter::once(sequencer)
-            .chain(servers)
-            .map(|(node, address)| Link::new(address, hello, Some(node), limits))
-            .collect();
         Self {
-            core: NativeLoglet::new(config, limits),
-            links,
+            loglet: LogletClient::new(config, cluster, incarnation, limits),
             submission,
             appends: VecDeque::new(),
             replies: BTreeMap::new(),
@@ -106,13 +96,13 @@ impl Session {
         }
         let id = self.next_op();
         self.replies.insert(id, reply);
-        self.core.handle_op(id, op, now);
+        self.loglet.core.handle_op(id, op, now);
     }
 
     pub(super) fn create(&mut self, reply: SyncSender<LogletResult>, now: Instant) {
         let id = self.next_op();
         self.replies.insert(id, reply);
-        self.core.create(id, now);
+        self.loglet.core.create(id, now);
     }
 
     pub(super) fn set_stop(&mut self, stop: Offset, now: Instant) {
@@ -122,7 +112,7 @@ impl Session {
         let following: Vec<OpId> = self.subscriptions.keys().copied().collect();
         for id in following {
             if !self.end_at_stop(id, now) {
-                self.core.handle_op(id, LogletOp::Credit { limit: stop, bytes: 0 }, now);
+                self.loglet.core.handle_op(id, LogletOp::Credit { limit: stop, bytes: 0 }, now);
             }
         }
     }
@@ -135,7 +125,7 @@ impl Session {
         }
         let following = self.subscriptions.remove(&id).expect("looked up just now");
         let _ = following.events.send(Ok(Event::Sealed));
-        self.core.handle_op(id, LogletOp::Unsubscribe, now);
+        self.loglet.core.handle_op(id, LogletOp::Unsubscribe, now);
         true
     }
 
@@ -150,81 +140,8 @@ impl Session {
         let id = self.next_op();
         self.subscriptions.insert(id, Following { next: from, events });
         self.subscription_keys.insert(key, id);
-        self.core.handle_op(id, LogletOp::Subscribe { from, limit: self.limit(), credit }, now);
+        self.loglet.core.handle_op(id, LogletOp::Subscribe { from, limit: self.limit(), credit }, now);
         self.end_at_stop(id, now);
-    }
-
-    pub(super) fn credit(&mut self, key: SubscriptionKey, bytes: u32, now: Instant) {
-        if let Some(&id) = self.subscription_keys.get(&key) {
-            self.core.handle_op(id, LogletOp::Credit { limit: self.limit(), bytes }, now);
-        }
-    }
-
-    pub(super) fn unsubscribe(&mut self, key: SubscriptionKey, now: Instant) {
-        if let Some(id) = self.subscription_keys.remove(&key)
-            && self.subscriptions.remove(&id).is_some()
-        {
-            self.core.handle_op(id, LogletOp::Unsubscribe, now);
-        }
-    }
-
-    /// The log's handles are gone, or the client ends.
-    pub(super) fn close(&mut self) {
-        self.closed = true;
-        self.submission.close(&AppendError::Closed);
-        for (_, outcome) in self.appends.drain(..) {
-            outcome.complete(Err(AppendError::Closed));
-        }
-        self.links.iter_mut().for_each(|link| link.set_wanted(false));
-    }
-
-    /// Whether it is closed and nothing of it is left in the driver.
-    pub(super) fn is_over(&self) -> bool {
-        self.closed && self.links.iter().all(Link::is_at_rest)
-    }
-
-    /// Takes in an outcome of one of its connections.
-    pub(super) fn handle(&mut self, link: usize, outcome: Outcome, bytes: &[u8], now: Instant) {
-        let core = &mut self.core;
-        let from = target(link);
-        self.links[link].handle(outcome, bytes, now, |event| match event {
-            LinkEvent::Up(_) => core.handle_connected(from, now),
-            LinkEvent::Message(message) => core.handle(from, message, now),
-            LinkEvent::Down(reason) => {
-                tracing::debug!(?from, %reason, "connection lost");
-                core.handle_disconnected(from, now);
-            }
-        });
-    }
-
-    /// Moves everything on that can move: appends into the core, results out, messages to the connections.
-    pub(super) fn advance(&mut self, now: Instant) {
-        if self.closed {
-            return;
-        }
-        if self.core.poll_timeout().is_some_and(|(deadline, _)| deadline <= now) {
-            self.core.handle_timeout(now);
-        }
-        loop {
-            self.submit_appends(now);
-            let mut moved = false;
-            while let Some((id, result)) = self.core.poll_result() {
-                self.deliver(id, result, now);
-                moved = true;
-            }
-            if !moved {
-                break;
-            }
-        }
-        for (index, link) in self.links.iter_mut().enumerate() {
-            link.set_wanted(self.core.wants(target(index)));
-            while let Some(connection) = link.connection()
-                && connection.has_room()
-                && let Some(message) = self.core.poll_send(target(index))
-            {
-                connection.send(&message);
-            }
-        }
     }
 
     fn submit_appends(&mut self, now: Instant) {
@@ -232,7 +149,7 @@ impl Session {
         while let Some(batch) = self.submission.take(self.appends.len() < FRAMES_BEFORE_BATCHING) {
             let id = self.next_op();
             self.appends.push_back((id, batch.outcome));
-            self.core.handle_op(id, LogletOp::Append { records: batch.records }, now);
+            self.loglet.core.handle_op(id, LogletOp::Append { records: batch.records }, now);
         }
     }
 
@@ -264,7 +181,7 @@ impl Session {
         }
     }
 
-    fn settle(&mut self, id: OpId, result: Result<Offset, AppendError>, records: crate::proto::loglet::Records) {
+    fn settle(&mut self, id: OpId, result: Outcome, records: crate::proto::loglet::Records) {
         let index = self.appends.iter().position(|(append, _)| *append == id).expect("an append on the way");
         let (_, outcome) = self.appends.remove(index).expect("found above");
         self.submission.settle(&outcome, result, records);
@@ -294,7 +211,7 @@ impl Session {
             }
         } else if self.subscriptions[&id].events.send(event).is_err() {
             self.subscriptions.remove(&id);
-            self.core.handle_op(id, LogletOp::Unsubscribe, now);
+            self.loglet.core.handle_op(id, LogletOp::Unsubscribe, now);
         } else {
             self.end_at_stop(id, now);
         }
@@ -318,15 +235,68 @@ impl Session {
             }
         }
     }
+}
 
-    /// The next operation of one of its connections.
-    pub(super) fn poll_op(&mut self, now: Instant) -> Option<(usize, Op)> {
-        self.links.iter_mut().enumerate().find_map(|(index, link)| Some((index, link.poll_op(now)?)))
+impl Work for Session {
+    fn credit(&mut self, key: SubscriptionKey, bytes: u32, now: Instant) {
+        if let Some(&id) = self.subscription_keys.get(&key) {
+            self.loglet.core.handle_op(id, LogletOp::Credit { limit: self.limit(), bytes }, now);
+        }
     }
 
-    /// When [`Session::advance`] has something to do without any event.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let core = self.core.poll_timeout().map(|(deadline, _)| deadline);
-        self.links.iter().filter_map(Link::poll_timeout).chain(core).min()
+    fn unsubscribe(&mut self, key: SubscriptionKey, now: Instant) {
+        if let Some(id) = self.subscription_keys.remove(&key)
+            && self.subscriptions.remove(&id).is_some()
+        {
+            self.loglet.core.handle_op(id, LogletOp::Unsubscribe, now);
+        }
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        self.submission.close(&Err(AppendError::Closed));
+        for (_, outcome) in self.appends.drain(..) {
+            outcome.complete(Err(AppendError::Closed));
+        }
+        self.loglet.close();
+    }
+
+    fn is_over(&self) -> bool {
+        self.closed && self.loglet.is_at_rest()
+    }
+
+    fn handle(&mut self, link: u64, outcome: io::op::Outcome, bytes: &[u8], now: Instant) {
+        self.loglet.handle(link as usize, outcome, bytes, now);
+    }
+
+    fn advance(&mut self, now: Instant) {
+        if self.closed {
+            return;
+        }
+        self.loglet.pass_time(now);
+        loop {
+            self.submit_appends(now);
+            let mut moved = false;
+            while let Some((id, result)) = self.loglet.core.poll_result() {
+                self.deliver(id, result, now);
+                moved = true;
+            }
+            if !moved {
+                break;
+            }
+        }
+        self.loglet.send();
+    }
+
+    fn poll_op(&mut self, now: Instant) -> Option<(u64, Op)> {
+        self.loglet.poll_op(now).map(|(link, op)| (link as u64, op))
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.loglet.poll_timeout()
+    }
+
+    fn scheduled(&mut self) -> &mut Option<Instant> {
+        &mut self.scheduled
     }
 }

@@ -1,79 +1,79 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use super::{AppendError, Full};
-use crate::base::{Limits, Offset};
+use super::Full;
+use crate::base::Limits;
 use crate::proto::loglet::Records;
 use crate::ring::Completion;
 use crate::wire::BatchBuilder;
 
-/// The outcome of a whole batch: the offset of its first record.
-pub(super) type BatchOutcome = Completion<Result<Offset, AppendError>>;
+/// The outcome of a whole batch.
+pub(super) type BatchOutcome<O> = Completion<O>;
 
 /// Memory of finished batches kept for new ones.
 const SPARE_MAX: usize = 64;
 
-/// Where appending threads leave records and the reactor picks them up as batches.
+/// Where appending threads leave records and the reactor picks them up as batches, each of which ends as `O`.
 #[derive(Debug)]
-pub(super) struct Submission {
+pub(super) struct Submission<O> {
     limits: Limits,
-    state: Mutex<State>,
+    state: Mutex<State<O>>,
 }
 
 #[derive(Debug)]
-struct State {
+struct State<O> {
     /// The batch that collects records.
     open: BatchBuilder,
-    open_outcome: Arc<BatchOutcome>,
+    open_outcome: Arc<BatchOutcome<O>>,
     /// Full batches, oldest first.
-    full: VecDeque<Submitted>,
+    full: VecDeque<Submitted<O>>,
     /// Bytes of records that are not settled yet.
     window_used: usize,
     /// Records that wait for room in the window, oldest first. While there are any, later ones queue up behind them, so that
     /// the records of one thread keep their order.
-    held: VecDeque<Held>,
+    held: VecDeque<Held<O>>,
     /// Whether the reactor has been told, and has not looked yet.
     told: bool,
-    closed: Option<AppendError>,
+    closed: Option<O>,
     spare: Vec<Vec<u8>>,
 }
 
 /// A batch on its way.
 #[derive(Debug)]
-pub(super) struct Submitted {
+pub(super) struct Submitted<O> {
     pub(super) records: Records,
-    pub(super) outcome: Arc<BatchOutcome>,
+    pub(super) outcome: Arc<BatchOutcome<O>>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct Held<O> {
     record: Vec<u8>,
-    place: Arc<HeldPlace>,
+    place: Arc<HeldPlace<O>>,
 }
 
 /// Where a held record is found once there was room for it.
-pub(super) type HeldPlace = Completion<Result<Place, AppendError>>;
+pub(super) type HeldPlace<O> = Completion<Result<Place<O>, O>>;
 
 /// A record's place in a batch.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) outcome: Arc<BatchOutcome>,
+pub(super) struct Place<O> {
+    pub(super) outcome: Arc<BatchOutcome<O>>,
     pub(super) index: u32,
 }
 
 /// What has become of a record.
 #[derive(Debug)]
-pub(super) enum Taken {
+pub(super) enum Taken<O> {
     Placed {
-        place: Place,
+        place: Place<O>,
         /// Whether the reactor has to be told.
         tell: bool,
     },
     /// The window was full.
-    Held(Arc<HeldPlace>),
+    Held(Arc<HeldPlace<O>>),
 }
 
-impl Submission {
+impl<O: Clone> Submission<O> {
     pub(super) fn new(limits: Limits) -> Self {
         let state = State {
             open: BatchBuilder::default(),
@@ -88,25 +88,25 @@ impl Submission {
         Self { limits, state: Mutex::new(state) }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, State<O>> {
         self.state.lock().expect("no panic while locked")
     }
 
     /// Puts a record into the open batch if the window has room; else holds it, if `hold`, until there is some.
-    pub(super) fn place(&self, record: &[u8], hold: bool) -> Result<Taken, Refused> {
+    pub(super) fn place(&self, record: &[u8], hold: bool) -> Result<Taken<O>, Refused<O>> {
         if record.len() > self.limits.record_bytes_max as usize {
             let limit = self.limits.record_bytes_max;
-            return Err(Refused::Error(AppendError::TooLarge { bytes: record.len(), limit }));
+            return Err(Refused::TooLarge { bytes: record.len(), limit });
         }
         let mut state = self.state();
-        if let Some(error) = &state.closed {
-            return Err(Refused::Error(error.clone()));
+        if let Some(end) = &state.closed {
+            return Err(Refused::Closed(end.clone()));
         }
         if !state.held.is_empty() || !state.has_room(record, &self.limits) {
             if !hold {
                 return Err(Refused::Full(Full { window_bytes: self.limits.client_window_bytes }));
             }
-            let place = Arc::<HeldPlace>::default();
+            let place = Arc::<HeldPlace<O>>::default();
             state.held.push_back(Held { record: record.to_vec(), place: place.clone() });
             return Ok(Taken::Held(place));
         }
@@ -121,7 +121,7 @@ impl Submission {
     }
 
     /// The next batch: a full one, or, with `any`, whatever there is.
-    pub(super) fn take(&self, any: bool) -> Option<Submitted> {
+    pub(super) fn take(&self, any: bool) -> Option<Submitted<O>> {
         let mut state = self.state();
         if state.full.is_empty() && any && !state.open.is_empty() {
             state.close_open();
@@ -131,7 +131,7 @@ impl Submission {
 
     /// A batch has its outcome: settles it, gives back its memory, and its room in the window to records that are held. The
     /// reactor, which calls this, looks for them.
-    pub(super) fn settle(&self, outcome: &BatchOutcome, result: Result<Offset, AppendError>, mut records: Records) {
+    pub(super) fn settle(&self, outcome: &BatchOutcome<O>, result: O, mut records: Records) {
         outcome.complete(result);
         let mut state = self.state();
         let bytes = records.bytes.len();
@@ -153,10 +153,10 @@ impl Submission {
         placed.into_iter().for_each(|(held, place)| held.complete(Ok(place)));
     }
 
-    /// Refuses further records, and settles those not yet picked up, with this error.
-    pub(super) fn close(&self, error: &AppendError) {
+    /// Refuses further records, and settles those not yet picked up, with this end.
+    pub(super) fn close(&self, end: &O) {
         let mut state = self.state();
-        state.closed.get_or_insert_with(|| error.clone());
+        state.closed.get_or_insert_with(|| end.clone());
         if !state.open.is_empty() {
             state.close_open();
         }
@@ -164,18 +164,18 @@ impl Submission {
         let held = std::mem::take(&mut state.held);
         drop(state);
         for batch in unsent {
-            self.settle(&batch.outcome, Err(error.clone()), batch.records);
+            self.settle(&batch.outcome, end.clone(), batch.records);
         }
-        held.into_iter().for_each(|held| held.place.complete(Err(error.clone())));
+        held.into_iter().for_each(|held| held.place.complete(Err(end.clone())));
     }
 }
 
-impl State {
+impl<O> State<O> {
     fn has_room(&self, record: &[u8], limits: &Limits) -> bool {
         self.window_used + record.len() + Limits::RECORD_OVERHEAD as usize <= limits.client_window_bytes as usize
     }
 
-    fn place(&mut self, record: &[u8], limits: &Limits) -> Place {
+    fn place(&mut self, record: &[u8], limits: &Limits) -> Place<O> {
         let bytes = record.len() + Limits::RECORD_OVERHEAD as usize;
         let full =
             self.open.len() + bytes > limits.batch_bytes_max as usize || self.open.count() == limits.batch_records_max;
@@ -200,23 +200,29 @@ impl State {
 
 /// Why a record was not placed.
 #[derive(Debug)]
-pub(super) enum Refused {
-    /// For good.
-    Error(AppendError),
+pub(super) enum Refused<O> {
+    /// The submission is closed, and records end so.
+    Closed(O),
+    /// It is over the limit.
+    TooLarge { bytes: usize, limit: u32 },
     /// For now.
     Full(Full),
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::AppendError;
     use super::*;
+    use crate::base::Offset;
 
-    fn small() -> Submission {
+    type Outcome = Result<Offset, AppendError>;
+
+    fn small() -> Submission<Outcome> {
         Submission::new(Limits { client_window_bytes: 100, batch_bytes_max: 40, ..Limits::default() })
     }
 
     /// The place of a record that the window has room for, and whether the reactor has to be told.
-    fn placed(submission: &Submission, record: &[u8]) -> (Place, bool) {
+    fn placed(submission: &Submission<Outcome>, record: &[u8]) -> (Place<Outcome>, bool) {
         match submission.place(record, false).unwrap() {
             Taken::Placed { place, tell } => (place, tell),
             Taken::Held(_) => panic!("there is room"),
@@ -273,16 +279,16 @@ mod tests {
         while let Ok(Taken::Placed { .. }) = submission.place(b"0123456789", true) {}
         assert!(matches!(submission.place(b"", false), Err(Refused::Full(_))), "not past those who wait");
         let last = hold(b"last");
-        submission.close(&AppendError::Closed);
-        assert_eq!(last.get().unwrap().unwrap_err(), AppendError::Closed);
+        submission.close(&Err(AppendError::Closed));
+        assert_eq!(last.get().unwrap().unwrap_err(), Err(AppendError::Closed));
     }
 
     #[test]
     fn closing_settles_what_was_not_picked_up() {
         let submission = small();
         let (place, _) = placed(&submission, b"x");
-        submission.close(&AppendError::Closed);
+        submission.close(&Err(AppendError::Closed));
         assert_eq!(place.outcome.get(), Some(Err(AppendError::Closed)));
-        assert!(matches!(submission.place(b"x", true), Err(Refused::Error(AppendError::Closed))));
+        assert!(matches!(submission.place(b"x", true), Err(Refused::Closed(Err(AppendError::Closed)))));
     }
 }

@@ -87,6 +87,7 @@ impl<D: Driver> Shard<D> {
             write_times: &self.write_times,
             log_server: &self.cores.log_server,
             sequencers,
+            metastore: status::metastore(&self.cores.acceptor),
             appends: self.cores.sequencing.counters(),
             connections: self.inbound.len(),
             held_connections: self.inbound.held.len(),

@@ -74,6 +74,7 @@ impl<D: Driver> Shard<D> {
         if !std::mem::replace(&mut inbound.loss_told, true) && inbound.hello.is_some() && inbound.handoff.is_none() {
             let peer = peer_of(inbound.connection.id());
             self.cores.log_server.handle_disconnected(peer);
+            self.cores.acceptor.handle_disconnected(peer);
             self.cores.sequencing.handle_client_disconnected(peer);
         }
     }

@@ -1,5 +1,6 @@
 //! How everything inside a shard moves on.
 
+use super::cores::Cores;
 use super::home_shard;
 use super::inbound::InboundTable;
 use super::journal_disk::JournalDisk;
@@ -40,7 +41,9 @@ impl<D: Driver> Shard<D> {
         self.damage = recovered.damage;
         let prepared = self.config.prepare_bytes.div_ceil(self.config.limits.segment_bytes) as u32;
         self.cores.journal.set_prepared_target(self.config.limits.segments_prepared + prepared);
-        self.cores.log_server.recover(recovered.cells, loglets, table_lost, &mut JournalDisk(&mut self.cores.journal));
+        let Cores { log_server, acceptor, journal, .. } = &mut self.cores;
+        acceptor.recover(&recovered.cells, table_lost, self.now, &mut JournalDisk(journal));
+        log_server.recover(recovered.cells, loglets, table_lost, &mut JournalDisk(journal));
         self.durable = self.cores.journal.durable();
         self.recovered = true;
     }
@@ -54,6 +57,7 @@ impl<D: Driver> Shard<D> {
         if self.cores.log_server.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.cores.log_server.handle_timeout(now, &mut JournalDisk(&mut self.cores.journal));
         }
+        self.cores.acceptor.handle_timeout(now, &mut JournalDisk(&mut self.cores.journal));
         loop {
             let mut moved = self.advance_journal(now);
             moved |= self.cores.sequencing.send_local(
@@ -81,6 +85,7 @@ impl<D: Driver> Shard<D> {
         if self.cores.journal.failure().is_some() && !std::mem::replace(&mut self.failure_told, true) {
             tracing::error!(shard = self.config.shard, reason = ?self.cores.journal.failure(), "the journal has failed");
             self.cores.log_server.handle_disk_failed();
+            self.cores.acceptor.handle_disk_failed();
             moved = true;
         }
         let prepare_failures = self.cores.journal.counters().prepare_failures;
@@ -96,7 +101,9 @@ impl<D: Driver> Shard<D> {
         let durable = self.cores.journal.durable();
         if durable > self.durable && !self.failure_told {
             self.durable = durable;
-            self.cores.log_server.handle_durable(durable, now, &mut JournalDisk(&mut self.cores.journal));
+            let Cores { log_server, acceptor, journal, .. } = &mut self.cores;
+            log_server.handle_durable(durable, now, &mut JournalDisk(journal));
+            acceptor.handle_durable(durable, now, &mut JournalDisk(journal));
             moved = true;
         }
         while let Some((id, outcome)) = self.cores.journal.poll_read() {
@@ -157,6 +164,10 @@ impl<D: Driver> Shard<D> {
                     self.members.send(to, message, &self.config.identity, &self.config.limits);
                 }
             }
+        }
+        while let Some((peer, message)) = self.cores.acceptor.poll_output() {
+            moved = true;
+            send(&mut self.inbound, &mut self.cores.log_server, peer, &message);
         }
         moved
     }

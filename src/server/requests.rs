@@ -109,6 +109,10 @@ impl Requests<'_> {
                     false => Message::SequencerLost { request, loglet },
                 });
             }
+            message @ Message::Register { .. } => {
+                let Cores { acceptor, journal, .. } = &mut *self.cores;
+                acceptor.handle(self.peer, message, self.now, &mut JournalDisk(journal));
+            }
             Message::Read { .. } if !self.may_read || !self.cores.log_server.may_read(self.peer) => return Flow::Hold,
             message => {
                 // One more, and the next one waits for the answer.

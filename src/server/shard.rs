@@ -17,6 +17,7 @@ use crate::io::Driver;
 use crate::io::op::{Chunk, Completion, ConnId, ListenerId, Op, Outcome, Token};
 use crate::net::Closed;
 use crate::proto::log_server::LogServer;
+use crate::proto::metastore::Acceptor;
 use crate::storage::{self, Damage, Journal, JournalConfig};
 
 /// Memory, and links to other members, that have not been used for so long are given up.
@@ -123,6 +124,7 @@ impl<D: Driver> Shard<D> {
             cores: Cores {
                 log_server: LogServer::new(node, incarnation, &config.limits),
                 sequencing: Sequencing::new(&config.limits),
+                acceptor: Acceptor::new(node, &config.limits),
                 journal,
             },
             members: Members::default(),
@@ -220,6 +222,7 @@ impl<D: Driver> Shard<D> {
             self.release_at,
             self.cores.journal.has_reads_due().then_some(now),
             self.cores.log_server.poll_timeout().map(|(at, _)| at),
+            self.cores.acceptor.poll_timeout().map(|(at, _)| at),
             self.cores.sequencing.poll_timeout(),
             self.members.poll_timeout(),
         ]

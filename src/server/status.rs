@@ -7,6 +7,7 @@ use super::timing::{NetworkCounters, TurnCounters, WriteTimes, histogram};
 use super::{NodeIdentity, ShardConfig, sequencing};
 use crate::base::Instant;
 use crate::proto::log_server::{LogServer, LogletStatus};
+use crate::proto::metastore::Acceptor;
 use crate::proto::sequencer::{Sequencer, ServerStatus, State};
 use crate::storage::{Damage, Journal};
 
@@ -22,6 +23,7 @@ pub(super) struct Parts<'a> {
     pub(super) write_times: &'a WriteTimes,
     pub(super) log_server: &'a LogServer,
     pub(super) sequencers: Vec<Value>,
+    pub(super) metastore: Value,
     pub(super) appends: sequencing::Counters,
     pub(super) connections: usize,
     pub(super) held_connections: usize,
@@ -62,8 +64,24 @@ pub(super) fn report(parts: &Parts<'_>) -> Value {
         },
         "loglets": parts.log_server.loglets().map(|status| loglet(&status, journal)).collect::<Vec<_>>(),
         "sequencers": parts.sequencers,
+        "metastore": parts.metastore,
         "appends": parts.appends,
     })
+}
+
+/// What an acceptor says of itself; nothing when no register has come to it.
+pub(super) fn metastore(acceptor: &Acceptor) -> Value {
+    let registers: Vec<_> = acceptor
+        .registers()
+        .map(|(id, decided)| {
+            let members: Vec<_> = decided.members.iter().map(|member| member.node).collect();
+            json!({ "register": id, "version": decided.version, "members": members, "bytes": decided.value.len() })
+        })
+        .collect();
+    match (registers.is_empty(), acceptor.is_retired()) {
+        (true, false) => Value::Null,
+        (_, retired) => json!({ "retired": retired, "registers": registers }),
+    }
 }
 
 fn loglet(status: &LogletStatus<'_>, journal: &Journal) -> Value {

@@ -6,7 +6,7 @@ pub mod process;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use naxos::base::{ClusterId, Limits, LogletId};
+use naxos::base::{ClusterId, Limits, LogletId, NodeId};
 use naxos::client::{Client, ClientOptions, Log};
 use naxos::io::DriverChoice;
 use naxos::node::{NodeConfig, Running, serve};
@@ -80,6 +80,15 @@ impl Cluster {
         self.directory.path().join(node.to_string())
     }
 
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().flatten().map(Running::address).collect()
+    }
+
+    /// Whose data directory this is, as the loglet's configuration says: its LogServers are the nodes in their order.
+    pub fn node_id(&self, node: usize) -> NodeId {
+        self.config.log_servers[node].node
+    }
+
     pub fn stop(&mut self, node: usize) -> SocketAddr {
         let running = self.nodes[node].take().unwrap();
         let address = running.address();
@@ -91,6 +100,11 @@ impl Cluster {
         let config = NodeConfig { listen, ..node_config(&self.node_directory(node)) };
         self.nodes[node] = Some(serve(NodeConfig { shards: None, ..config }).unwrap());
     }
+}
+
+/// A client of its own.
+pub fn client() -> Client {
+    Client::start(ClientOptions { limits: small_limits(), ..ClientOptions::default() }).unwrap()
 }
 
 /// The loglet number `nonce` over these nodes, sequenced by the first.

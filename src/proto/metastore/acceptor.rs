@@ -117,6 +117,11 @@ impl Acceptor {
         self.registers.get(&register).map(|register| &register.cell.decided)
     }
 
+    /// Every register that has come to this node, with the highest decision known.
+    pub fn registers(&self) -> impl Iterator<Item = (RegisterId, &Decision)> {
+        self.registers.iter().map(|(id, register)| (*id, &register.cell.decided))
+    }
+
     /// A connection is gone: nothing more is sent to it.
     pub fn handle_disconnected(&mut self, peer: PeerId) {
         self.out.retain(|(to, _)| *to != peer);

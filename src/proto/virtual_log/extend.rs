@@ -26,8 +26,8 @@ pub struct Host {
 /// What is to be done next. Each step has one answer, and the next step follows from it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Step {
-    /// Ask these nodes who they are; answered by [`Extend::handle_hosts`]. The first one is to be the sequencer.
-    Ask(Vec<NodeId>),
+    /// Ask the node that is to be the sequencer which life of it this is (P15); answered by [`Extend::handle_host`].
+    Ask(NodeId),
     /// Create this loglet on a majority of its LogServers, and activate its sequencer; [`Extend::handle_prepared`].
     Prepare(LogletConfig),
     /// Write this chain on the condition that the version before it is the newest; [`Extend::handle_written`].
@@ -92,7 +92,7 @@ pub struct Extend {
     fulfils: Option<IntentId>,
     /// Drawn by the caller, so that two attempts never make the same loglet.
     nonce: u64,
-    hosts: Vec<Host>,
+    host: Option<Host>,
     /// Made for the version after this chain's, so that what is deleted on the way does not take it along (P5).
     prepared: Option<LogletConfig>,
     /// Made for versions that others have written.
@@ -112,7 +112,7 @@ impl Extend {
             own: intent,
             fulfils: None,
             nonce,
-            hosts: Vec::new(),
+            host: None,
             prepared: None,
             in_vain: Vec::new(),
             tail: None,
@@ -129,10 +129,7 @@ impl Extend {
                 let intent = self.own.clone().expect("an intent is to be written");
                 Step::Write(self.chain.intending(intent).expect("looked at before"))
             }
-            State::Asking => {
-                let others = self.wanted.log_servers.iter().filter(|node| **node != self.wanted.sequencer);
-                Step::Ask([self.wanted.sequencer].into_iter().chain(others.copied()).collect())
-            }
+            State::Asking => Step::Ask(self.wanted.sequencer),
             State::Preparing => Step::Prepare(self.new_loglet().clone()),
             State::Sealing => Step::Seal(self.chain.last().loglet.clone()),
             State::Tailing => Step::CheckTail(self.chain.last().loglet.clone()),
@@ -156,13 +153,11 @@ impl Extend {
         made.filter(|config| self.chain.segment_of(config.id).is_none())
     }
 
-    /// The nodes have said who they are: all that were asked, in any order.
-    pub fn handle_hosts(&mut self, hosts: Vec<Host>) {
+    /// The node has said which life of it this is.
+    pub fn handle_host(&mut self, host: Host) {
         assert_eq!(self.state, State::Asking, "nobody was asked");
-        let is_there = |node: &NodeId| hosts.iter().any(|host| host.member.node == *node);
-        assert!(is_there(&self.wanted.sequencer), "the sequencer has answered");
-        assert!(self.wanted.log_servers.iter().all(is_there), "every LogServer has answered");
-        self.hosts = hosts;
+        assert_eq!(host.member.node, self.wanted.sequencer, "who is to be the sequencer has answered");
+        self.host = Some(host);
         self.prepared = Some(self.mint());
         self.state = State::Preparing;
     }
@@ -273,14 +268,12 @@ impl Extend {
 
     /// A loglet that was never made before: the nonce is of this attempt, which makes one for each version at most.
     fn mint(&self) -> LogletConfig {
-        let host =
-            |node: &NodeId| *self.hosts.iter().find(|host| host.member.node == *node).expect("all have answered");
-        let Host { member, incarnation } = host(&self.wanted.sequencer);
+        let Host { member, incarnation } = self.host.expect("it has answered");
         let id = LogletId { log: self.replaces.log, version: self.chain.version + 1, nonce: self.nonce };
         LogletConfig {
             id,
             sequencer: Sequencer { node: member.node, incarnation, address: member.address },
-            log_servers: self.wanted.log_servers.iter().map(|node| host(node).member).collect(),
+            log_servers: self.wanted.log_servers.clone(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::{IntentId, LogletId, NodeId};
+use crate::wire::{LogletConfig, Member};
 
 /// A reconfiguration that somebody has begun. It is void once the loglet that it replaces is not the last.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -24,6 +25,13 @@ pub struct Intent {
 pub struct Wanted {
     /// The node that gives out offsets.
     pub sequencer: NodeId,
-    /// The nodes that store the records.
-    pub log_servers: Vec<NodeId>,
+    /// The nodes that store the records, and where to look for them.
+    pub log_servers: Vec<Member>,
+}
+
+impl Wanted {
+    /// What a loglet has, with another sequencer.
+    pub fn clone_of(loglet: &LogletConfig, sequencer: NodeId) -> Self {
+        Self { sequencer, log_servers: loglet.log_servers.clone() }
+    }
 }

@@ -3,13 +3,21 @@
 //! - `chain`: the chain as a value, and the changes it allows.
 //! - `intent`: a change that somebody has begun.
 //! - `extend`: one attempt to end the last loglet and put another behind it.
+//! - `contract`: what a virtual log does, as data.
+//! - `log`: the client of one log.
+//! - `root`: which nodes and logs a cluster has.
 
 mod chain;
+pub mod contract;
 mod extend;
 mod intent;
+mod log;
+mod root;
 #[cfg(test)]
 mod tests;
 
 pub use chain::{Chain, ChainSegment, InvalidChain, Place, Refusal, Settled};
 pub use extend::{Extend, Host, Outcome, Step, Wish, Written};
 pub use intent::{Intent, Wanted};
+pub use log::{Trouble, VirtualLog};
+pub use root::{LogRecord, NodeRecord, Root, RootRefusal};

@@ -8,7 +8,7 @@ use crate::proto::virtual_log::{Chain, Extend, Host, Outcome, Step, Wanted, Wish
 use crate::wire::Member;
 
 fn wanted(sequencer: u128) -> Wanted {
-    Wanted { sequencer: NodeId(sequencer), log_servers: [1, 2, 3].map(NodeId).to_vec() }
+    Wanted { sequencer: NodeId(sequencer), log_servers: [1, 2, 3].map(member).to_vec() }
 }
 
 fn wish(sequencer: u128, with_intent: bool) -> Wish {
@@ -17,12 +17,12 @@ fn wish(sequencer: u128, with_intent: bool) -> Wish {
     Wish { replaces: id(1, 1), wanted: wanted(sequencer), intent }
 }
 
-fn hosts(nodes: &[NodeId]) -> Vec<Host> {
-    let host = |node: &NodeId| Host {
-        member: Member { node: *node, address: ([10, 0, 0, node.0 as u8], 7000).into() },
-        incarnation: Incarnation(node.0 + 40),
-    };
-    nodes.iter().map(host).collect()
+fn member(node: u128) -> Member {
+    Member { node: NodeId(node), address: ([10, 0, 0, node as u8], 7000).into() }
+}
+
+fn host(node: NodeId) -> Host {
+    Host { member: member(node.0), incarnation: Incarnation(node.0 + 40) }
 }
 
 /// The register, and who attempts what. An attempt that has died is none.
@@ -48,7 +48,7 @@ impl World {
     fn go_on(&mut self, at: usize, lose: bool) {
         let attempt = self.attempts[at].as_mut().expect("it lives");
         match attempt.step().expect("it is not over") {
-            Step::Ask(nodes) => attempt.handle_hosts(hosts(&nodes)),
+            Step::Ask(node) => attempt.handle_host(host(node)),
             Step::Prepare(config) => {
                 assert!(!self.made.contains(&config.id), "a loglet is made once (P5)");
                 self.made.push(config.id);

@@ -1,0 +1,218 @@
+use std::net::SocketAddr;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
+
+use super::handle::Handle;
+use super::inbox::{Command, LogKey};
+use super::submission::Submission;
+use super::virtual_log::Opening;
+use super::{Client, OpError, VirtualLog};
+use crate::base::{ClusterId, Incarnation, LogletId, Nonce, RegisterId, Version};
+use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
+use crate::proto::virtual_log::{Chain, LogRecord, Root, RootRefusal};
+use crate::wire::{Decision, LogletConfig, Member, Sequencer};
+
+/// Why a change of a cluster has failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// Somebody who is needed did not answer in time.
+    #[error(transparent)]
+    Op(#[from] OpError),
+    /// The cluster does not allow it.
+    #[error(transparent)]
+    Refused(#[from] RootRefusal),
+    /// The root register holds something else.
+    #[error("the root register holds no list of nodes and logs: {0}")]
+    NoRoot(String),
+    /// Whether it was done nobody can say.
+    #[error("the MetaStore did not answer in time: whether it was done is not known; do it again")]
+    Unknown,
+}
+
+/// A cluster, through its root register. Clones share its connections.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    key: LogKey,
+    client: Client,
+    cluster: ClusterId,
+    /// The newest decided version of the root register that is known.
+    root: Mutex<Decision>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.client.handle.inbox.push(Command::Close(self.key));
+    }
+}
+
+/// Tries of a conditional write that others have been faster with.
+const TRIES: usize = 16;
+
+impl Client {
+    /// Finds the cluster that the nodes at these addresses belong to; one that answers is enough.
+    ///
+    /// # Errors
+    /// None of them answers, or no cluster has begun with them.
+    pub fn cluster(&self, seeds: &[SocketAddr]) -> Result<Cluster, OpError> {
+        let (cluster, root) = self.find_root(seeds)?;
+        let key = LogKey(self.handle.next_key());
+        let seed = Incarnation::random().0 as u64;
+        self.handle.inbox.push(Command::OpenRegisters { key, cluster, seed });
+        let inner = Inner { key, client: self.clone(), cluster, root: Mutex::new(root) };
+        Ok(Cluster { inner: Arc::new(inner) })
+    }
+}
+
+impl Cluster {
+    /// Which cluster it is.
+    pub fn id(&self) -> ClusterId {
+        self.inner.cluster
+    }
+
+    fn handle(&self) -> &Arc<Handle> {
+        &self.inner.client.handle
+    }
+
+    fn op(&self, decided: Decision, op: MetaStoreOp) -> Result<MetaStoreResult, OpError> {
+        let (reply, result) = sync_channel(1);
+        self.handle().inbox.push(Command::RegisterOp { key: self.inner.key, decided, op, reply });
+        match result.recv().map_err(|_| OpError::Closed)? {
+            MetaStoreResult::Unavailable { reason } => {
+                Err(OpError::Unavailable { reason: format!("the MetaStore: {reason}") })
+            }
+            result => Ok(result),
+        }
+    }
+
+    fn birth(&self) -> Decision {
+        self.inner.root.lock().expect("no panic while locked").clone()
+    }
+
+    fn read_root(&self) -> Result<(Versioned, Option<Root>), ClusterError> {
+        match self.op(self.birth(), MetaStoreOp::Read { register: RegisterId::ROOT })? {
+            MetaStoreResult::Value(newest) if newest.version == Version::BIRTH => Ok((newest, None)),
+            MetaStoreResult::Value(newest) => {
+                let root = Root::from_json(&newest.value).map_err(|error| ClusterError::NoRoot(error.to_string()))?;
+                Ok((newest, Some(root)))
+            }
+            other => Err(ClusterError::NoRoot(format!("{other:?}"))),
+        }
+    }
+
+    /// The nodes and logs of the cluster.
+    ///
+    /// # Errors
+    /// No majority of the root register's members answers in time.
+    pub fn root(&self) -> Result<Root, ClusterError> {
+        let (_, root) = self.read_root()?;
+        root.ok_or_else(|| ClusterError::NoRoot("the cluster's beginning has not been finished".to_owned()))
+    }
+
+    /// Changes the root on the condition that nobody else has meanwhile; `change` is asked again if somebody has.
+    fn change_root(
+        &self,
+        mut change: impl FnMut(Option<Root>, &Versioned) -> Result<Option<Root>, ClusterError>,
+    ) -> Result<Root, ClusterError> {
+        for _ in 0..TRIES {
+            let (newest, root) = self.read_root()?;
+            let Some(next) = change(root.clone(), &newest)? else {
+                return Ok(root.expect("nothing is to be changed of what is there"));
+            };
+            let (expected, members) = (newest.version, newest.members);
+            let op = MetaStoreOp::Write { register: RegisterId::ROOT, expected, value: next.to_json(), members };
+            match self.op(self.birth(), op)? {
+                MetaStoreResult::Written { .. } => return Ok(next),
+                MetaStoreResult::Conflict(_) => {}
+                MetaStoreResult::Unknown => return Err(ClusterError::Unknown),
+                other => return Err(ClusterError::NoRoot(format!("{other:?}"))),
+            }
+        }
+        Err(ClusterError::Unknown)
+    }
+
+    /// Writes the first list of nodes, after [`Client::begin_cluster`]; nothing if there is one.
+    ///
+    /// # Errors
+    /// As [`Cluster::root`].
+    pub fn found(&self) -> Result<Root, ClusterError> {
+        self.change_root(|root, newest| Ok(root.is_none().then(|| Root::begin(&newest.members))))
+    }
+
+    /// Creates a log on as many nodes as it has replicas, or finishes a creation that was begun.
+    ///
+    /// # Errors
+    /// There is such a log, or the cluster is too small for it, or somebody who is needed does not answer.
+    pub fn create_log(&self, name: &str, replicas: usize) -> Result<VirtualLog, ClusterError> {
+        let nonce = Nonce::random();
+        let root = self.change_root(|root, newest| {
+            let root =
+                root.ok_or_else(|| ClusterError::NoRoot("the cluster's beginning has not been finished".to_owned()))?;
+            // One that is there may be half made.
+            match root.log(name) {
+                Ok(_) => Ok(None),
+                Err(_) => Ok(Some(root.with_log(name, replicas, nonce, newest.members.clone())?)),
+            }
+        })?;
+        let record = root.log(name)?;
+        let newest = match self.op(record.birth(), MetaStoreOp::Read { register: record.register() })? {
+            MetaStoreResult::Value(newest) => newest,
+            other => return Err(ClusterError::NoRoot(format!("{other:?}"))),
+        };
+        if newest.version > Version::BIRTH {
+            return Err(RootRefusal::NameTaken(name.to_owned()).into());
+        }
+        let config = self.first_loglet(&root, record)?;
+        self.inner.client.create(&config, self.inner.cluster)?;
+        let (register, value) = (record.register(), Chain::begin(config).to_json());
+        let op = MetaStoreOp::Write { register, expected: Version::BIRTH, value, members: newest.members };
+        match self.op(record.birth(), op)? {
+            MetaStoreResult::Written { .. } => Ok(self.open(record)),
+            // Somebody else has finished it.
+            MetaStoreResult::Conflict(_) => Err(RootRefusal::NameTaken(name.to_owned()).into()),
+            _ => Err(ClusterError::Unknown),
+        }
+    }
+
+    /// On the log's nodes, sequenced by the first that answers.
+    fn first_loglet(&self, root: &Root, record: &LogRecord) -> Result<LogletConfig, OpError> {
+        let log_servers = root.place(record);
+        let mut failure = OpError::Unavailable { reason: "the log has no nodes".to_owned() };
+        for &Member { node, address } in &log_servers {
+            match self.inner.client.hello(address) {
+                Ok(info) if info.node == node => {
+                    let id = LogletId { log: record.log, version: 1, nonce: Incarnation::random().0 as u64 };
+                    let sequencer = Sequencer { node, incarnation: info.incarnation, address };
+                    return Ok(LogletConfig { id, sequencer, log_servers });
+                }
+                Ok(info) => {
+                    failure =
+                        OpError::Unavailable { reason: format!("at {address} is node {}, not {node}", info.node) };
+                }
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Opens a log.
+    ///
+    /// # Errors
+    /// There is no such log, or the MetaStore does not answer.
+    pub fn open_log(&self, name: &str) -> Result<VirtualLog, ClusterError> {
+        Ok(self.open(self.root()?.log(name)?))
+    }
+
+    fn open(&self, record: &LogRecord) -> VirtualLog {
+        let log = LogKey(self.handle().next_key());
+        let submission = Arc::new(Submission::new(self.inner.client.limits.clone()));
+        let opening = Opening { cluster: self.inner.cluster, register: record.register(), decided: record.birth() };
+        let seed = Incarnation::random().0 as u64;
+        self.handle().inbox.push(Command::OpenLog { log, opening, seed, submission: submission.clone() });
+        VirtualLog::new(log, self.handle().clone(), submission)
+    }
+}

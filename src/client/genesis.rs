@@ -1,0 +1,126 @@
+//! How a cluster begins: once, or not at all (P8 f).
+
+use std::net::SocketAddr;
+
+use super::{Client, OpError};
+use crate::base::{ClusterId, Nonce, Version};
+use crate::wire::{Decision, Member, RegisterMessage};
+
+/// Why no cluster has been made of some nodes.
+#[derive(Debug, thiserror::Error)]
+pub enum GenesisError {
+    /// One of them did not answer: all of them have to (P8 f).
+    #[error("every node has to answer before a cluster begins: {0}")]
+    Unreached(#[from] OpError),
+    /// One of them belongs to another cluster.
+    #[error("the node at {address} belongs to cluster {found}, not to {wanted}")]
+    OtherCluster {
+        /// Which.
+        address: SocketAddr,
+        /// Its cluster.
+        found: ClusterId,
+        /// The cluster that is to begin.
+        wanted: ClusterId,
+    },
+    /// One node under two addresses.
+    #[error("{0} and {1} are the same node")]
+    Twice(SocketAddr, SocketAddr),
+    /// A cluster of other nodes has begun with one of them.
+    #[error("the node at {address} holds the beginning of a cluster of {members} nodes, and not of these")]
+    OtherGenesis {
+        /// Which.
+        address: SocketAddr,
+        /// Members of that cluster's root register.
+        members: usize,
+    },
+    /// A node answered with something else.
+    #[error("the node at {0} answered with something else: {1}")]
+    Unexpected(SocketAddr, String),
+    /// No nodes, or too many.
+    #[error("a cluster begins with 1 to {} nodes", Decision::MEMBERS_MAX)]
+    Count,
+}
+
+/// What a node holds of the root register.
+enum Held {
+    /// Nothing.
+    Fresh,
+    Decided(Decision),
+}
+
+impl Client {
+    fn root_at(&self, address: SocketAddr, cluster: ClusterId) -> Result<Held, GenesisError> {
+        let question = RegisterMessage::Query { instance: Version::BIRTH };
+        match self.ask_root(address, cluster, question)? {
+            RegisterMessage::Behind { .. } => Ok(Held::Fresh),
+            RegisterMessage::Decided { decision } => Ok(Held::Decided(decision)),
+            other => Err(GenesisError::Unexpected(address, format!("{other:?}"))),
+        }
+    }
+
+    /// Begins a cluster with the nodes at these addresses, all of which have to be there, and returns what its root register is born
+    /// with. Doing it again, also after a part of it was done, ends the same.
+    ///
+    /// # Errors
+    /// A node does not answer, or belongs elsewhere. No second cluster comes of it.
+    pub fn begin_cluster(&self, cluster: ClusterId, addresses: &[SocketAddr]) -> Result<Decision, GenesisError> {
+        if !(1..=Decision::MEMBERS_MAX).contains(&addresses.len()) {
+            return Err(GenesisError::Count);
+        }
+        let mut members: Vec<Member> = Vec::new();
+        for &address in addresses {
+            let info = self.hello(address)?;
+            if info.cluster != cluster {
+                return Err(GenesisError::OtherCluster { address, found: info.cluster, wanted: cluster });
+            }
+            if let Some(same) = members.iter().find(|member| member.node == info.node) {
+                return Err(GenesisError::Twice(same.address, address));
+            }
+            members.push(Member { node: info.node, address });
+        }
+        // Every seed is asked before any is told.
+        let mut genesis: Option<Decision> = None;
+        for &address in addresses {
+            let Held::Decided(decision) = self.root_at(address, cluster)? else { continue };
+            let names = |member: &Member| decision.names(member.node);
+            let is_same = genesis.as_ref().is_none_or(|known| known.nonce == decision.nonce);
+            if decision.version > Version::BIRTH {
+                return Ok(decision);
+            }
+            if !is_same || decision.members.len() != members.len() || !members.iter().all(names) {
+                return Err(GenesisError::OtherGenesis { address, members: decision.members.len() });
+            }
+            genesis = Some(decision);
+        }
+        let new = || Decision { version: Version::BIRTH, nonce: Nonce::random(), members, value: Vec::new() };
+        let genesis = genesis.unwrap_or_else(new);
+        // In force when all of its members hold it.
+        for &address in addresses {
+            match self.ask_root(address, cluster, RegisterMessage::Learn { decision: genesis.clone() })? {
+                RegisterMessage::Learned { .. } => {}
+                other => return Err(GenesisError::Unexpected(address, format!("{other:?}"))),
+            }
+        }
+        Ok(genesis)
+    }
+
+    /// What the first of these nodes that answers knows of the root register, and its cluster.
+    pub(super) fn find_root(&self, addresses: &[SocketAddr]) -> Result<(ClusterId, Decision), OpError> {
+        let mut failure = OpError::Unavailable { reason: "no node is named".to_owned() };
+        for &address in addresses {
+            let found = self
+                .hello(address)
+                .map_err(GenesisError::from)
+                .and_then(|info| self.root_at(address, info.cluster).map(|held| (info.cluster, held)));
+            failure = match found {
+                Ok((cluster, Held::Decided(decision))) => return Ok((cluster, decision)),
+                Ok((_, Held::Fresh)) => {
+                    OpError::Unavailable { reason: format!("no cluster has begun with the node at {address}") }
+                }
+                Err(GenesisError::Unreached(error)) => error,
+                Err(other) => OpError::Unavailable { reason: other.to_string() },
+            };
+        }
+        Err(failure)
+    }
+}

@@ -1,0 +1,305 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, SyncSender};
+
+use super::super::inbox::SubscriptionKey;
+use super::super::loglet::LogletClient;
+use super::super::nodes::{Change, Nodes};
+use super::super::session::FRAMES_BEFORE_BATCHING;
+use super::super::submission::{BatchOutcome, Submission};
+use super::super::subscription::Event;
+use super::super::work::Work;
+use super::super::{Delivery, OpError};
+use super::BatchEnd;
+use crate::base::{ClusterId, Incarnation, Instant, Limits, LogPos, LogletId, RegisterId};
+use crate::io::op::{Op, Outcome};
+use crate::proto::loglet::{OpId, Records};
+use crate::proto::virtual_log::VirtualLog;
+use crate::proto::virtual_log::contract::{LogOp, LogResult, Request};
+use crate::wire::{Decision, LogletConfig};
+
+/// Numbers of loglets' connections: `slot << 8 | link`; slot 0 is for the nodes'.
+const SLOT_BITS: u64 = 8;
+const NODES: u64 = 0;
+
+/// One open virtual log on the reactor: its core, the clients of the loglets that it uses, the connections to nodes, and who waits for
+/// what.
+pub(in crate::client) struct LogSession {
+    core: VirtualLog,
+    nodes: Nodes,
+    /// By numbers that are not used again while something of the former loglet is left in the driver.
+    loglets: BTreeMap<u64, LogletSlot>,
+    submission: Arc<Submission<BatchEnd>>,
+    /// Appends on the way, oldest first.
+    appends: VecDeque<(OpId, Arc<BatchOutcome<BatchEnd>>)>,
+    replies: BTreeMap<OpId, SyncSender<LogResult>>,
+    subscriptions: BTreeMap<OpId, Sender<Result<Event<LogPos>, OpError>>>,
+    subscription_keys: BTreeMap<SubscriptionKey, OpId>,
+    next_op: u64,
+    cluster: ClusterId,
+    incarnation: Incarnation,
+    limits: Limits,
+    closed: bool,
+    scheduled: Option<Instant>,
+}
+
+struct LogletSlot {
+    loglet: LogletId,
+    client: LogletClient,
+    closed: bool,
+}
+
+/// Where a log is kept, and who asks.
+#[derive(Debug)]
+pub(in crate::client) struct Opening {
+    pub(in crate::client) cluster: ClusterId,
+    pub(in crate::client) register: RegisterId,
+    /// Any decided version of the register.
+    pub(in crate::client) decided: Decision,
+}
+
+impl LogSession {
+    pub(in crate::client) fn new(
+        opening: Opening,
+        incarnation: Incarnation,
+        submission: Arc<Submission<BatchEnd>>,
+        limits: &Limits,
+        seed: u64,
+        now: Instant,
+    ) -> Self {
+        let Opening { cluster, register, decided } = opening;
+        let mut nodes = Nodes::new(cluster, incarnation, limits, seed);
+        nodes.open(register, decided, now);
+        Self {
+            core: VirtualLog::new(register, seed.wrapping_add(1), limits),
+            nodes,
+            loglets: BTreeMap::new(),
+            submission,
+            appends: VecDeque::new(),
+            replies: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            subscription_keys: BTreeMap::new(),
+            next_op: 0,
+            cluster,
+            incarnation,
+            limits: limits.clone(),
+            closed: false,
+            scheduled: None,
+        }
+    }
+
+    fn next_op(&mut self) -> OpId {
+        self.next_op += 1;
+        OpId(self.next_op)
+    }
+
+    pub(in crate::client) fn op(&mut self, op: LogOp, reply: SyncSender<LogResult>, now: Instant) {
+        let id = self.next_op();
+        self.replies.insert(id, reply);
+        self.core.handle_op(id, op, now);
+    }
+
+    pub(in crate::client) fn subscribe(
+        &mut self,
+        key: SubscriptionKey,
+        from: LogPos,
+        credit: u32,
+        events: Sender<Result<Event<LogPos>, OpError>>,
+        now: Instant,
+    ) {
+        let id = self.next_op();
+        self.subscriptions.insert(id, events);
+        self.subscription_keys.insert(key, id);
+        self.core.handle_op(id, LogOp::Subscribe { from, credit }, now);
+    }
+
+    /// Moves on whatever can. Returns whether anything did.
+    fn turn(&mut self, now: Instant) -> bool {
+        let mut moved = self.submit_appends(now);
+        self.nodes.watch(&self.core.wanted_hosts());
+        for change in self.nodes.take_changes() {
+            moved = true;
+            match change {
+                Change::Up(host) => self.core.handle_host(host, now),
+                Change::Down(node) => self.core.handle_host_lost(node, now),
+            }
+        }
+        for (id, result) in self.nodes.advance(now) {
+            moved = true;
+            self.core.handle_metastore(id, result, now);
+        }
+        while let Some(request) = self.core.poll_request() {
+            moved = true;
+            self.carry_out(request, now);
+        }
+        for slot in self.loglets.values_mut() {
+            slot.client.pass_time(now);
+            while let Some((id, result)) = slot.client.core.poll_result() {
+                moved = true;
+                self.core.handle_loglet(id, result, now);
+            }
+        }
+        while let Some((id, result)) = self.core.poll_result() {
+            moved = true;
+            self.deliver(id, result, now);
+        }
+        moved
+    }
+
+    fn submit_appends(&mut self, now: Instant) -> bool {
+        self.submission.look();
+        let mut moved = false;
+        // Those that no loglet takes wait where they count against the window.
+        while (!self.core.appends_held() || self.appends.is_empty())
+            && let Some(batch) = self.submission.take(self.appends.len() < FRAMES_BEFORE_BATCHING)
+        {
+            moved = true;
+            let id = self.next_op();
+            self.appends.push_back((id, batch.outcome));
+            self.core.handle_op(id, LogOp::Append { records: batch.records }, now);
+        }
+        moved
+    }
+
+    fn carry_out(&mut self, request: Request, now: Instant) {
+        match request {
+            Request::Open(config) => self.open(config),
+            Request::Close(loglet) => {
+                let slot = self.slot(loglet);
+                slot.closed = true;
+                slot.client.close();
+            }
+            Request::Loglet { loglet, id, op } => self.slot(loglet).client.core.handle_op(id, op, now),
+            Request::Create { loglet, id } => self.slot(loglet).client.core.create(id, now),
+            Request::Delete { loglet, id, chain_version } => {
+                self.slot(loglet).client.core.delete(id, chain_version, now);
+            }
+            Request::MetaStore { id, op } => self.nodes.op(id, op, now),
+        }
+    }
+
+    fn open(&mut self, config: LogletConfig) {
+        let slot = (NODES + 1..).find(|slot| !self.loglets.contains_key(slot)).expect("numbers do not end");
+        let loglet = config.id;
+        let client = LogletClient::new(config, self.cluster, self.incarnation, &self.limits);
+        self.loglets.insert(slot, LogletSlot { loglet, client, closed: false });
+    }
+
+    fn slot(&mut self, loglet: LogletId) -> &mut LogletSlot {
+        let found = self.loglets.values_mut().find(|slot| slot.loglet == loglet && !slot.closed);
+        found.expect("the core has opened it before")
+    }
+
+    fn deliver(&mut self, id: OpId, result: LogResult, now: Instant) {
+        let (end, records) = match result {
+            LogResult::Appended { first, records } => (BatchEnd::At(first), records),
+            LogResult::AppendedApart { runs, failure, records } => {
+                (BatchEnd::Apart(Arc::new((runs, failure))), records)
+            }
+            other if self.subscriptions.contains_key(&id) => return self.deliver_event(id, other, now),
+            other => {
+                if let Some(reply) = self.replies.remove(&id) {
+                    // Whoever asked may have gone.
+                    let _ = reply.try_send(other);
+                }
+                return;
+            }
+        };
+        self.settle(id, end, records);
+    }
+
+    fn settle(&mut self, id: OpId, end: BatchEnd, records: Records) {
+        let index = self.appends.iter().position(|(append, _)| *append == id).expect("an append on the way");
+        let (_, outcome) = self.appends.remove(index).expect("found above");
+        self.submission.settle(&outcome, end, records);
+    }
+
+    fn deliver_event(&mut self, id: OpId, result: LogResult, now: Instant) {
+        let (event, ends) = match result {
+            LogResult::Records { first, records } => (Ok(Event::Records(Delivery::new(first, records))), false),
+            LogResult::Trimmed { trim_point } => (Ok(Event::Trimmed(trim_point)), true),
+            LogResult::Unavailable { reason } => (Err(OpError::Unavailable { reason }), true),
+            other => unreachable!("no result of a subscription: {other:?}"),
+        };
+        let lost = self.subscriptions[&id].send(event).is_err();
+        if ends || lost {
+            self.subscriptions.remove(&id);
+        }
+        if lost && !ends {
+            self.core.handle_op(id, LogOp::Unsubscribe, now);
+        }
+    }
+}
+
+impl Work for LogSession {
+    fn credit(&mut self, key: SubscriptionKey, bytes: u32, now: Instant) {
+        if let Some(&id) = self.subscription_keys.get(&key) {
+            self.core.handle_op(id, LogOp::Credit { bytes }, now);
+        }
+    }
+
+    fn unsubscribe(&mut self, key: SubscriptionKey, now: Instant) {
+        if let Some(id) = self.subscription_keys.remove(&key)
+            && self.subscriptions.remove(&id).is_some()
+        {
+            self.core.handle_op(id, LogOp::Unsubscribe, now);
+        }
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        self.submission.close(&BatchEnd::Closed);
+        for (_, outcome) in self.appends.drain(..) {
+            outcome.complete(BatchEnd::Closed);
+        }
+        self.replies.clear();
+        self.subscriptions.clear();
+        self.nodes.close();
+        self.loglets.values_mut().for_each(|slot| slot.client.close());
+    }
+
+    fn is_over(&self) -> bool {
+        self.closed && self.nodes.is_at_rest() && self.loglets.values().all(|slot| slot.client.is_at_rest())
+    }
+
+    fn handle(&mut self, link: u64, outcome: Outcome, bytes: &[u8], now: Instant) {
+        let (slot, link) = (link >> SLOT_BITS, (link & ((1 << SLOT_BITS) - 1)) as usize);
+        if slot == NODES {
+            self.nodes.handle(link, outcome, bytes, now);
+        } else {
+            self.loglets.get_mut(&slot).expect("it stays until it is at rest").client.handle(link, outcome, bytes, now);
+        }
+    }
+
+    fn advance(&mut self, now: Instant) {
+        if self.closed {
+            return;
+        }
+        if self.core.poll_timeout().is_some_and(|(deadline, _)| deadline <= now) {
+            self.core.handle_timeout(now);
+        }
+        while self.turn(now) {}
+        self.loglets.retain(|_, slot| !(slot.closed && slot.client.is_at_rest()));
+        self.loglets.values_mut().filter(|slot| !slot.closed).for_each(|slot| slot.client.send());
+    }
+
+    fn poll_op(&mut self, now: Instant) -> Option<(u64, Op)> {
+        if let Some((link, op)) = self.nodes.poll_op(now) {
+            return Some((NODES << SLOT_BITS | link as u64, op));
+        }
+        self.loglets.iter_mut().find_map(|(slot, loglet)| {
+            let (link, op) = loglet.client.poll_op(now)?;
+            Some((slot << SLOT_BITS | link as u64, op))
+        })
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let core = self.core.poll_timeout().map(|(deadline, _)| deadline);
+        let loglets = self.loglets.values().filter(|slot| !slot.closed).filter_map(|slot| slot.client.poll_timeout());
+        loglets.chain(core).chain(self.nodes.poll_timeout()).min()
+    }
+
+    fn scheduled(&mut self) -> &mut Option<Instant> {
+        &mut self.scheduled
+    }
+}

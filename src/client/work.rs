@@ -1,0 +1,25 @@
+use super::inbox::SubscriptionKey;
+use crate::base::Instant;
+use crate::io::op::{Op, Outcome};
+
+/// What the reactor turns, whatever is open there: a loglet, a virtual log, or the registers of a cluster.
+pub(super) trait Work {
+    /// A subscription may have more bytes on the way.
+    fn credit(&mut self, _: SubscriptionKey, _: u32, _: Instant) {}
+    /// Ends a subscription.
+    fn unsubscribe(&mut self, _: SubscriptionKey, _: Instant) {}
+    /// The handles are gone, or the client ends.
+    fn close(&mut self);
+    /// Whether it is closed and nothing of it is left in the driver.
+    fn is_over(&self) -> bool;
+    /// Takes in an outcome of one of its connections, by the number that [`Work::poll_op`] has given it: at most 20 bits.
+    fn handle(&mut self, link: u64, outcome: Outcome, bytes: &[u8], now: Instant);
+    /// Moves everything on that can move.
+    fn advance(&mut self, now: Instant);
+    /// The next operation of one of its connections.
+    fn poll_op(&mut self, now: Instant) -> Option<(u64, Op)>;
+    /// When [`Work::advance`] has something to do without any event.
+    fn poll_timeout(&self) -> Option<Instant>;
+    /// Where the reactor's schedule has it.
+    fn scheduled(&mut self) -> &mut Option<Instant>;
+}

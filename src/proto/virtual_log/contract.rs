@@ -1,0 +1,179 @@
+//! What a virtual log does, as data: operations go in, results come out, and requests to loglets and the MetaStore beside them.
+//!
+//! Completion-shaped like [`crate::proto::loglet`], on which it stands: every kind of loglet that keeps that contract can be in a chain.
+
+use super::chain::Chain;
+use super::intent::{Intent, Wanted};
+use crate::base::{LogPos, LogletId};
+use crate::proto::loglet::{LogletOp, OpId, Records};
+use crate::proto::metastore::contract::MetaStoreOp;
+use crate::wire::LogletConfig;
+
+/// What can be asked of a virtual log.
+#[derive(Clone, Hash, Debug)]
+pub enum LogOp {
+    /// Appends records, in their order.
+    Append {
+        /// The records; they come back with the result.
+        records: Records,
+    },
+    /// Finds the tail: every record acknowledged before is below it.
+    CheckTail,
+    /// Reads records from `min` on, below `max`.
+    Read {
+        /// First position wanted.
+        min: LogPos,
+        /// First position not wanted.
+        max: LogPos,
+        /// About how many bytes to return.
+        bytes_max: u32,
+    },
+    /// Streams records from `from` on as they become readable, across loglets, until it is ended or meets the trim point.
+    Subscribe {
+        /// First position wanted.
+        from: LogPos,
+        /// Bytes that may be on the way before the caller grants more.
+        credit: u32,
+    },
+    /// Grants the subscription of this id more bytes. Has no result.
+    Credit {
+        /// Additional bytes.
+        bytes: u32,
+    },
+    /// Ends the subscription of this id. Has no result.
+    Unsubscribe,
+    /// Gives up everything below `point`, as far as it is known to be committed (P3).
+    Trim {
+        /// First position kept.
+        point: LogPos,
+    },
+    /// Ends the last loglet and puts another behind it (Delos OSDI'20, section 3.3).
+    Extend {
+        /// What is wanted; a clone of the present loglet when nothing is said.
+        wanted: Option<Wanted>,
+        /// Written into the chain first, so that others finish what this client cannot (P15).
+        intent: Option<Intent>,
+    },
+    /// Reads the chain.
+    Chain,
+}
+
+/// Neighbouring records of one batch at neighbouring positions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Run {
+    /// How many.
+    pub count: u32,
+    /// Where the first of them is.
+    pub first: LogPos,
+}
+
+/// Why records were not acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AppendFailure {
+    /// Fewer LogServers than a majority have space. With a position, the first of the records may become part of the log there, the others
+    /// behind it, and nowhere else; without, they never will.
+    NoSpace {
+        /// Of the first record that is not acknowledged.
+        first: Option<LogPos>,
+    },
+    /// Nobody has taken them in time.
+    Unavailable {
+        /// Whether they may be in the log nevertheless.
+        maybe_stored: bool,
+    },
+}
+
+/// The end of an operation.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum LogResult {
+    /// On stable storage on a majority, at `first..`.
+    Appended {
+        /// Position of the first record.
+        first: LogPos,
+        /// The records, for reuse of their memory.
+        records: Records,
+    },
+    /// A batch that a reconfiguration has divided, or that was not acknowledged: the first records are where `runs` says, one after
+    /// another, and what has become of the rest is `failure`.
+    AppendedApart {
+        /// Where the acknowledged ones are.
+        runs: Vec<Run>,
+        /// None if all are acknowledged.
+        failure: Option<AppendFailure>,
+        /// All of the records.
+        records: Records,
+    },
+    /// The tail: everything below was readable at some moment since the question.
+    Tail(LogPos),
+    /// Records from `first` on; also each delivery of a subscription.
+    Records {
+        /// Position of the first record.
+        first: LogPos,
+        /// The records.
+        records: Records,
+    },
+    /// A read found nothing readable at `min` yet.
+    NothingYet,
+    /// A read or subscription met the trim point; a subscription has ended with it.
+    Trimmed {
+        /// First position that may still be read.
+        trim_point: LogPos,
+    },
+    /// Everything below is given up.
+    TrimDone {
+        /// The trim point reached.
+        trim_point: LogPos,
+    },
+    /// The chain, after the change if one was asked for.
+    Chain(Chain),
+    /// Somebody else has replaced the loglet first; this is the chain.
+    Overtaken(Chain),
+    /// Another reconfiguration was written down first, and is to be finished before (P15).
+    Pending(Intent),
+    /// Nobody answered in time, or answered with something else. `reason` names what is missing. A subscription has ended with it.
+    Unavailable {
+        /// For people.
+        reason: String,
+    },
+}
+
+/// What the log needs from its host.
+#[derive(Clone, Hash, Debug)]
+pub enum Request {
+    /// Make a client of this loglet; requests about it follow.
+    Open(LogletConfig),
+    /// The client of this loglet is not needed any more; nothing is under way on it.
+    Close(LogletId),
+    /// Carry out this operation; the answer goes to `handle_loglet`, as the answers to the next two.
+    Loglet {
+        /// Which loglet.
+        loglet: LogletId,
+        /// Names the request.
+        id: OpId,
+        /// What to do.
+        op: LogletOp,
+    },
+    /// Create the loglet on a majority and start its sequencer.
+    Create {
+        /// Which loglet.
+        loglet: LogletId,
+        /// Names the request.
+        id: OpId,
+    },
+    /// Delete the loglet, which this version of the chain does not name (P5).
+    Delete {
+        /// Which loglet.
+        loglet: LogletId,
+        /// Names the request.
+        id: OpId,
+        /// The version.
+        chain_version: u64,
+    },
+    /// Carry out an operation on the log's register; the answer goes to `handle_metastore`.
+    MetaStore {
+        /// Names the request.
+        id: OpId,
+        /// What to do.
+        op: MetaStoreOp,
+    },
+}

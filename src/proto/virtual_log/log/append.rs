@@ -1,0 +1,287 @@
+use std::collections::VecDeque;
+
+use super::super::chain::{Chain, Settled};
+use super::super::contract::{AppendFailure, LogResult, Request, Run};
+use super::machine::VirtualLog;
+use super::trouble::Sign;
+use crate::base::{Instant, Limits, LogletId, Offset};
+use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
+use crate::wire::Batch;
+
+/// Appends that are not over, in the order in which they were asked for.
+#[derive(Clone, Hash, Debug, Default)]
+pub(super) struct Appends {
+    pending: VecDeque<Pending>,
+    /// Some of them are not under way: later ones queue up behind them.
+    held: bool,
+}
+
+#[derive(Clone, Hash, Debug)]
+struct Pending {
+    id: OpId,
+    since: Instant,
+    state: State,
+    /// Where the first records are, if a reconfiguration has divided the batch, and the whole of it.
+    divided: Option<Box<Divided>>,
+}
+
+#[derive(Clone, Hash, Debug)]
+struct Divided {
+    runs: Vec<Run>,
+    whole: Records,
+}
+
+#[derive(Clone, Hash, Debug)]
+enum State {
+    /// Waits for a loglet that takes it.
+    Queued {
+        records: Records,
+        /// It has been with a sequencer that was lost.
+        maybe_stored: bool,
+    },
+    /// With a loglet, as this request.
+    UnderWay { loglet: LogletId, request: OpId },
+    /// A sealed loglet had given it these offsets: where that loglet ends decides whether it is part of the log (P16).
+    Unsettled { loglet: LogletId, first: Offset, records: Records },
+}
+
+impl Appends {
+    pub(super) fn is_under_way(&self, id: OpId) -> bool {
+        self.position(id).is_some()
+    }
+
+    /// Answers come in the order of the requests, but for a few.
+    fn position(&self, id: OpId) -> Option<usize> {
+        let is_it = |pending: &Pending| matches!(pending.state, State::UnderWay { request, .. } if request == id);
+        self.pending.iter().position(is_it)
+    }
+
+    pub(super) fn uses(&self, wanted: LogletId) -> bool {
+        self.pending.iter().any(|pending| matches!(pending.state, State::UnderWay { loglet, .. } if loglet == wanted))
+    }
+
+    /// Whether some wait for a loglet that takes them.
+    pub(super) fn are_held(&self) -> bool {
+        self.held
+    }
+
+    /// How many are not over.
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// When the oldest that is not with a loglet has waited too long; what is with one is that loglet's care.
+    pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
+        let first = self.held.then(|| self.pending.iter().find(|pending| pending.waits()))??;
+        Some(first.since + limits.operation_timeout)
+    }
+}
+
+impl Pending {
+    fn waits(&self) -> bool {
+        !matches!(self.state, State::UnderWay { .. })
+    }
+
+    /// The result, when the records that are left have this end: all of them at `first`, or this failure.
+    fn end(self, records: Records, end: Result<crate::base::LogPos, AppendFailure>) -> LogResult {
+        match (self.divided, end) {
+            (None, Ok(first)) => LogResult::Appended { first, records },
+            (None, Err(failure)) => LogResult::AppendedApart { runs: Vec::new(), failure: Some(failure), records },
+            (Some(divided), end) => {
+                let Divided { mut runs, whole } = *divided;
+                let failure = match end {
+                    Ok(first) => {
+                        runs.push(Run { count: records.count, first });
+                        None
+                    }
+                    Err(failure) => Some(failure),
+                };
+                LogResult::AppendedApart { runs, failure, records: whole }
+            }
+        }
+    }
+}
+
+impl VirtualLog {
+    /// How many appends are not over.
+    pub fn appends_pending(&self) -> usize {
+        self.appends.len()
+    }
+
+    /// Whether appends wait for a loglet that takes them: more of them would only wait as well.
+    pub fn appends_held(&self) -> bool {
+        self.appends.are_held()
+    }
+
+    pub(super) fn append(&mut self, id: OpId, records: Records) {
+        let since = self.now;
+        let state = State::Queued { records, maybe_stored: false };
+        self.appends.pending.push_back(Pending { id, since, state, divided: None });
+        if self.appends.held || self.trouble.is_some() || self.chain.is_none() {
+            self.appends.held = true;
+            if self.chain.is_none() {
+                self.read_chain();
+            }
+        } else {
+            self.send(self.appends.pending.len() - 1);
+        }
+    }
+
+    /// Gives a queued append to the last loglet.
+    fn send(&mut self, at: usize) {
+        let request = self.next_append();
+        let loglet = self.last().loglet.id;
+        let state = State::UnderWay { loglet, request };
+        let State::Queued { records, .. } = std::mem::replace(&mut self.appends.pending[at].state, state) else {
+            unreachable!("only what is queued is sent")
+        };
+        self.open_last();
+        self.request(Request::Loglet { loglet, id: request, op: LogletOp::Append { records } });
+    }
+
+    /// A loglet's answer to an append.
+    pub(super) fn append_ended(&mut self, request: OpId, result: LogletResult) {
+        let at = self.appends.position(request).expect("looked up before");
+        let State::UnderWay { loglet, .. } = self.appends.pending[at].state else { unreachable!("found as such") };
+        let (state, sign) = match result {
+            LogletResult::Appended { first, records } => return self.acknowledged(at, loglet, first, records),
+            LogletResult::AppendNoSpace { first, records } => return self.without_space(at, loglet, first, records),
+            LogletResult::AppendSealed { first: Some(first), records } => {
+                (State::Unsettled { loglet, first, records }, Sign::Sealed)
+            }
+            LogletResult::AppendSealed { first: None, records } => {
+                (State::Queued { records, maybe_stored: false }, Sign::Sealed)
+            }
+            LogletResult::SequencerLost { maybe_stored, records } => {
+                (State::Queued { records, maybe_stored }, Sign::SequencerLost)
+            }
+            other => unreachable!("no result of an append: {other:?}"),
+        };
+        self.appends.pending[at].state = state;
+        self.appends.held = true;
+        self.suspect(loglet, sign);
+        // It may have been the last one that the next in line waited for.
+        self.settle_appends();
+    }
+
+    fn acknowledged(&mut self, at: usize, loglet: LogletId, first: Offset, records: Records) {
+        let chain = self.chain.as_ref().expect("there was one when it was sent");
+        let place = chain.segment_of(loglet).and_then(|segment| chain.position(segment, first));
+        let Some(position) = place else {
+            // Its segment has left the chain meanwhile, below the trim point: where it was nobody can say any more.
+            self.appends.pending[at].state = State::Queued { records, maybe_stored: true };
+            self.appends.held = true;
+            return self.settle_appends();
+        };
+        if chain.last().loglet.id == loglet {
+            self.committed = self.committed.max(first + u64::from(records.count));
+        }
+        self.close(at, records, Ok(position));
+        if self.appends.held {
+            self.settle_appends();
+        }
+    }
+
+    fn without_space(&mut self, at: usize, loglet: LogletId, first: Option<Offset>, records: Records) {
+        let chain = self.chain.as_ref().expect("there was one when it was sent");
+        let position = |first| chain.segment_of(loglet).and_then(|segment| chain.position(segment, first));
+        let first = first.and_then(position);
+        self.close(at, records, Err(AppendFailure::NoSpace { first }));
+    }
+
+    fn close(&mut self, at: usize, records: Records, end: Result<crate::base::LogPos, AppendFailure>) {
+        let pending = self.appends.pending.remove(at).expect("an append that is not over");
+        let id = pending.id;
+        self.give(id, pending.end(records, end));
+    }
+
+    /// Gives out what the chain has decided, and the rest, in its order, to a loglet that takes it.
+    pub(super) fn settle_appends(&mut self) {
+        if !self.appends.held {
+            return;
+        }
+        let Some(last) = self.chain.as_ref().map(|chain| chain.last().loglet.id) else { return };
+        let mut at = 0;
+        while at < self.appends.pending.len() {
+            match &mut self.appends.pending[at].state {
+                State::UnderWay { loglet, .. } if *loglet == last => at += 1,
+                // Behind it nothing is sent anew, so that the order stays.
+                State::UnderWay { .. } => return,
+                State::Queued { .. } if self.trouble.is_some() => return,
+                State::Queued { .. } => {
+                    self.send(at);
+                    at += 1;
+                }
+                State::Unsettled { loglet, first, records } => {
+                    let (loglet, first, records) = (*loglet, *first, std::mem::take(records));
+                    let chain = self.chain.as_ref().expect("looked at above");
+                    match settle(chain, loglet, first, records.count) {
+                        Verdict::Open => {
+                            self.appends.pending[at].state = State::Unsettled { loglet, first, records };
+                            return;
+                        }
+                        Verdict::Whole(position) => self.close(at, records, Ok(position)),
+                        Verdict::None { maybe_stored } => {
+                            self.appends.pending[at].state = State::Queued { records, maybe_stored };
+                        }
+                        Verdict::First(run) => self.divide(at, run, records),
+                    }
+                }
+            }
+        }
+        self.appends.held = false;
+    }
+
+    /// The first records of a batch are in the log, the others are not and are tried again.
+    fn divide(&mut self, at: usize, run: Run, records: Records) {
+        let batch = Batch::new(records.count, &records.bytes).expect("checked when it came in");
+        let mut bytes = Vec::new();
+        let count = batch.copy_range(run.count, records.count - run.count, usize::MAX, &mut bytes);
+        let pending = &mut self.appends.pending[at];
+        pending.state = State::Queued { records: Records { count, bytes }, maybe_stored: false };
+        let new = || Box::new(Divided { runs: Vec::new(), whole: records });
+        pending.divided.get_or_insert_with(new).runs.push(run);
+    }
+
+    /// Ends what has waited too long.
+    pub(super) fn expire_appends(&mut self) {
+        while self.appends.deadline(&self.limits).is_some_and(|deadline| deadline <= self.now) {
+            let at = self.appends.pending.iter().position(Pending::waits).expect("one of them is late");
+            let waiting = State::Queued { records: Records::default(), maybe_stored: false };
+            let (records, maybe_stored) = match std::mem::replace(&mut self.appends.pending[at].state, waiting) {
+                State::Queued { records, maybe_stored } => (records, maybe_stored),
+                State::Unsettled { records, .. } => (records, true),
+                State::UnderWay { .. } => unreachable!("it waits"),
+            };
+            self.close(at, records, Err(AppendFailure::Unavailable { maybe_stored }));
+        }
+        self.appends.held &= self.appends.pending.iter().any(Pending::waits);
+    }
+}
+
+/// What the chain says of a batch that a sealed loglet had given offsets.
+enum Verdict {
+    /// The loglet has no stop yet.
+    Open,
+    Whole(crate::base::LogPos),
+    /// Only these.
+    First(Run),
+    /// None of it, as far as can be known.
+    None {
+        maybe_stored: bool,
+    },
+}
+
+fn settle(chain: &Chain, loglet: LogletId, first: Offset, count: u32) -> Verdict {
+    let position = match chain.settle(loglet, first) {
+        Settled::Open => return Verdict::Open,
+        Settled::Never => return Verdict::None { maybe_stored: false },
+        Settled::Trimmed => return Verdict::None { maybe_stored: true },
+        Settled::At(position) => position,
+    };
+    let is_in = |index: u32| matches!(chain.settle(loglet, first + u64::from(index)), Settled::At(_));
+    match (1..count).find(|index| !is_in(*index)) {
+        None => Verdict::Whole(position),
+        Some(count) => Verdict::First(Run { count, first: position }),
+    }
+}

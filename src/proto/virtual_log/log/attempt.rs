@@ -1,0 +1,190 @@
+use super::super::chain::Chain;
+use super::super::contract::{LogOp, LogResult};
+use super::super::extend::{Extend, Outcome, Step, Wish, Written};
+use super::super::intent::{Intent, Wanted};
+use super::machine::{Kind, Purpose, VirtualLog};
+use super::trouble::reason;
+use crate::base::Instant;
+use crate::proto::loglet::{LogletOp, LogletResult, OpId};
+use crate::proto::metastore::contract::MetaStoreResult;
+
+/// An extend under way.
+#[derive(Clone, Hash, Debug)]
+pub(super) struct Attempt {
+    extend: Extend,
+    /// Who has asked for it; nobody, when this client finishes what it has found begun.
+    owner: Option<OpId>,
+    /// Whether its step has been asked for.
+    asked: bool,
+    pub(super) deadline: Instant,
+}
+
+impl VirtualLog {
+    /// Begins an extend that was asked for, unless another one is under way.
+    pub(super) fn begin_wished(&mut self, id: OpId) {
+        if self.attempt.is_some() {
+            return;
+        }
+        let operation = self.operations.get(&id).expect("it waits");
+        let Kind::Extend(LogOp::Extend { wanted, intent }) = &operation.kind else { unreachable!("an extend") };
+        let (deadline, intent) = (operation.deadline, intent.clone());
+        let wanted = wanted.clone().or_else(|| self.clone_wanted());
+        // Whoever answers first will do.
+        let Some(wanted) = wanted else { return };
+        self.mark_busy(id);
+        self.begin(wanted, intent, Some(id), deadline);
+    }
+
+    /// Replaces a loglet that takes no appends, as its intent says or by a clone.
+    pub(super) fn roll_forward(&mut self) {
+        let chain = self.chain.as_ref().expect("asked only once there is a chain");
+        let since = self.trouble.as_ref().map_or(self.now, |trouble| trouble.since);
+        let pending = chain.intent.as_ref();
+        // What was intended cannot be done: its sequencer has not answered for long. A clone is better than nothing (P15).
+        let is_vain = |intent: &&Intent| {
+            !self.hosts.contains_key(&intent.wanted.sequencer) && self.now.since(since) >= self.limits.stall
+        };
+        if let Some(next) = pending.filter(is_vain).and_then(|intent| chain.without_intent(intent.id)) {
+            if !self.is_asked(Purpose::Chain) {
+                self.ask_metastore(Purpose::Chain, Some(&next));
+            }
+            return;
+        }
+        let pending = pending.map(|intent| intent.wanted.clone());
+        if let Some(wanted) = pending.or_else(|| self.clone_wanted()) {
+            self.begin(wanted, None, None, self.now + self.limits.stall);
+        }
+    }
+
+    fn clone_wanted(&self) -> Option<Wanted> {
+        Some(Wanted::clone_of(&self.last().loglet, self.choose_sequencer()?))
+    }
+
+    fn begin(&mut self, wanted: Wanted, intent: Option<Intent>, owner: Option<OpId>, deadline: Instant) {
+        let chain = self.chain.clone().expect("asked only once there is a chain");
+        let wish = Wish { replaces: chain.last().loglet.id, wanted, intent };
+        let nonce = self.random(u64::MAX);
+        self.attempt = Some(Attempt { extend: Extend::new(chain, wish, nonce), owner, asked: false, deadline });
+        self.drive_attempt();
+    }
+
+    /// Takes the next steps, up to one that has to be waited for.
+    pub(super) fn drive_attempt(&mut self) {
+        while let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.asked) {
+            let Some(step) = attempt.extend.step() else { return self.finish_attempt() };
+            if let Step::Ask(node) = step {
+                let Some(host) = self.hosts.get(&node) else { return };
+                attempt.extend.handle_host(*host);
+                continue;
+            }
+            attempt.asked = true;
+            match step {
+                Step::Ask(_) => unreachable!("answered above"),
+                Step::Prepare(config) => self.create_loglet(&config),
+                Step::Seal(config) => {
+                    self.ask_loglet(&config, Purpose::Attempt(Some(config.id)), LogletOp::Seal);
+                }
+                Step::CheckTail(config) => {
+                    self.ask_loglet(&config, Purpose::Attempt(Some(config.id)), LogletOp::CheckTail);
+                }
+                Step::Write(chain) => self.ask_metastore(Purpose::Attempt(None), Some(&chain)),
+                Step::Fetch => self.ask_metastore(Purpose::Attempt(None), None),
+            }
+        }
+    }
+
+    /// A loglet's answer to the step.
+    pub(super) fn attempt_answered(&mut self, result: LogletResult) {
+        let Some(attempt) = &mut self.attempt else { return };
+        attempt.asked = false;
+        let extend = &mut attempt.extend;
+        match (extend.step(), result) {
+            (Some(Step::Prepare(_)), LogletResult::Done) => extend.handle_prepared(),
+            (Some(Step::Seal(_)), LogletResult::Sealed) => extend.handle_sealed(),
+            (Some(Step::CheckTail(_)), LogletResult::Tail { tail, sealed: true }) => extend.handle_tail(tail),
+            (_, LogletResult::Unavailable { reason }) => return self.fail_attempt(reason),
+            // Somebody has been faster: the chain says how it stands.
+            (step, other) => {
+                self.read_chain();
+                return self.fail_attempt(format!("at {step:?} the answer was {other:?}"));
+            }
+        }
+        self.drive_attempt();
+    }
+
+    /// The MetaStore's answer to the step.
+    pub(super) fn attempt_written(&mut self, result: MetaStoreResult) {
+        let Some(attempt) = &mut self.attempt else { return };
+        attempt.asked = false;
+        let extend = &mut attempt.extend;
+        let is_write = matches!(extend.step(), Some(Step::Write(_)));
+        match result {
+            MetaStoreResult::Written { .. } if is_write => extend.handle_written(Written::Done),
+            MetaStoreResult::Unknown if is_write => extend.handle_written(Written::Unknown),
+            MetaStoreResult::Conflict(newest) | MetaStoreResult::Value(newest) => match Chain::from_json(&newest.value)
+            {
+                Ok(chain) if is_write => {
+                    self.members = newest.members;
+                    extend.handle_written(Written::Conflict(chain));
+                }
+                Ok(chain) => {
+                    self.members = newest.members;
+                    extend.handle_fetched(chain);
+                }
+                Err(error) => return self.fail_attempt(error.to_string()),
+            },
+            other => return self.fail_attempt(reason(other)),
+        }
+        self.drive_attempt();
+    }
+
+    fn finish_attempt(&mut self) {
+        let Attempt { extend, owner, .. } = self.attempt.take().expect("it has just ended");
+        let outcome = extend.outcome().expect("it has no further step").clone();
+        let (chain, result) = match outcome {
+            Outcome::Extended(chain) => {
+                self.note_extend();
+                (Some(chain.clone()), LogResult::Chain(chain))
+            }
+            Outcome::Overtaken(chain) => (Some(chain.clone()), LogResult::Overtaken(chain)),
+            Outcome::Pending(intent) => (None, LogResult::Pending(intent)),
+        };
+        if let Some(chain) = chain {
+            // This version does not name them, and nobody will install them (P5).
+            let version = chain.version;
+            let left_over: Vec<_> = extend.left_over().filter(|config| config.id.version <= version).cloned().collect();
+            left_over.iter().for_each(|config| self.delete_loglet(config, version));
+            if let Some(owner) = owner {
+                self.end(owner, result);
+            }
+            self.adopt(chain);
+        } else {
+            if let Some(owner) = owner {
+                self.end(owner, result);
+            }
+            self.read_chain();
+        }
+    }
+
+    /// The attempt is given up. What it has prepared stays: whether a write of it is still on its way nobody knows.
+    fn fail_attempt(&mut self, reason: String) {
+        let Some(Attempt { owner, .. }) = self.attempt.take() else { return };
+        self.forget_attempt_requests();
+        if let Some(trouble) = &mut self.trouble {
+            trouble.failure = Some(reason.clone());
+        }
+        if let Some(owner) = owner {
+            self.end(owner, LogResult::Unavailable { reason });
+        }
+        let waiting: Vec<OpId> = self.operations.keys().copied().collect();
+        waiting.into_iter().for_each(|id| self.go_on(id));
+    }
+
+    pub(super) fn expire_attempt(&mut self) {
+        if self.attempt.as_ref().is_some_and(|attempt| attempt.deadline <= self.now) {
+            let step = self.attempt.as_ref().and_then(|attempt| attempt.extend.step());
+            let step = step.map_or_else(String::new, |step| format!(" at {step:?}"));
+            self.fail_attempt(format!("the extend took too long{step}"));
+        }
+    }
+}

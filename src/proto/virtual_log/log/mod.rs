@@ -1,0 +1,20 @@
+//! The client of one virtual log, without sockets or clock.
+//!
+//! - `machine`: what goes in and out.
+//! - `append`: appends in their order, and what becomes of them when the loglet under them ends.
+//! - `reading`: tails, reads and subscriptions across segments.
+//! - `trim`: giving up the beginning.
+//! - `trouble`: a loglet that takes no appends: who finds out, and when somebody acts.
+//! - `attempt`: an extend on its way.
+//! - `loglets`: which loglets the host has clients of.
+
+mod append;
+mod attempt;
+mod loglets;
+mod machine;
+mod reading;
+mod trim;
+mod trouble;
+
+pub use machine::VirtualLog;
+pub use trouble::Trouble;
