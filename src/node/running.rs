@@ -1,5 +1,6 @@
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SendError, Sender, SyncSender, channel, sync_channel};
@@ -263,11 +264,20 @@ struct ShardThread {
 
 impl ShardThread {
     fn run(self) {
-        let started = self.started.clone();
-        if let Err(error) = self.try_run() {
+        let (started, shard) = (self.started.clone(), self.config.shard);
+        let end = catch_unwind(AssertUnwindSafe(|| self.try_run()));
+        match end {
+            Ok(Ok(())) => {}
             // Whoever starts the node reports why it does not; nobody listens any more once it runs.
-            if let Err(SendError(Started::Failed(error))) = started.send(Started::Failed(error)) {
-                tracing::error!(error = &error as &dyn std::error::Error, "a shard has ended");
+            Ok(Err(error)) => {
+                if let Err(SendError(Started::Failed(error))) = started.send(Started::Failed(error)) {
+                    tracing::error!(error = &error as &dyn std::error::Error, "a shard has ended");
+                }
+            }
+            Err(panic) => {
+                let error = io::Error::other("it has panicked, and said where");
+                drop(started.send(Started::Failed(ServeError::Shard { shard, error })));
+                resume_unwind(panic)
             }
         }
     }

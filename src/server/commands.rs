@@ -1,6 +1,7 @@
 //! What other threads, and status requests, ask of a shard.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ use crate::io::Driver;
 use crate::io::op::ConnId;
 use crate::net::Closed;
 use crate::proto::PeerId;
-use crate::wire::{Message, Role};
+use crate::wire::{Hello, Message, Role};
 
 /// A status request that waits for the reports of other shards.
 struct Question {
@@ -50,13 +51,9 @@ impl<D: Driver> Shard<D> {
         match command {
             // It would keep the stop from ending; dropping the socket closes it.
             Command::Adopt { .. } if self.stopping => {}
-            Command::Adopt { socket, hello } => {
-                let conn = self.driver.attach(socket);
-                self.inbound.insert(conn, None, Some(hello), &self.config.limits);
-                self.cores.log_server.handle_connected(peer_of(conn), &hello);
-                self.inbound
-                    .send(peer_of(conn), &Message::Hello(self.config.identity.hello(Role::LogServer, hello.route)));
-            }
+            // Another shard may be ready before this one, which answers nothing before it knows what it has promised.
+            Command::Adopt { socket, hello } if !self.recovered => self.adoptions.push((socket, hello)),
+            Command::Adopt { socket, hello } => self.adopt(socket, hello),
             Command::Report(reply) => drop(reply.try_send(self.report())),
             Command::ReportTo { shard, question } => {
                 let part = Command::Part { question, shard: self.config.shard, report: self.report() };
@@ -68,6 +65,7 @@ impl<D: Driver> Shard<D> {
             }
             Command::Stop => {
                 self.stopping = true;
+                self.adoptions.clear();
                 self.abandon_at = Some(self.now + self.config.limits.stall);
                 self.inbound.close_all(|connection| connection.close(Closed::Here("the node stops")));
                 self.cores.sequencing.close();
@@ -75,6 +73,16 @@ impl<D: Driver> Shard<D> {
                 self.cores.journal.close();
             }
         }
+    }
+
+    /// Takes over a connection that another shard has accepted.
+    pub(super) fn adopt(&mut self, socket: OwnedFd, hello: Hello) {
+        assert!(self.recovered, "nothing is answered before the journal is recovered");
+        let conn = self.driver.attach(socket);
+        self.inbound.insert(conn, None, Some(hello), &self.config.limits);
+        self.cores.log_server.handle_connected(peer_of(conn), &hello);
+        let answer = self.config.identity.hello(Role::LogServer, hello.route);
+        self.inbound.send(peer_of(conn), &Message::Hello(answer));
     }
 
     pub(super) fn report(&self) -> Value {

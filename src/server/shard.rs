@@ -1,4 +1,5 @@
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::net::Closed;
 use crate::proto::log_server::LogServer;
 use crate::proto::metastore::Acceptor;
 use crate::storage::{self, Damage, Journal, JournalConfig};
+use crate::wire::Hello;
 
 /// Memory, and links to other members, that have not been used for so long are given up.
 pub(super) const RELEASE_AFTER: Duration = Duration::from_secs(1);
@@ -88,6 +90,8 @@ pub struct Shard<D: Driver> {
     /// The log says that the LogServers have no space.
     pub(super) full_told: bool,
     pub(super) questions: Questions,
+    /// Connections from other shards that wait for the recovery.
+    pub(super) adoptions: Vec<(OwnedFd, Hello)>,
     pub(super) stopping: bool,
     /// When connections whose peers do not take what is left for them are closed all the same; set by the stop.
     pub(super) abandon_at: Option<Instant>,
@@ -140,6 +144,7 @@ impl<D: Driver> Shard<D> {
             prepare_failures: 0,
             full_told: false,
             questions: Questions::default(),
+            adoptions: Vec::new(),
             stopping: false,
             abandon_at: None,
             completions: Vec::new(),

@@ -104,7 +104,11 @@ impl Cluster {
 
 /// A client of its own.
 pub fn client() -> Client {
-    Client::start(ClientOptions { limits: small_limits(), ..ClientOptions::default() }).unwrap()
+    client_with(small_limits())
+}
+
+pub fn client_with(limits: Limits) -> Client {
+    Client::start(ClientOptions { limits, ..ClientOptions::default() }).unwrap()
 }
 
 /// The loglet number `nonce` over these nodes, sequenced by the first.
