@@ -49,13 +49,8 @@ fn dead_cluster(directory: &Path) -> String {
     // Port 9 (discard) is reserved, and nobody listens there.
     let (node, address) = ("00000000000000000000000000000001", "127.0.0.1:9");
     let file = serde_json::json!({
-        "cluster": "05", "default_log": "main",
-        "nodes": [{ "node": node, "address": address }],
-        "logs": { "main": {
-            "id": { "log": 1, "version": 1, "nonce": 1 },
-            "sequencer": { "node": node, "incarnation": "07", "address": address },
-            "log_servers": [{ "node": node, "address": address }]
-        } }
+        "cluster": "05", "default_log": "default",
+        "nodes": [{ "node": node, "address": address }]
     });
     let path = directory.join("cluster.json");
     fs::write(&path, file.to_string()).unwrap();
@@ -67,7 +62,7 @@ fn help_documents_the_exit_codes() {
     let output = run(&["--help"]);
     assert!(output.status.success());
     let help = String::from_utf8(output.stdout).unwrap();
-    for line in ["Exit codes", "3  the log is sealed", "130  interrupted"] {
+    for line in ["Exit codes", "8  no majority", "130  interrupted"] {
         assert!(help.contains(line), "{line}");
     }
 }
@@ -76,7 +71,18 @@ fn help_documents_the_exit_codes() {
 fn every_command_on_a_log_names_the_missing_cluster_file() {
     let directory = directory();
     let file = directory.path().join("nothing.json");
-    let lines: [&[&str]; 6] = [&["append", "x"], &["read"], &["tail"], &["log", "seal"], &["trim", "1"], &["status"]];
+    let lines: [&[&str]; 10] = [
+        &["append", "x"],
+        &["read"],
+        &["tail"],
+        &["log", "create", "x"],
+        &["log", "list"],
+        &["log", "show"],
+        &["log", "reconfigure"],
+        &["log", "seal"],
+        &["trim", "1"],
+        &["status"],
+    ];
     for line in lines {
         let arguments = [&["--cluster", text(&file)], line].concat();
         refused(&arguments, USAGE, &["nothing.json", "naxos dev"]);
@@ -94,19 +100,15 @@ fn a_file_that_is_no_cluster_file_is_named() {
 }
 
 #[test]
-fn an_unknown_log_is_refused_with_the_known_ones() {
-    let directory = directory();
-    let file = dead_cluster(directory.path());
-    refused(&["--cluster", &file, "--log", "other", "tail"], USAGE, &["`other`", "main"]);
-}
-
-#[test]
 fn wrong_numbers_and_words_are_usage_errors() {
-    let lines: [&[&str]; 18] = [
+    let lines: [&[&str]; 21] = [
         &[],
         &["frobnicate"],
         &["log"],
         &["log", "unseal"],
+        &["log", "create"],
+        &["log", "create", "x", "--replicas", "0"],
+        &["log", "reconfigure", "--to", "paper"],
         &["trim"],
         &["trim", "-1"],
         &["trim", "x"],
@@ -189,7 +191,8 @@ fn a_directory_that_cannot_be_made_is_named() {
 fn a_cluster_that_is_not_there_is_unavailable_within_the_timeout() {
     let directory = directory();
     let file = dead_cluster(directory.path());
-    let lines: [&[&str]; 5] = [&["append", "x"], &["tail"], &["log", "seal"], &["read"], &["status"]];
+    let lines: [&[&str]; 6] =
+        [&["append", "x"], &["tail"], &["log", "show"], &["log", "create", "y"], &["read"], &["status"]];
     for line in lines {
         let start = Instant::now();
         refused(&[&["--cluster", &file, "--timeout", "1"], line].concat(), UNAVAILABLE, &[]);
@@ -309,13 +312,13 @@ fn records_are_read_back_exactly_as_they_were_appended() {
     let mut append = naxos(&[&cluster[..], &["append"]].concat());
     let mut append = append.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     append.stdin.take().unwrap().write_all(input).unwrap();
-    let offsets = append.wait_with_output().unwrap();
-    assert_eq!(offsets.stdout, b"0\n1\n2\n3\n");
+    let positions = append.wait_with_output().unwrap();
+    assert_eq!(positions.stdout, b"0\n1\n2\n3\n");
     assert!(run(&[&cluster[..], &["append", "more", "--json"]].concat()).status.success());
     let all = run(&[&cluster[..], &["read"]].concat());
     assert_eq!(all.stdout, [&input[..], b"\nmore\n"].concat());
     let some = run(&[&cluster[..], &["read", "--from", "1", "--count", "2", "--json"]].concat());
-    assert_eq!(some.stdout, b"{\"offset\":1,\"text\":\"\"}\n{\"hex\":\"20207370616365732009fffe\",\"offset\":2}\n");
+    assert_eq!(some.stdout, b"{\"position\":1,\"text\":\"\"}\n{\"hex\":\"20207370616365732009fffe\",\"position\":2}\n");
 }
 
 #[test]
@@ -332,16 +335,60 @@ fn a_file_larger_than_the_window_keeps_its_order() {
 }
 
 #[test]
-fn a_sealed_log_takes_nothing_and_says_so() {
+fn logs_are_created_shown_and_reconfigured_by_name() {
     let directory = directory();
     let (_dev, _) = start_dev(directory.path());
+    let cluster = ["--json", "--cluster", text(directory.path())];
+    let done = |arguments: &[&str]| -> Value {
+        let output = run(&[&cluster[..], arguments].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    assert_eq!(done(&["log", "create", "other", "--replicas", "2"])["replicas"], 2);
+    let listed = done(&["log", "list"]);
+    assert_eq!(listed["logs"].as_object().unwrap().keys().collect::<Vec<_>>(), ["default", "other"]);
+    done(&["--log", "other", "append", "one", "two"]);
+    let chain = done(&["log", "reconfigure", "other"])["chain"].clone();
+    assert_eq!(chain["segments"].as_array().unwrap().len(), 2);
+    done(&["log", "seal", "other"]);
+    done(&["--log", "other", "append", "three"]);
+    assert_eq!(done(&["--log", "other", "tail"])["tail"], 3);
+    let shown = done(&["log", "show", "other"]);
+    assert_eq!((&shown["tail"], shown["chain"]["segments"].as_array().unwrap().len()), (&3.into(), 2));
+    let node = listed["logs"]["other"]["members"][0]["node"].as_str().unwrap().to_owned();
+    let moved = done(&["log", "reconfigure", "other", "--sequencer", &node[..12]]);
+    assert_eq!(moved["chain"]["segments"][2]["loglet"]["sequencer"]["node"], node.as_str());
+    assert_eq!(done(&["--log", "default", "tail"])["tail"], 0, "the other log has noticed nothing");
+    let cluster = &cluster[1..];
+    let refusals: [(&[&str], &[&str]); 7] = [
+        (&["log", "create", "other"], &["`other`", "already"]),
+        (&["log", "create", "a b"], &["`a b`", "no name"]),
+        (&["log", "create", "big", "--replicas", "4"], &["4 replicas", "has 3"]),
+        (&["log", "show", "nothing"], &["`nothing`", "default, other"]),
+        (&["--log", "nothing", "append", "x"], &["`nothing`", "default, other"]),
+        (&["log", "reconfigure", "other", "--sequencer", "zz"], &["`zz`"]),
+        (&["log", "reconfigure", "other", "--log-servers", &node], &["2 replicas", "too few"]),
+    ];
+    for (arguments, words) in refusals {
+        refused(&[cluster, arguments].concat(), USAGE, words);
+    }
+    assert_eq!(done(&["log", "list"]), listed, "nothing was changed");
+}
+
+#[test]
+fn a_cluster_goes_on_after_a_restart() {
+    let directory = directory();
     let cluster = ["--cluster", text(directory.path())];
-    assert!(run(&[&cluster[..], &["append", "one"]].concat()).status.success());
-    assert!(run(&[&cluster[..], &["log", "seal"]].concat()).status.success());
-    refused(&[&cluster[..], &["append", "two"]].concat(), 3, &["sealed"]);
-    let tail = run(&[&cluster[..], &["--json", "tail"]].concat());
-    let tail: Value = serde_json::from_slice(&tail.stdout).unwrap();
-    assert_eq!((&tail["tail"], &tail["sealed"]), (&1.into(), &true.into()));
+    for round in 0..3 {
+        let (mut dev, _) = start_dev(directory.path());
+        let append = run(&[&cluster[..], &["append", &format!("round {round}")]].concat());
+        assert_eq!(append.stdout, format!("{round}\n").into_bytes());
+        kill_process(dev.pid(), Signal::INT).unwrap();
+        assert!(dev.0.wait().unwrap().success());
+    }
+    let (_dev, _) = start_dev(directory.path());
+    assert_eq!(run(&[&cluster[..], &["read"]].concat()).stdout, b"round 0\nround 1\nround 2\n");
 }
 
 #[test]

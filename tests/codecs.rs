@@ -151,7 +151,7 @@ fn message<'a>(kind: u8, parts: &'a Parts, batch: Batch<'a>) -> Message<'a> {
         11 => Message::Credit { request, loglet, limit: a, bytes: count },
         12 => Message::Trim { request, loglet, point: a, committed: b },
         13 => Message::Repair { request, loglet, first, batch },
-        14 => Message::Delete { request, loglet, chain_version: a.0 },
+        14 => Message::Delete { request, loglet, chain_version: a.0, live: vec![loglet; count as usize % 3] },
         15 => Message::Append { request, loglet, batch },
         16 => Message::Status { request },
         17 => Message::Done { request, loglet },

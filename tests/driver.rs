@@ -118,7 +118,7 @@ fn falls_back(calls: &[i64], errno: i32, reason: &str) {
     drop(dev);
     let again = Dev::start(directory.path(), &[], None);
     let cluster = ["--cluster", text(directory.path())];
-    let old = succeeds(&[&cluster[..], &["--log", "main", "read", "--count", "2"]].concat(), None);
+    let old = succeeds(&[&cluster[..], &["read", "--count", "2"]].concat(), None);
     assert_eq!(old, b"one\ntwo\n");
     assert_eq!(drivers_in_status(directory.path(), None), ["uring", "uring", "uring"]);
     drop(again);

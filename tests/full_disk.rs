@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use naxos::base::ClusterId;
 use naxos::client::{Client, ClientOptions};
 use serde_json::{Value, json};
-use support::process::{NodeProcess, loglet_over, program, serve};
+use support::process::{NodeProcess, program, serve};
 
 const CLUSTER: ClusterId = ClusterId(0xF0);
 const USAGE: i32 = 2;
@@ -79,10 +79,14 @@ fn naxos(arguments: &[&str]) -> Command {
 
 /// Creates a log over the nodes, and writes the cluster file for it.
 fn create(nodes: &[NodeProcess], directory: &Path) -> PathBuf {
-    let config = loglet_over(&nodes.iter().collect::<Vec<_>>(), 0, 1);
-    Client::start(ClientOptions::default()).unwrap().create(&config, CLUSTER).unwrap();
+    let client = Client::start(ClientOptions::default()).unwrap();
+    let addresses: Vec<_> = nodes.iter().map(|node| node.address).collect();
+    client.begin_cluster(CLUSTER, &addresses).unwrap();
+    let cluster = client.cluster(&addresses).unwrap();
+    cluster.found().unwrap();
+    cluster.create_log("default", nodes.len()).unwrap();
     let entries: Vec<_> = nodes.iter().map(|node| json!({ "node": node.node, "address": node.address })).collect();
-    let file = json!({ "cluster": CLUSTER, "default_log": "main", "nodes": entries, "logs": { "main": config } });
+    let file = json!({ "cluster": CLUSTER, "default_log": "default", "nodes": entries });
     let path = directory.join("cluster.json");
     fs::write(&path, file.to_string()).unwrap();
     path

@@ -198,6 +198,8 @@ pub struct LogPos(pub u64);
 impl LogPos {
     /// The first position of every log.
     pub const ZERO: Self = Self(0);
+    /// Above every position; a bound that does not bound.
+    pub const MAX: Self = Self(u64::MAX);
 
     /// What this position is in a loglet that begins at `start`.
     ///

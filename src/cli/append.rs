@@ -1,4 +1,4 @@
-//! `naxos append`: records in, offsets out.
+//! `naxos append`: records in, positions out.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -12,33 +12,30 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::args::{Append as Options, Global};
-use super::cluster_file::Session;
+use super::cluster_file::NamedLog;
 use super::{exit, output};
-use crate::base::{Limits, Offset};
+use crate::base::{Limits, LogPos};
 use crate::client;
 
-/// Appends whose offsets have not been printed; the client bounds the bytes, this bounds the handles.
+/// Appends whose positions have not been printed; the client bounds the bytes, this bounds the handles.
 const IN_FLIGHT: usize = 16 << 10;
 
 pub(super) fn run(global: &Global, options: &Options) -> anyhow::Result<()> {
-    let session = Session::open(global)?;
-    let log = session.log();
+    let NamedLog { name, log, session: _session } = NamedLog::open(global)?;
     let (sender, receiver) = sync_channel(IN_FLIGHT);
     let lines = !global.json;
     let (fed, printed) = thread::scope(|scope| {
-        let printer = scope.spawn(move || print_offsets(&receiver, lines));
+        let printer = scope.spawn(move || print_positions(&receiver, lines));
         // The printer leaves when an append fails, which closes the channel: then its error is the one that counts.
         let fed = for_each_record(options, |record| Ok(sender.send(log.append(record)).is_ok()));
         drop(sender);
         (fed, printer.join().expect("the printer does not panic"))
     });
-    let summary = printed.with_context(|| format!("append to `{}`", session.log_name))?;
+    let summary = printed.with_context(|| format!("append to `{}`", name))?;
     fed?;
     if global.json {
         let (first, last) = summary.range.unzip();
-        return output::json(
-            &json!({ "log": session.log_name, "appended": summary.appended, "first": first, "last": last }),
-        );
+        return output::json(&json!({ "log": name, "appended": summary.appended, "first": first, "last": last }));
     }
     Ok(())
 }
@@ -46,12 +43,12 @@ pub(super) fn run(global: &Global, options: &Options) -> anyhow::Result<()> {
 #[derive(Default)]
 struct Summary {
     appended: u64,
-    range: Option<(Offset, Offset)>,
+    range: Option<(LogPos, LogPos)>,
 }
 
-/// Waits for appends in order of issue, and prints each offset on a line. The output is flushed whenever there is nothing to
+/// Waits for appends in order of issue, and prints each position on a line. The output is flushed whenever there is nothing to
 /// wait for, so that somebody who types sees every answer.
-fn print_offsets(appends: &Receiver<client::Append>, lines: bool) -> anyhow::Result<Summary> {
+fn print_positions(appends: &Receiver<client::LogAppend>, lines: bool) -> anyhow::Result<Summary> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut summary = Summary::default();
     loop {
@@ -65,18 +62,18 @@ fn print_offsets(appends: &Receiver<client::Append>, lines: bool) -> anyhow::Res
             Err(TryRecvError::Disconnected) => break,
         };
         let waited = append.wait();
-        let offset = match waited {
-            Ok(offset) => offset,
+        let position = match waited {
+            Ok(position) => position,
             Err(error) => {
                 out.flush()?;
                 return Err(error).with_context(|| format!("after {} acknowledged records", summary.appended));
             }
         };
         if lines {
-            writeln!(out, "{offset}")?;
+            writeln!(out, "{position}")?;
         }
         summary.appended += 1;
-        summary.range = Some((summary.range.map_or(offset, |(first, _)| first), offset));
+        summary.range = Some((summary.range.map_or(position, |(first, _)| first), position));
     }
     out.flush()?;
     Ok(summary)

@@ -29,7 +29,7 @@ pub(super) struct Global {
     /// ./naxos-dev/cluster.json]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) cluster: Option<PathBuf>,
-    /// The log, by its name in the cluster file [default: the file's default log]
+    /// The log, by its name [default: the default log of the cluster file]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) log: Option<String>,
     /// Print results as JSON, one object on one line; errors too, on standard error
@@ -42,7 +42,7 @@ pub(super) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Run a whole cluster on this machine, in the foreground, with one log
+    /// Run a whole cluster on this machine, in the foreground, with a log named `default`
     #[command(after_long_help = help::DEV)]
     Dev(Dev),
     /// Run one node
@@ -54,10 +54,10 @@ pub(super) enum Command {
     /// Write records to standard output exactly as they were appended, each followed by a newline
     #[command(after_long_help = help::READ)]
     Read(Read),
-    /// Show where the log ends and whether it is sealed
+    /// Show where the log ends
     #[command(after_long_help = help::TAIL)]
     Tail,
-    /// Change a log as a whole
+    /// Create logs, and look at and change what they are made of
     #[command(after_long_help = help::LOG)]
     Log {
         #[command(subcommand)]
@@ -123,8 +123,48 @@ pub(super) struct Sim {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum LogCommand {
-    /// End the log for ever: afterwards no append is acknowledged
-    Seal,
+    /// Create a log
+    Create(CreateLog),
+    /// Show which logs there are
+    List,
+    /// Show what a log is made of: its chain of loglets, and where it ends
+    Show(OneLog),
+    /// End the loglet that the log appends to, and put another behind it, without downtime
+    Reconfigure(Reconfigure),
+    /// Seal the loglet that the log appends to: whoever uses the log next puts another behind it
+    Seal(OneLog),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateLog {
+    /// Its name: letters, digits, `-`, `_` and `.`
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// On how many nodes each record is stored [default: 3, or as many nodes as there are]
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u16).range(1..=31))]
+    pub(super) replicas: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OneLog {
+    /// The log [default: --log, else the default log of the cluster file]
+    #[arg(value_name = "NAME")]
+    pub(super) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Reconfigure {
+    #[command(flatten)]
+    pub(super) log: OneLog,
+    /// The kind of loglet
+    #[arg(long, value_name = "KIND", default_value = "native", value_parser = ["native"])]
+    pub(super) to: String,
+    /// The node that gives out positions, by the beginning of its identity [default: the present one, if it answers]
+    #[arg(long, value_name = "NODE")]
+    pub(super) sequencer: Option<String>,
+    /// The nodes that store the records, by the beginnings of their identities [default: the present ones]
+    #[arg(long, value_name = "NODES", value_delimiter = ',')]
+    pub(super) log_servers: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,5 @@
-//! The cluster file: until there is a chain in a MetaStore, it says which nodes there are and which loglet a log is.
+//! The cluster file: where to look for a cluster. Everything else is in the cluster's own MetaStore.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,9 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::args::Global;
 use super::exit;
 use crate::base::{ClusterId, Limits, NodeId};
-use crate::client::{Client, ClientOptions, Log};
+use crate::client::{Client, ClientOptions, Cluster, VirtualLog};
 use crate::io::DriverChoice;
-use crate::wire::LogletConfig;
 
 pub(super) const FILE_NAME: &str = "cluster.json";
 
@@ -25,7 +23,6 @@ pub(super) struct ClusterFile {
     /// The log that commands mean when they name none.
     pub(super) default_log: String,
     pub(super) nodes: Vec<NodeEntry>,
-    pub(super) logs: BTreeMap<String, LogletConfig>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,13 +61,8 @@ impl ClusterFile {
             .with_context(|| format!("cannot write the cluster file {}", path.display()))
     }
 
-    /// The log of this name, or the default one.
-    pub(super) fn log(&self, name: Option<&str>) -> anyhow::Result<(&str, &LogletConfig)> {
-        let name = name.unwrap_or(&self.default_log);
-        self.logs.get_key_value(name).map(|(name, config)| (name.as_str(), config)).ok_or_else(|| {
-            let known: Vec<_> = self.logs.keys().map(String::as_str).collect();
-            exit::coded(exit::USAGE, format!("there is no log `{name}`; the cluster has: {}", known.join(", ")))
-        })
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.address).collect()
     }
 }
 
@@ -81,25 +73,44 @@ pub(super) fn path(global: &Global) -> PathBuf {
     if path.is_dir() || path == Path::new("naxos-dev") { path.join(FILE_NAME) } else { path }
 }
 
-/// A client of the cluster that the arguments name, and the log that they mean.
+/// A client of the cluster that the arguments name.
 pub(super) struct Session {
     pub(super) file: ClusterFile,
     pub(super) client: Client,
-    pub(super) log_name: String,
-    pub(super) config: LogletConfig,
+}
+
+/// A log, by the name that it was asked for with.
+pub(super) struct NamedLog {
+    pub(super) name: String,
+    pub(super) log: VirtualLog,
+    /// The log ends with its client.
+    pub(super) session: Session,
 }
 
 impl Session {
     pub(super) fn open(global: &Global) -> anyhow::Result<Self> {
         let file = ClusterFile::load(&path(global))?;
-        let (log_name, config) = file.log(global.log.as_deref())?;
-        let (log_name, config) = (log_name.to_owned(), config.clone());
         let client = start_client(global, DriverChoice::Auto)?;
-        Ok(Self { file, client, log_name, config })
+        Ok(Self { file, client })
     }
 
-    pub(super) fn log(&self) -> Log {
-        self.client.open(&self.config, self.file.cluster)
+    pub(super) fn cluster(&self) -> anyhow::Result<Cluster> {
+        self.client.cluster(&self.file.addresses()).context("cannot find the cluster")
+    }
+}
+
+impl NamedLog {
+    /// The log that the arguments mean.
+    pub(super) fn open(global: &Global) -> anyhow::Result<Self> {
+        Self::named(global, global.log.as_deref())
+    }
+
+    /// The log of this name, or the default one.
+    pub(super) fn named(global: &Global, name: Option<&str>) -> anyhow::Result<Self> {
+        let session = Session::open(global)?;
+        let name = name.unwrap_or(&session.file.default_log).to_owned();
+        let log = session.cluster()?.open_log(&name).with_context(|| format!("open `{name}`"))?;
+        Ok(Self { name, log, session })
     }
 }
 
@@ -121,10 +132,8 @@ mod tests {
             cluster: ClusterId(5),
             default_log: "main".to_owned(),
             nodes: vec![NodeEntry { node: NodeId(1), address: "127.0.0.1:1".parse().unwrap(), pid: Some(3) }],
-            logs: BTreeMap::new(),
         };
         file.save(&path).unwrap();
         assert_eq!(ClusterFile::load(&path).unwrap(), file);
-        assert!(file.log(None).unwrap_err().to_string().contains("main"));
     }
 }

@@ -1,6 +1,5 @@
 //! `naxos dev`: a whole cluster on this machine, in the foreground.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,9 +13,11 @@ use super::serve::Ready;
 use super::supervisor::{NodeOptions, Supervisor};
 use super::{directory, exit, output};
 use crate::base::{ClusterId, Incarnation, LogletId};
+use crate::client::{Client, ClusterError, VirtualLog};
+use crate::proto::virtual_log::RootRefusal;
 use crate::wire::{LogletConfig, Member, Sequencer};
 
-const LOG_NAME: &str = "main";
+const LOG_NAME: &str = "default";
 
 pub(super) fn run(global: &Global, options: &Dev) -> anyhow::Result<()> {
     let interrupt = Interrupt::install()?;
@@ -49,20 +50,47 @@ pub(super) fn run(global: &Global, options: &Dev) -> anyhow::Result<()> {
     };
     let mut supervisor = Supervisor::start(&node_options, &interrupt)?;
     let nodes: Vec<Ready> = supervisor.ready().cloned().collect();
-    let mut logs = before.map_or_else(BTreeMap::new, |file| file.logs);
-    refresh_addresses(&mut logs, &nodes);
-    // A sequencer is one life of one process, so the logs of an earlier start can only be read; this one gets its own.
-    let name = free_name(&logs);
-    let config = loglet(&nodes, logs.len() as u64 + 1);
-    start_client(global, options.driver.driver)?.create(&config, cluster).context("cannot create the log")?;
-    let older = logs.keys().cloned().collect::<Vec<_>>();
-    logs.insert(name.clone(), config);
     let entry = |ready: &Ready| NodeEntry { node: ready.node, address: ready.address, pid: Some(ready.pid) };
-    let file = ClusterFile { cluster, default_log: name, nodes: nodes.iter().map(entry).collect(), logs };
+    let file = ClusterFile { cluster, default_log: LOG_NAME.to_owned(), nodes: nodes.iter().map(entry).collect() };
+    if let Some(before) = &before {
+        check_addresses(&before.nodes, &file.nodes)?;
+    }
+    // Whatever comes next can be gone on with by the next start, which finds the cluster by this file.
     file.save(&path)?;
-    announce(global, &file, &path, &older)?;
+    let client = start_client(global, options.driver.driver)?;
+    let log = default_log(&client, &file)?;
+    if before.is_some() {
+        // A sequencer is one life of one process: the one of the last start is gone, and the first append would find out.
+        log.extend(None, false).context("cannot go on with the log")?;
+    }
+    announce(global, &file, &path)?;
     watch(&mut supervisor, &interrupt)?;
     supervisor.stop()
+}
+
+/// The nodes and the chains of the cluster know its nodes by their addresses.
+fn check_addresses(before: &[NodeEntry], now: &[NodeEntry]) -> anyhow::Result<()> {
+    match before.iter().zip(now).find(|(before, now)| before.address != now.address) {
+        None => Ok(()),
+        Some((before, _)) => bail!(
+            "node {} is known as {} to the others, and somebody else listens there now: free that port, and start again",
+            before.node,
+            before.address
+        ),
+    }
+}
+
+/// Begins the cluster, or goes on with it, and opens its log.
+fn default_log(client: &Client, file: &ClusterFile) -> anyhow::Result<VirtualLog> {
+    let addresses = file.addresses();
+    client.begin_cluster(file.cluster, &addresses).context("cannot begin the cluster")?;
+    let cluster = client.cluster(&addresses).context("cannot find the cluster")?;
+    cluster.found().context("cannot write the list of nodes")?;
+    // A start that was cut short may have left it half made.
+    match cluster.create_log(LOG_NAME, file.nodes.len().min(3)) {
+        Err(ClusterError::Refused(RootRefusal::NameTaken(_))) => Ok(cluster.open_log(LOG_NAME)?),
+        created => created.context("cannot create the log"),
+    }
 }
 
 /// Reports nodes that end, until all have ended or the program is asked to.
@@ -78,7 +106,7 @@ fn watch(supervisor: &mut Supervisor, interrupt: &Interrupt) -> anyhow::Result<(
     Ok(())
 }
 
-fn announce(global: &Global, file: &ClusterFile, path: &Path, older: &[String]) -> anyhow::Result<()> {
+fn announce(global: &Global, file: &ClusterFile, path: &Path) -> anyhow::Result<()> {
     if global.json {
         return output::json(
             &json!({ "cluster_file": path, "cluster": file.cluster, "log": file.default_log, "nodes": file.nodes }),
@@ -94,9 +122,6 @@ fn announce(global: &Global, file: &ClusterFile, path: &Path, older: &[String]) 
     };
     output::text(format_args!("log `{}` is ready; in another terminal:", file.default_log))?;
     output::text(format_args!("  naxos{flag} append hello\n  naxos{flag} read --follow\n  naxos{flag} status"))?;
-    if !older.is_empty() {
-        output::text(format_args!("logs of earlier starts can be read, not appended to: {}", older.join(", ")))?;
-    }
     output::text("Ctrl-C ends the cluster and keeps its data")
 }
 
@@ -107,46 +132,5 @@ pub(super) fn loglet(nodes: &[Ready], log: u64) -> LogletConfig {
         id: LogletId { log, version: 1, nonce: Incarnation::random().0 as u64 },
         sequencer: Sequencer { node: first.node, incarnation: first.incarnation, address: first.address },
         log_servers: nodes.iter().map(|node| Member { node: node.node, address: node.address }).collect(),
-    }
-}
-
-/// A node whose port was taken listens on another one after a restart; identity is the node's.
-fn refresh_addresses(logs: &mut BTreeMap<String, LogletConfig>, nodes: &[Ready]) {
-    let address = |id| nodes.iter().find(|node| node.node == id).map(|node| node.address);
-    for config in logs.values_mut() {
-        if let Some(found) = address(config.sequencer.node) {
-            config.sequencer.address = found;
-        }
-        for member in &mut config.log_servers {
-            member.address = address(member.node).unwrap_or(member.address);
-        }
-    }
-}
-
-fn free_name(logs: &BTreeMap<String, LogletConfig>) -> String {
-    let numbered = (2..).map(|number| format!("{LOG_NAME}-{number}"));
-    std::iter::once(LOG_NAME.to_owned())
-        .chain(numbered)
-        .find(|name| !logs.contains_key(name))
-        .expect("names do not end")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::NodeId;
-
-    fn ready(id: u128, port: u16) -> Ready {
-        let address = ([127, 0, 0, 1], port).into();
-        Ready { address, admin: None, cluster: ClusterId(1), node: NodeId(id), incarnation: Incarnation(9), pid: 1 }
-    }
-
-    #[test]
-    fn a_restart_keeps_the_old_logs_under_new_addresses() {
-        let mut logs = BTreeMap::from([(free_name(&BTreeMap::new()), loglet(&[ready(1, 10), ready(2, 20)], 1))]);
-        refresh_addresses(&mut logs, &[ready(1, 11), ready(2, 21)]);
-        assert_eq!(logs["main"].sequencer.address.port(), 11);
-        assert_eq!(logs["main"].log_servers[1].address.port(), 21);
-        assert_eq!(free_name(&logs), "main-2");
     }
 }

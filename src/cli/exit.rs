@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::client::{AppendError, OpError};
+use crate::client::{AppendError, ClusterError, LogAppendError, OpError};
 use crate::io::DriverError;
 use crate::loadgen::run::RunError;
 use crate::node::{DataDirError, ServeError};
@@ -26,7 +26,7 @@ Exit codes:
     0  done
     1  failed; the message says at what
     2  wrong usage: an argument, a file or a directory that was named is not usable
-    3  the log is sealed
+    3  a loglet is sealed; only the benchmarks use one without a chain
     4  a node, a majority or the sequencer cannot be reached
     5  the records asked for have been trimmed
     6  a benchmark ran and its result is not valid
@@ -97,6 +97,21 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             AppendError::SequencerLost { .. } => UNAVAILABLE,
             _ => FAILURE,
         });
+    }
+    if let Some(error) = cause.downcast_ref::<LogAppendError>() {
+        return Some(match error {
+            LogAppendError::NoSpace { .. } => NO_SPACE,
+            LogAppendError::Unavailable { .. } => UNAVAILABLE,
+            LogAppendError::TooLarge { .. } | LogAppendError::Closed => FAILURE,
+        });
+    }
+    // Transparent ones do not show what they are made of.
+    match cause.downcast_ref::<ClusterError>() {
+        Some(ClusterError::Op(error)) => return Some(code_of_operation(error)),
+        Some(ClusterError::Refused(_)) => return Some(USAGE),
+        Some(ClusterError::Unknown) => return Some(UNAVAILABLE),
+        Some(ClusterError::NoRoot(_)) => return Some(FAILURE),
+        None => {}
     }
     if let Some(error) = cause.downcast_ref::<OpError>() {
         return Some(code_of_operation(error));

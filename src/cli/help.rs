@@ -3,8 +3,8 @@
 /// Of the program itself.
 pub(super) const NAXOS: &str = "\
 Examples:
-  naxos dev                          three nodes and a log named `main`, under ./naxos-dev
-  naxos append hello world           prints the offsets
+  naxos dev                          three nodes and a log named `default`, under ./naxos-dev
+  naxos append hello world           prints the positions
   naxos read --follow                every record, exactly as written
   naxos status                       what is wrong, then what is where
   naxos help serve                   everything about one command
@@ -15,7 +15,7 @@ Environment:
   TMPDIR         where `bench` makes its directory, if that is on a disk
 
 Files:
-  naxos-dev/cluster.json  the nodes and logs of `naxos dev`
+  naxos-dev/cluster.json  where to find the cluster of `naxos dev`
 
 Results are on standard output, everything else on standard error. With --json a result is one
 object on one line.
@@ -28,8 +28,8 @@ Examples:
   naxos dev --dir /mnt/disk/try --nodes 5 --shards 2
   naxos --cluster /mnt/disk/try append hello
 
-Ctrl-C ends all nodes and keeps their data. A node's log is NAME.log beside its directory. The logs
-of an earlier start can be read and not appended to: the start makes a new one.
+Ctrl-C ends all nodes and keeps their data; the next start goes on with it, on the same ports. A
+node's log is NAME.log beside its directory.
 
 Exit codes:
   0  ended by Ctrl-C, after all nodes
@@ -74,16 +74,18 @@ pub(super) const APPEND: &str = "\
 Examples:
   naxos append hello world
   naxos append --from records.txt
-  dmesg | naxos append --log main
+  dmesg | naxos append --log default
 
-Prints the offset of each record, in order, once it is on stable storage on a majority of the nodes.
+Prints the position of each record, in order, once it is on stable storage on a majority of the nodes
+of its loglet. While the log is being reconfigured, appends wait; if a sequencer is lost before it
+has answered, a record may be in the log twice.
 
 Exit codes:
   0  everything was acknowledged
   1  an append failed
   2  wrong usage
-  3  the log is sealed
-  4  the sequencer cannot be reached; what was not acknowledged may be in the log or not
+  4  a majority cannot be reached; what was not acknowledged may be in the log or not
+  8  no majority has disk space left
 ";
 
 /// Of `naxos read`.
@@ -94,7 +96,7 @@ Examples:
   naxos read --follow
 
 Exit codes:
-  0  done; with --follow, the log was sealed and read to its end
+  0  done
   1  failed
   2  wrong usage
   4  no node that has the records can be reached
@@ -107,8 +109,7 @@ Examples:
   naxos tail
   naxos --json tail
 
-Prints the first offset that is not in the log, and `open` or `sealed`. Every append acknowledged
-before is below it.
+Prints the first position that is not in the log. Every append acknowledged before is below it.
 
 Exit codes:
   0  done
@@ -119,14 +120,21 @@ Exit codes:
 /// Of `naxos log`.
 pub(super) const LOG: &str = "\
 Examples:
-  naxos log seal
-  naxos --log other log seal
+  naxos log create orders --replicas 3
+  naxos log list
+  naxos log show orders
+  naxos log reconfigure orders
+  naxos log reconfigure orders --sequencer 3f9a --log-servers 3f9a,71c0,e552
+  naxos log seal orders
 
-Sealing cannot be taken back.
+A log is a chain of loglets, kept in the MetaStore of the nodes. `reconfigure` ends the last one and
+puts another behind it, while the log is used: a clone with the same nodes, or what is asked for. A
+reconfiguration that its writer cannot finish is finished by whoever appends next.
 
 Exit codes:
   0  done
-  2  wrong usage
+  1  somebody else has changed the chain at the same time, or a change is pending; nothing was done
+  2  wrong usage: an unknown log or node, a name that is taken, replicas that the nodes do not allow
   4  a majority of the nodes cannot be reached
 ";
 
@@ -134,13 +142,14 @@ Exit codes:
 pub(super) const TRIM: &str = "\
 Examples:
   naxos trim 1000
-  naxos trim \"$(naxos tail | cut -d' ' -f1)\"
+  naxos trim \"$(naxos tail)\"
 
-Records below the offset can be gone at once; their space comes back segment by segment.
+Records below the position can be gone at once; their space comes back segment by segment, and loglets
+that lie wholly below it leave the chain.
 
 Exit codes:
   0  done
-  2  wrong usage, or an offset beyond the end of the log
+  2  wrong usage, or a position beyond the end of the log
   4  a majority of the nodes cannot be reached
 ";
 

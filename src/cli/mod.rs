@@ -17,6 +17,7 @@ mod exit;
 mod help;
 mod inspect;
 mod interrupt;
+mod log;
 mod man;
 mod notify;
 mod orphan;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{admin, append, args, bench, dev, exit, inspect, man, output, read, serve, sim, status};
+use super::{admin, append, args, bench, dev, exit, inspect, log, man, output, read, serve, sim, status};
 
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
@@ -37,7 +37,7 @@ fn run(arguments: args::Arguments) -> anyhow::Result<()> {
         args::Command::Append(options) => append::run(&global, &options),
         args::Command::Read(options) => read::run(&global, &options),
         args::Command::Tail => admin::tail(&global),
-        args::Command::Log { command: args::LogCommand::Seal } => admin::seal(&global),
+        args::Command::Log { command } => log::run(&global, &command),
         args::Command::Trim(options) => admin::trim(&global, &options),
         args::Command::Status => status::run(&global),
         args::Command::Inspect(options) => inspect::run(&global, &options),

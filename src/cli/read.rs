@@ -8,20 +8,19 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::args::{Global, Read as Options};
-use super::cluster_file::Session;
+use super::cluster_file::NamedLog;
 use super::exit;
-use crate::base::{Limits, Offset};
+use crate::base::{Limits, LogPos};
 use crate::client::{Delivery, Event, ReadResult};
 
 /// Pause before a server that has not caught up yet is asked again.
 const RETRY: Duration = Duration::from_millis(5);
 
 pub(super) fn run(global: &Global, options: &Options) -> anyhow::Result<()> {
-    let session = Session::open(global)?;
-    let log = session.log();
+    let NamedLog { name, log, session: _session } = NamedLog::open(global)?;
     let mut reader = Reader {
-        next: Offset(options.from.unwrap_or(0)),
-        end: options.count.map_or(Offset::MAX, |count| Offset(options.from.unwrap_or(0).saturating_add(count))),
+        next: LogPos(options.from.unwrap_or(0)),
+        end: options.count.map_or(LogPos::MAX, |count| LogPos(options.from.unwrap_or(0).saturating_add(count))),
         count: options.count,
         from_oldest: options.from.is_none(),
         format: match (global.json, options.raw) {
@@ -31,11 +30,11 @@ pub(super) fn run(global: &Global, options: &Options) -> anyhow::Result<()> {
         },
         out: BufWriter::with_capacity(256 << 10, io::stdout().lock()),
     };
-    let context = || format!("read `{}`", session.log_name);
+    let context = || format!("read `{name}`");
     if options.follow {
         return reader.follow(log.subscribe(reader.next)).with_context(context);
     }
-    let tail = log.check_tail().with_context(|| format!("tail of `{}`", session.log_name))?.tail;
+    let tail = log.check_tail().with_context(|| format!("tail of `{name}`"))?;
     reader.end = reader.end.min(tail);
     let timeout = Duration::from_secs_f64(global.timeout);
     let mut moved = Instant::now();
@@ -53,7 +52,7 @@ pub(super) fn run(global: &Global, options: &Options) -> anyhow::Result<()> {
             ReadResult::NothingYet if moved.elapsed() > timeout => {
                 return Err(exit::coded(
                     exit::UNAVAILABLE,
-                    format!("{}: no server had offset {} within {} s", context(), reader.next, global.timeout),
+                    format!("{}: no server had position {} within {} s", context(), reader.next, global.timeout),
                 ));
             }
             ReadResult::NothingYet => thread::sleep(RETRY),
@@ -70,9 +69,9 @@ enum Format {
 }
 
 struct Reader<W: Write> {
-    next: Offset,
-    /// First offset not wanted.
-    end: Offset,
+    next: LogPos,
+    /// First position not wanted.
+    end: LogPos,
     count: Option<u64>,
     /// Whether to begin at the oldest record kept, wherever that is.
     from_oldest: bool,
@@ -81,7 +80,7 @@ struct Reader<W: Write> {
 }
 
 impl<W: Write> Reader<W> {
-    fn follow(&mut self, mut subscription: crate::client::Subscription) -> anyhow::Result<()> {
+    fn follow(&mut self, mut subscription: crate::client::Subscription<LogPos>) -> anyhow::Result<()> {
         while self.next < self.end {
             match subscription.next()? {
                 Event::Records(delivery) => {
@@ -89,43 +88,43 @@ impl<W: Write> Reader<W> {
                     self.out.flush()?;
                 }
                 Event::Trimmed(point) => self.trimmed(point)?,
-                Event::Sealed => break,
+                Event::Sealed => unreachable!("a log does not end"),
             }
         }
         self.out.flush()?;
         Ok(())
     }
 
-    fn trimmed(&mut self, point: Offset) -> anyhow::Result<()> {
+    fn trimmed(&mut self, point: LogPos) -> anyhow::Result<()> {
         if !self.from_oldest {
             self.out.flush()?;
             return Err(exit::coded(
                 exit::TRIMMED,
-                format!("offset {} has been trimmed; the oldest record kept is {point}", self.next),
+                format!("position {} has been trimmed; the oldest record kept is {point}", self.next),
             ));
         }
         self.next = self.next.max(point);
-        self.end = self.count.map_or(Offset::MAX, |count| Offset(point.0.saturating_add(count)));
+        self.end = self.count.map_or(LogPos::MAX, |count| LogPos(point.0.saturating_add(count)));
         Ok(())
     }
 
-    fn write(&mut self, delivery: &Delivery) -> anyhow::Result<()> {
+    fn write(&mut self, delivery: &Delivery<LogPos>) -> anyhow::Result<()> {
         self.from_oldest = false;
-        let mut offset = delivery.first();
+        let mut position = delivery.first();
         for record in delivery.records() {
-            if offset >= self.end {
+            if position >= self.end {
                 break;
             }
-            if offset >= self.next {
-                self.write_record(offset, record)?;
-                self.next = offset + 1;
+            if position >= self.next {
+                self.write_record(position, record)?;
+                self.next = position + 1;
             }
-            offset = offset + 1;
+            position = position + 1;
         }
         Ok(())
     }
 
-    fn write_record(&mut self, offset: Offset, record: &[u8]) -> anyhow::Result<()> {
+    fn write_record(&mut self, position: LogPos, record: &[u8]) -> anyhow::Result<()> {
         match self.format {
             Format::Raw => self.out.write_all(record)?,
             Format::Lines => {
@@ -134,8 +133,8 @@ impl<W: Write> Reader<W> {
             }
             Format::Json => {
                 let object = match std::str::from_utf8(record) {
-                    Ok(text) => json!({ "offset": offset, "text": text }),
-                    Err(_) => json!({ "offset": offset, "hex": hex(record) }),
+                    Ok(text) => json!({ "position": position, "text": text }),
+                    Err(_) => json!({ "position": position, "hex": hex(record) }),
                 };
                 serde_json::to_writer(&mut self.out, &object).map_err(io::Error::from)?;
                 self.out.write_all(b"\n")?;
@@ -158,9 +157,9 @@ mod tests {
     use super::*;
 
     fn written(format: Format, record: &[u8]) -> Vec<u8> {
-        let (next, end) = (Offset(7), Offset::MAX);
+        let (next, end) = (LogPos(7), LogPos::MAX);
         let mut reader = Reader { next, end, count: None, from_oldest: false, format, out: Vec::new() };
-        reader.write_record(Offset(7), record).unwrap();
+        reader.write_record(LogPos(7), record).unwrap();
         reader.out
     }
 
@@ -168,7 +167,7 @@ mod tests {
     fn records_come_out_byte_for_byte() {
         assert_eq!(written(Format::Lines, b"a\xff"), b"a\xff\n");
         assert_eq!(written(Format::Raw, b""), b"");
-        assert_eq!(written(Format::Json, b"a\"b"), b"{\"offset\":7,\"text\":\"a\\\"b\"}\n");
-        assert_eq!(written(Format::Json, b"\xff\x01"), b"{\"hex\":\"ff01\",\"offset\":7}\n");
+        assert_eq!(written(Format::Json, b"a\"b"), b"{\"position\":7,\"text\":\"a\\\"b\"}\n");
+        assert_eq!(written(Format::Json, b"\xff\x01"), b"{\"hex\":\"ff01\",\"position\":7}\n");
     }
 }

@@ -31,17 +31,19 @@ pub(super) fn run(global: &Global) -> anyhow::Result<()> {
     let answers: Vec<Answer> = session.file.nodes.iter().map(ask).collect();
     let silent = answers.iter().filter(|answer| answer.status.is_err()).count();
     let file = &session.file;
+    // Known by their numbers as far as the root register can be read.
+    let root = session.cluster().ok().and_then(|cluster| cluster.root().ok());
+    let logs = root.map(|root| root.logs).unwrap_or_default();
+    let names: BTreeMap<u64, String> = logs.iter().map(|(name, record)| (record.log, name.clone())).collect();
     if global.json {
         let nodes: Vec<_> = answers.iter().map(Answer::to_json).collect();
-        let logs: Vec<_> = file.logs.keys().collect();
         output::json(&json!({
-            "cluster": file.cluster, "default_log": file.default_log, "logs": logs,
+            "cluster": file.cluster, "default_log": file.default_log, "logs": logs.keys().collect::<Vec<_>>(),
             "problems": problems(&answers), "nodes": nodes
         }))?;
     } else {
-        let names = file.logs.iter().map(|(name, config)| (config.id.to_string(), name.clone())).collect();
         let mark = |name: &String| if *name == file.default_log { format!("{name} (default)") } else { name.clone() };
-        let logs: Vec<_> = file.logs.keys().map(mark).collect();
+        let logs: Vec<_> = logs.keys().map(mark).collect();
         output::text(render(&answers, &names))?;
         output::text(format_args!("\ncluster {}, logs: {}", file.cluster, logs.join(", ")))?;
     }
@@ -169,7 +171,7 @@ fn shard_problems(shard: &Value, place: &str, found: &mut Vec<(u8, String)>) {
 }
 
 /// Everything but the cluster's name. `names` are the logs by loglet.
-fn render(answers: &[Answer], names: &BTreeMap<String, String>) -> String {
+fn render(answers: &[Answer], names: &BTreeMap<u64, String>) -> String {
     let problems = problems(answers);
     let mut parts = Vec::new();
     match problems.len() {
@@ -219,7 +221,7 @@ fn nodes(answers: &[Answer]) -> Table {
     table
 }
 
-fn loglets(answers: &[Answer], names: &BTreeMap<String, String>) -> Table {
+fn loglets(answers: &[Answer], names: &BTreeMap<u64, String>) -> Table {
     let heading = ["LOGLET", "NODE", "STATE", "TAIL", "KNOWN TAIL", "TRIMMED TO", "MISSING", "STORED", "SUBSCRIBERS"];
     let mut table = Table::new(&heading, ROWS_MAX);
     for answer in answers {
@@ -230,7 +232,7 @@ fn loglets(answers: &[Answer], names: &BTreeMap<String, String>) -> Table {
                 _ => "open",
             };
             table.row(vec![
-                title(&loglet_id(&loglet["id"]), names),
+                title(&loglet["id"], names),
                 short(&answer.node).to_owned(),
                 state.to_owned(),
                 count(&loglet["local_tail"]).to_string(),
@@ -245,7 +247,7 @@ fn loglets(answers: &[Answer], names: &BTreeMap<String, String>) -> Table {
     table
 }
 
-fn sequencers(answers: &[Answer], names: &BTreeMap<String, String>) -> Table {
+fn sequencers(answers: &[Answer], names: &BTreeMap<u64, String>) -> Table {
     let heading = ["SEQUENCER OF", "NODE", "STATE", "TAIL", "WATERMARK", "WAITING", "QUEUED", "APPEND p50", "p99"];
     let mut table = Table::new(&heading, ROWS_MAX);
     for answer in answers {
@@ -258,7 +260,7 @@ fn sequencers(answers: &[Answer], names: &BTreeMap<String, String>) -> Table {
             };
             let latency = &sequencer["append_latency"];
             table.row(vec![
-                title(&loglet_id(&sequencer["loglet"]), names),
+                title(&sequencer["loglet"], names),
                 short(&answer.node).to_owned(),
                 state.to_owned(),
                 count(&sequencer["tail"]).to_string(),
@@ -274,8 +276,10 @@ fn sequencers(answers: &[Answer], names: &BTreeMap<String, String>) -> Table {
 }
 
 /// A loglet by the name of its log, if it has one here.
-fn title(id: &str, names: &BTreeMap<String, String>) -> String {
-    names.get(id).cloned().unwrap_or_else(|| id.to_owned())
+fn title(id: &Value, names: &BTreeMap<u64, String>) -> String {
+    let text = loglet_id(id);
+    let name = serde_json::from_value::<LogletId>(id.clone()).ok().and_then(|id| names.get(&id.log));
+    name.map_or_else(|| text.clone(), |name| format!("{name} {text}"))
 }
 
 fn micros(value: &Value) -> String {

@@ -4,12 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use super::handle::Handle;
 use super::inbox::{Command, LogKey};
-use super::submission::Submission;
 use super::virtual_log::Opening;
-use super::{Client, OpError, VirtualLog};
+use super::{Client, Extended, OpError, VirtualLog};
 use crate::base::{ClusterId, Incarnation, LogletId, Nonce, RegisterId, Version};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
-use crate::proto::virtual_log::{Chain, LogRecord, Root, RootRefusal};
+use crate::proto::virtual_log::{LogRecord, Root, RootRefusal};
 use crate::wire::{Decision, LogletConfig, Member, Sequencer};
 
 /// Why a change of a cluster has failed.
@@ -159,22 +158,10 @@ impl Cluster {
             }
         })?;
         let record = root.log(name)?;
-        let newest = match self.op(record.birth(), MetaStoreOp::Read { register: record.register() })? {
-            MetaStoreResult::Value(newest) => newest,
-            other => return Err(ClusterError::NoRoot(format!("{other:?}"))),
-        };
-        if newest.version > Version::BIRTH {
-            return Err(RootRefusal::NameTaken(name.to_owned()).into());
-        }
-        let config = self.first_loglet(&root, record)?;
-        self.inner.client.create(&config, self.inner.cluster)?;
-        let (register, value) = (record.register(), Chain::begin(config).to_json());
-        let op = MetaStoreOp::Write { register, expected: Version::BIRTH, value, members: newest.members };
-        match self.op(record.birth(), op)? {
-            MetaStoreResult::Written { .. } => Ok(self.open(record)),
-            // Somebody else has finished it.
-            MetaStoreResult::Conflict(_) => Err(RootRefusal::NameTaken(name.to_owned()).into()),
-            _ => Err(ClusterError::Unknown),
+        let log = self.open(record);
+        match log.start_begin(self.first_loglet(&root, record)?).wait()? {
+            Extended::Done(_) => Ok(log),
+            Extended::Overtaken(_) | Extended::Pending(_) => Err(RootRefusal::NameTaken(name.to_owned()).into()),
         }
     }
 
@@ -208,11 +195,7 @@ impl Cluster {
     }
 
     fn open(&self, record: &LogRecord) -> VirtualLog {
-        let log = LogKey(self.handle().next_key());
-        let submission = Arc::new(Submission::new(self.inner.client.limits.clone()));
         let opening = Opening { cluster: self.inner.cluster, register: record.register(), decided: record.birth() };
-        let seed = Incarnation::random().0 as u64;
-        self.handle().inbox.push(Command::OpenLog { log, opening, seed, submission: submission.clone() });
-        VirtualLog::new(log, self.handle().clone(), submission)
+        self.handle().open_log(opening, Incarnation::random().0 as u64, &self.inner.client.limits)
     }
 }

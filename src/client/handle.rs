@@ -8,7 +8,8 @@ use super::errand::{ErrandReply, Question};
 use super::inbox::{Command, Inbox, LogKey};
 use super::reactor::Reactor;
 use super::submission::Submission;
-use super::{Log, OpError};
+use super::virtual_log::Opening;
+use super::{Log, OpError, VirtualLog};
 use crate::base::{ClusterId, Incarnation, Limits, NodeId};
 use crate::io::{DriverChoice, SystemDriver};
 use crate::wire::{LogletConfig, RegisterMessage};
@@ -68,6 +69,16 @@ impl Handle {
         let submission = Arc::new(Submission::new(limits.clone()));
         self.inbox.push(Command::Open { log, config: config.clone(), cluster, submission: submission.clone() });
         Log::new(log, self.clone(), submission)
+    }
+}
+
+impl Handle {
+    /// Opens a virtual log on the reactor behind this handle. No other log has the same seed.
+    pub(super) fn open_log(self: &Arc<Self>, opening: Opening, seed: u64, limits: &Limits) -> VirtualLog {
+        let log = LogKey(self.next_key());
+        let submission = Arc::new(Submission::new(limits.clone()));
+        self.inbox.push(Command::OpenLog { log, opening, seed, submission: submission.clone() });
+        VirtualLog::new(log, self.clone(), submission)
     }
 }
 

@@ -2,25 +2,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
-use super::Log;
 use super::errand::Errand;
 use super::handle::Handle;
 use super::inbox::{Command, Inbox, LogKey};
 use super::registers::Registers;
 use super::session::Session;
-use super::virtual_log::LogSession;
+use super::virtual_log::{LogSession, Opening};
 use super::work::Work;
-use crate::base::{ClusterId, Incarnation, Instant, Limits};
+use super::{Log, VirtualLog};
+use crate::base::{ClusterId, Incarnation, Instant, Limits, RegisterId};
 use crate::io::Driver;
 use crate::io::op::{Completion, Op, Outcome, Token};
-use crate::wire::LogletConfig;
+use crate::wire::{Decision, LogletConfig};
 
 /// Owner of tokens of sessions: value = log << `LINK_BITS` | link.
 const SESSION: u8 = 1;
 /// Owner of tokens of errands: value = errand.
 const ERRAND: u8 = 2;
 
-const LINK_BITS: u64 = 20;
+const LINK_BITS: u64 = 28;
 
 /// What is open on the reactor.
 enum Opened {
@@ -89,6 +89,18 @@ impl<D: Driver> Reactor<D> {
         self.handle.open(config, cluster, &self.limits)
     }
 
+    /// Opens a virtual log on this reactor: its chain is in the register, of which `decided` is any decided version. No other log, on any
+    /// reactor at any time, has the same seed.
+    pub fn open_log(&self, cluster: ClusterId, register: RegisterId, decided: Decision, seed: u64) -> VirtualLog {
+        self.handle.open_log(Opening { cluster, register, decided }, seed, &self.limits)
+    }
+
+    /// For people who look for what stands still: what is open here, and what it waits for.
+    pub fn describe(&mut self) -> String {
+        let lines = self.sessions.iter_mut().map(|(key, session)| format!("{key:?} {}", session.work().describe()));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// When [`Reactor::turn`] has something to do without any completion.
     pub fn deadline(&self) -> Option<Instant> {
         let session = self.schedule.first().map(|(due, _)| *due);
@@ -130,7 +142,7 @@ impl<D: Driver> Reactor<D> {
             SESSION => {
                 let (log, link) = (LogKey(token.value() >> LINK_BITS), token.value() & ((1 << LINK_BITS) - 1));
                 if let Some(session) = self.sessions.get_mut(&log) {
-                    session.work().handle(link, outcome, bytes, now);
+                    owned = session.work().handle(link, outcome, bytes, now);
                     self.touched.push(log);
                 } else {
                     owned = false;

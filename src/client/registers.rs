@@ -45,8 +45,9 @@ impl Work for Registers {
         self.closed && self.nodes.is_at_rest()
     }
 
-    fn handle(&mut self, link: u64, outcome: Outcome, bytes: &[u8], now: Instant) {
+    fn handle(&mut self, link: u64, outcome: Outcome, bytes: &[u8], now: Instant) -> bool {
         self.nodes.handle(link as usize, outcome, bytes, now);
+        true
     }
 
     fn advance(&mut self, now: Instant) {

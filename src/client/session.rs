@@ -265,8 +265,9 @@ impl Work for Session {
         self.closed && self.loglet.is_at_rest()
     }
 
-    fn handle(&mut self, link: u64, outcome: io::op::Outcome, bytes: &[u8], now: Instant) {
+    fn handle(&mut self, link: u64, outcome: io::op::Outcome, bytes: &[u8], now: Instant) -> bool {
         self.loglet.handle(link as usize, outcome, bytes, now);
+        true
     }
 
     fn advance(&mut self, now: Instant) {

@@ -8,12 +8,17 @@ pub(super) trait Work {
     fn credit(&mut self, _: SubscriptionKey, _: u32, _: Instant) {}
     /// Ends a subscription.
     fn unsubscribe(&mut self, _: SubscriptionKey, _: Instant) {}
+    /// For people who look for what stands still.
+    fn describe(&self) -> String {
+        String::new()
+    }
     /// The handles are gone, or the client ends.
     fn close(&mut self);
     /// Whether it is closed and nothing of it is left in the driver.
     fn is_over(&self) -> bool;
-    /// Takes in an outcome of one of its connections, by the number that [`Work::poll_op`] has given it: at most 20 bits.
-    fn handle(&mut self, link: u64, outcome: Outcome, bytes: &[u8], now: Instant);
+    /// Takes in an outcome of one of its connections, by the number that [`Work::poll_op`] has given it: at most 28 bits. Returns whether
+    /// it was still wanted; if not, a connection that was made is to be closed.
+    fn handle(&mut self, link: u64, outcome: Outcome, bytes: &[u8], now: Instant) -> bool;
     /// Moves everything on that can move.
     fn advance(&mut self, now: Instant);
     /// The next operation of one of its connections.

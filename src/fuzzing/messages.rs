@@ -104,7 +104,12 @@ pub(super) fn frame(input: &mut Input<'_>, out: &mut Vec<u8>) -> u64 {
         12 => Message::Subscribe { request, loglet, from: first, limit, credit: 16 * u32::from(input.byte()) },
         13 => Message::Credit { request, loglet, limit, bytes: 16 * u32::from(input.byte()) },
         14 => Message::Trim { request, loglet, point: first, committed: limit },
-        15 => Message::Delete { request, loglet, chain_version: first.0 },
+        15 => Message::Delete {
+            request,
+            loglet,
+            chain_version: first.0,
+            live: vec![loglet; usize::from(request % 3 == 0)],
+        },
         16 => Message::Status { request },
         17 => Message::Reject { request, code: RejectCode::Limit, detail: "no" },
         18 => Message::Done { request, loglet },

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::base::{ClusterId, Incarnation, Instant, Limits, LogletId, NodeId, Offset, Rng};
-use crate::client::{Log, OpError, Operation, Reactor, ReadResult};
+use crate::base::{ClusterId, Incarnation, Instant, Limits, LogletId, NodeId, Nonce, Offset, RegisterId, Rng, Version};
+use crate::client::{Extended, Log, OpError, Operation, Reactor, ReadResult, VirtualLog};
 use crate::io::Driver;
 use crate::io::mem::{Config, DriverId, MemDriver, World};
+use crate::proto::virtual_log::contract::LogResult;
 use crate::server::{Command, NodeIdentity, Shard, ShardConfig};
 use crate::storage::{ANCHOR_FILE, first_anchor};
-use crate::wire::{LogletConfig, Member, Sequencer};
+use crate::wire::{Decision, LogletConfig, Member, Sequencer};
 
 const CLUSTER: ClusterId = ClusterId(0x51);
 /// Nodes of a cluster that [`Cluster::start`] makes.
@@ -79,7 +80,12 @@ pub struct Cluster {
 impl Cluster {
     /// Three nodes, recovered and ready, and one client.
     pub fn start(seed: u64, limits: Limits) -> Self {
-        let mut cluster = Self::begin(seed, limits, Config::default(), NODES, 1);
+        Self::start_with(seed, limits, 1)
+    }
+
+    /// Three nodes, recovered and ready, and so many clients.
+    pub fn start_with(seed: u64, limits: Limits, clients: usize) -> Self {
+        let mut cluster = Self::begin(seed, limits, Config::default(), NODES, clients);
         cluster.run_until("the nodes are ready", |cluster| (0..NODES).all(|node| cluster.is_ready(node)));
         cluster
     }
@@ -254,6 +260,20 @@ impl Cluster {
         log
     }
 
+    /// Opens the virtual log of the cluster at a client.
+    pub fn open_log(&self, client: usize, seed: u64) -> VirtualLog {
+        let members = self.config.log_servers.clone();
+        let birth = Decision { version: Version::BIRTH, nonce: Nonce(1), members, value: Vec::new() };
+        let register = RegisterId(self.config.id.log);
+        self.clients[client].open_log(CLUSTER, register, birth, seed)
+    }
+
+    /// Makes the virtual log of the cluster, with [`Cluster::config`] as its first loglet.
+    pub fn begin_log(&mut self, log: &VirtualLog) {
+        let begun = self.finish_log("begin", log.start_begin(self.config.clone())).expect("all nodes are up");
+        assert!(matches!(begun, Extended::Done(_)), "nobody else makes it");
+    }
+
     /// Lets whoever is next run. False when nothing will ever happen by itself, or not before `limit`, which it then is.
     pub(super) fn step(&mut self, limit: Option<Instant>) -> bool {
         let next = match limit {
@@ -322,7 +342,9 @@ impl Cluster {
 
     fn stuck(&mut self, what: &str) -> ! {
         let reports = self.reports();
-        panic!("stuck: waiting until {what}, at {:?}, seed {}; {reports}", self.world.now(), self.seed);
+        let clients: Vec<_> = self.clients.iter_mut().map(Reactor::describe).collect();
+        let (now, seed, clients) = (self.world.now(), self.seed, clients.join("\n"));
+        panic!("stuck: waiting until {what}, at {now:?}, seed {seed}; {reports}\n{clients}");
     }
 
     /// What all nodes say of themselves, a line each.
@@ -346,6 +368,19 @@ impl Cluster {
     /// # Errors
     /// The operation's.
     pub fn finish<T>(&mut self, what: &str, mut operation: Operation<T>) -> Result<T, OpError> {
+        let mut result = None;
+        self.run_until(what, |_| {
+            result = operation.try_take();
+            result.is_some()
+        });
+        result.expect("it is over")
+    }
+
+    /// Goes on until the operation on a virtual log is over, and returns its result.
+    ///
+    /// # Errors
+    /// The operation's.
+    pub fn finish_log<T>(&mut self, what: &str, mut operation: Operation<T, LogResult>) -> Result<T, OpError> {
         let mut result = None;
         self.run_until(what, |_| {
             result = operation.try_take();

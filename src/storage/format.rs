@@ -17,8 +17,9 @@ pub(super) const HEADER_BYTES: usize = 128;
 /// Bytes of one entry of a unit's table.
 pub(super) const ENTRY_BYTES: usize = 64;
 
-/// No counted number comes near this. Bytes that say more were not written by a journal, whatever their checksum says.
-pub(super) const COUNTED_MAX: u64 = u64::MAX >> 1;
+/// No counted number comes near this. Bytes that say more were not written by a journal, whatever their checksum says. What is counted
+/// on from here fits the 48 bits of a token for the life of any process.
+pub(super) const COUNTED_MAX: u64 = 1 << 47;
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {

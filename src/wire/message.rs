@@ -134,8 +134,8 @@ pub enum Message<'a> {
     /// A repair's copy of records onto a sealed LogServer, on top of its local tail (P3). Answer: `Sealed` with the new local
     /// tail when durable, or `Behind`, or `NoSpace`.
     Repair { request: u64, loglet: LogletId, first: Offset, batch: Batch<'a> },
-    /// Deletes the loglet, on a chain version that no longer names it (P5). Answer: `Gone`.
-    Delete { request: u64, loglet: LogletId, chain_version: u64 },
+    /// Deletes the loglet, on a chain version that does not name it, but `live` (P5). Answer: `Gone`.
+    Delete { request: u64, loglet: LogletId, chain_version: u64, live: Vec<LogletId> },
     /// Appends. Answer: `Appended`, `AppendSealed`, `AppendNoSpace` or `SequencerLost`.
     Append { request: u64, loglet: LogletId, batch: Batch<'a> },
     /// Asks a node about itself. Answer: `StatusReport`.
@@ -272,7 +272,10 @@ impl<'a> Message<'a> {
                 batch.write_to(out);
                 (Opcode::Repair, loglet, Numbers { request, offset: first, count: batch.count(), ..none })
             }
-            Self::Delete { request, loglet, chain_version } => {
+            Self::Delete { request, loglet, chain_version, ref live } => {
+                for LogletId { log, version, nonce } in live {
+                    [log, version, nonce].into_iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+                }
                 (Opcode::Delete, loglet, Numbers { request, aux: chain_version, ..none })
             }
             Self::Append { request, loglet, batch } => {
@@ -401,7 +404,7 @@ impl<'a> Message<'a> {
             Opcode::Subscribe => Self::Subscribe { request, loglet, from: offset, limit: Offset(aux), credit: count },
             Opcode::Credit => Self::Credit { request, loglet, limit: Offset(aux), bytes: count },
             Opcode::Trim => Self::Trim { request, loglet, point: offset, committed: Offset(aux) },
-            Opcode::Delete => Self::Delete { request, loglet, chain_version: aux },
+            Opcode::Delete => Self::Delete { request, loglet, chain_version: aux, live: loglet_ids(body)? },
             Opcode::Status => Self::Status { request },
             Opcode::Done => Self::Done { request, loglet },
             Opcode::Stored => Self::Stored { loglet, tail: offset },
@@ -429,6 +432,16 @@ impl<'a> Message<'a> {
 /// What the body's checksum covers.
 fn checked_part(opcode: Opcode, count: u32, body: &[u8]) -> Option<&[u8]> {
     if opcode == Opcode::Records { body.get(..count as usize * Limits::RECORD_OVERHEAD as usize) } else { Some(body) }
+}
+
+/// Names of loglets, 24 bytes each.
+fn loglet_ids(body: &[u8]) -> Result<Vec<LogletId>, FrameError> {
+    let (ids, rest) = body.as_chunks::<24>();
+    if !rest.is_empty() {
+        return Err(FrameError::Malformed("names of loglets have another size"));
+    }
+    let word = |id: &[u8; 24], at: usize| u64::from_le_bytes(id[at..at + 8].try_into().expect("eight bytes"));
+    Ok(ids.iter().map(|id| LogletId { log: word(id, 0), version: word(id, 8), nonce: word(id, 16) }).collect())
 }
 
 /// `first`, unless the range of `count` offsets from it leaves the numbers that offsets may have.
@@ -482,7 +495,7 @@ mod tests {
             Message::Credit { request, loglet, limit: Offset(80), bytes: 4096 },
             Message::Trim { request, loglet, point: first, committed: Offset(41) },
             Message::Repair { request, loglet, first, batch },
-            Message::Delete { request, loglet, chain_version: 12 },
+            Message::Delete { request, loglet, chain_version: 12, live: vec![loglet, LogletId { nonce: 9, ..loglet }] },
             Message::Append { request, loglet, batch },
             Message::Status { request },
             Message::Done { request, loglet },

@@ -8,4 +8,5 @@ mod disk_faults;
 mod full_disk;
 mod same_seed;
 mod stalls;
+mod virtual_log;
 mod writer;

@@ -14,7 +14,7 @@ pub fn record(index: u64) -> Vec<u8> {
     record
 }
 
-fn index_of(record: &[u8]) -> u64 {
+pub fn index_of(record: &[u8]) -> u64 {
     u64::from_le_bytes(record[..8].try_into().expect("every record begins with its number"))
 }
 

@@ -9,6 +9,7 @@ use super::{BatchEnd, LogAppend};
 use crate::base::{IntentId, LogPos};
 use crate::proto::virtual_log::contract::{LogOp, LogResult};
 use crate::proto::virtual_log::{Chain, Intent, Wanted};
+use crate::wire::LogletConfig;
 
 /// An open virtual log. Clones share its connections and its window.
 #[derive(Debug, Clone)]
@@ -167,6 +168,27 @@ impl VirtualLog {
             LogResult::Pending(intent) => Ok(Extended::Pending(intent)),
             other => unexpected(&other),
         }))
+    }
+
+    /// Makes the log, with this as its first loglet, named for version 1 of the log's chain.
+    pub fn start_begin(&self, loglet: LogletConfig) -> Operation<Extended, LogResult> {
+        self.start(LogOp::Begin { loglet }, |result| match result {
+            LogResult::Chain(chain) => Ok(Extended::Done(chain)),
+            LogResult::Overtaken(chain) => Ok(Extended::Overtaken(chain)),
+            other => unexpected(&other),
+        })
+    }
+
+    /// Seals the last loglet of the chain. Whoever uses the log next puts another behind it.
+    ///
+    /// # Errors
+    /// No majority of its LogServers answered in time.
+    pub fn seal(&self) -> Result<(), OpError> {
+        let sealing: Operation<(), LogResult> = self.start(LogOp::Seal, |result| match result {
+            LogResult::Sealed => Ok(()),
+            other => unexpected(&other),
+        });
+        sealing.wait()
     }
 
     /// Reads the chain from the MetaStore.

@@ -21,14 +21,16 @@ use crate::wire::{Decision, LogletConfig};
 /// Numbers of loglets' connections: `slot << 8 | link`; slot 0 is for the nodes'.
 const SLOT_BITS: u64 = 8;
 const NODES: u64 = 0;
+const SLOTS: u64 = 1 << 20;
 
 /// One open virtual log on the reactor: its core, the clients of the loglets that it uses, the connections to nodes, and who waits for
 /// what.
 pub(in crate::client) struct LogSession {
     core: VirtualLog,
     nodes: Nodes,
-    /// By numbers that are not used again while something of the former loglet is left in the driver.
+    /// By numbers that are not used again before all others have been.
     loglets: BTreeMap<u64, LogletSlot>,
+    last_slot: u64,
     submission: Arc<Submission<BatchEnd>>,
     /// Appends on the way, oldest first.
     appends: VecDeque<(OpId, Arc<BatchOutcome<BatchEnd>>)>,
@@ -74,6 +76,7 @@ impl LogSession {
             core: VirtualLog::new(register, seed.wrapping_add(1), limits),
             nodes,
             loglets: BTreeMap::new(),
+            last_slot: NODES,
             submission,
             appends: VecDeque::new(),
             replies: BTreeMap::new(),
@@ -171,15 +174,18 @@ impl LogSession {
             }
             Request::Loglet { loglet, id, op } => self.slot(loglet).client.core.handle_op(id, op, now),
             Request::Create { loglet, id } => self.slot(loglet).client.core.create(id, now),
-            Request::Delete { loglet, id, chain_version } => {
-                self.slot(loglet).client.core.delete(id, chain_version, now);
+            Request::Delete { loglet, id, chain_version, live } => {
+                self.slot(loglet).client.core.delete(id, chain_version, live, now);
             }
             Request::MetaStore { id, op } => self.nodes.op(id, op, now),
         }
     }
 
     fn open(&mut self, config: LogletConfig) {
-        let slot = (NODES + 1..).find(|slot| !self.loglets.contains_key(slot)).expect("numbers do not end");
+        let after = |slot: &u64| Some(if *slot == SLOTS - 1 { NODES + 1 } else { slot + 1 });
+        let mut slots = std::iter::successors(after(&self.last_slot), after);
+        let slot = slots.find(|slot| !self.loglets.contains_key(slot)).expect("few are open at once");
+        self.last_slot = slot;
         let loglet = config.id;
         let client = LogletClient::new(config, self.cluster, self.incarnation, &self.limits);
         self.loglets.insert(slot, LogletSlot { loglet, client, closed: false });
@@ -246,6 +252,10 @@ impl Work for LogSession {
         }
     }
 
+    fn describe(&self) -> String {
+        self.core.describe()
+    }
+
     fn close(&mut self) {
         self.closed = true;
         self.submission.close(&BatchEnd::Closed);
@@ -262,13 +272,16 @@ impl Work for LogSession {
         self.closed && self.nodes.is_at_rest() && self.loglets.values().all(|slot| slot.client.is_at_rest())
     }
 
-    fn handle(&mut self, link: u64, outcome: Outcome, bytes: &[u8], now: Instant) {
+    fn handle(&mut self, link: u64, outcome: Outcome, bytes: &[u8], now: Instant) -> bool {
         let (slot, link) = (link >> SLOT_BITS, (link & ((1 << SLOT_BITS) - 1)) as usize);
         if slot == NODES {
             self.nodes.handle(link, outcome, bytes, now);
-        } else {
-            self.loglets.get_mut(&slot).expect("it stays until it is at rest").client.handle(link, outcome, bytes, now);
+            return true;
         }
+        // Something may still come from a connection that has been closed.
+        let Some(slot) = self.loglets.get_mut(&slot) else { return false };
+        slot.client.handle(link, outcome, bytes, now);
+        true
     }
 
     fn advance(&mut self, now: Instant) {

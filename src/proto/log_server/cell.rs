@@ -28,11 +28,14 @@ pub(super) struct LogletCell {
 }
 
 /// A log's floor, as JSON in its cell.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FloorCell {
     /// The highest chain version on which a loglet of the log has been deleted here.
     pub(super) version: u64,
+    /// The loglets that this version names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) live: Vec<LogletId>,
 }
 
 /// What one write of a loglet's cell makes durable.

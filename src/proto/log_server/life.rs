@@ -12,10 +12,12 @@ use crate::base::{LogletId, Offset};
 use crate::proto::peer::PeerId;
 use crate::wire::{LogletConfig, Message, RejectCode};
 
-/// Up to which chain version loglets of a log have been deleted here: none at or below it is created any more (P5).
+/// Up to which chain version loglets of a log have been deleted here: none at or below it is created any more, but those that this
+/// version names (P5).
 #[derive(Clone, Hash, Debug, Default)]
 pub(super) struct Floor {
-    pub(super) version: u64,
+    version: u64,
+    live: Vec<LogletId>,
     dirty: bool,
     writes_in_flight: u32,
     /// Loglets whose cells are to be removed once the floor is on its way.
@@ -25,8 +27,14 @@ pub(super) struct Floor {
 }
 
 impl Floor {
-    pub(super) fn recovered(version: u64) -> Self {
-        Self { version, ..Self::default() }
+    pub(super) fn recovered(cell: FloorCell) -> Self {
+        let FloorCell { version, live } = cell;
+        Self { version, live, ..Self::default() }
+    }
+
+    /// Whether this loglet, if it is not here, has been deleted or was given up before it came here.
+    pub(super) fn covers(&self, loglet: LogletId) -> bool {
+        loglet.version <= self.version && !self.live.contains(&loglet)
     }
 
     fn is_durable(&self) -> bool {
@@ -36,7 +44,8 @@ impl Floor {
     fn flush(&mut self, log: u64, shared: &mut Shared, disk: &mut impl Disk) {
         let key = floor_key(log);
         if self.dirty {
-            let json = serde_json::to_vec(&FloorCell { version: self.version }).expect("a cell is always serialisable");
+            let json = serde_json::to_vec(&FloorCell { version: self.version, live: self.live.clone() })
+                .expect("a cell is always serialisable");
             match disk.write_cell(key, &json) {
                 Ok(write) => {
                     self.dirty = false;
@@ -92,7 +101,7 @@ impl LogServer {
     /// Whether a loglet that is not here has been deleted, as far as can be told; then that is the answer.
     pub(super) fn answered_gone(&mut self, peer: PeerId, request: u64, loglet: LogletId) -> bool {
         match self.floors.get_mut(&loglet.log) {
-            Some(floor) if loglet.version <= floor.version && !mutants::is(Mutant::RecreateDeletedLoglet) => {
+            Some(floor) if floor.covers(loglet) && !mutants::is(Mutant::RecreateDeletedLoglet) => {
                 floor.answer(peer, request, loglet, &mut self.shared);
                 true
             }
@@ -161,10 +170,18 @@ impl LogServer {
         peer: PeerId,
         request: u64,
         id: LogletId,
-        chain_version: u64,
+        (chain_version, live): (u64, Vec<LogletId>),
         disk: &mut impl Disk,
     ) {
         let shared = &mut self.shared;
+        if live.contains(&id) {
+            return shared.reject(
+                peer,
+                request,
+                RejectCode::Config,
+                "a chain that names the loglet does not delete it",
+            );
+        }
         if chain_version < id.version || !plausible(Offset(chain_version)) {
             // That chain is older than the loglet: it proves nothing.
             return shared.reject(peer, request, RejectCode::Config, "the chain version is older than the loglet");
@@ -172,6 +189,7 @@ impl LogServer {
         let floor = self.floors.entry(id.log).or_default();
         if chain_version > floor.version {
             floor.version = chain_version;
+            floor.live = live;
             floor.dirty = true;
         }
         match self.loglets.get_mut(&id) {

@@ -25,7 +25,7 @@ impl LogServer {
             match key.kind {
                 FLOOR_CELL => match serde_json::from_slice::<FloorCell>(&value) {
                     Ok(cell) => {
-                        self.floors.insert(key.loglet.log, Floor::recovered(cell.version));
+                        self.floors.insert(key.loglet.log, Floor::recovered(cell));
                     }
                     // Deletions are forgotten, so anything may have been here.
                     Err(_) => lost = true,
@@ -80,7 +80,7 @@ impl LogServer {
     fn recover_records(&mut self, loglets: Vec<RecoveredLoglet>, affected: &mut Vec<LogletId>, disk: &mut impl Disk) {
         for RecoveredLoglet { id, stored } in loglets {
             if !self.loglets.contains_key(&id) {
-                if self.floors.get(&id.log).is_some_and(|floor| id.version <= floor.version) {
+                if self.floors.get(&id.log).is_some_and(|floor| floor.covers(id)) {
                     // Its deletion was durable, and the journal has not dropped it yet.
                     disk.remove(id);
                     continue;

@@ -131,9 +131,9 @@ impl LogServer {
                     loglet.repair((from, request), first, batch, shared, disk);
                 }
             }
-            Message::Delete { request, loglet, chain_version } => {
+            Message::Delete { request, loglet, chain_version, live } => {
                 if self.may_vote(from, request, loglet) {
-                    self.delete(from, request, loglet, chain_version, disk);
+                    self.delete(from, request, loglet, (chain_version, live), disk);
                 }
             }
             _ => self.shared.reject(from, 0, RejectCode::Malformed, "not a request to a LogServer"),

@@ -1,7 +1,7 @@
 use super::link::Shared;
 use super::round::Broadcast;
 use super::step::{Context, Step};
-use crate::base::Instant;
+use crate::base::{Instant, LogletId};
 use crate::proto::loglet::LogletResult;
 use crate::wire::Message;
 
@@ -9,12 +9,13 @@ use crate::wire::Message;
 #[derive(Clone, Hash, Debug)]
 pub(super) struct Delete {
     chain_version: u64,
+    live: Vec<LogletId>,
     broadcast: Broadcast,
 }
 
 impl Delete {
-    pub(super) fn new(servers: usize, chain_version: u64) -> Self {
-        Self { chain_version, broadcast: Broadcast::new(servers) }
+    pub(super) fn new(servers: usize, chain_version: u64, live: Vec<LogletId>) -> Self {
+        Self { chain_version, live, broadcast: Broadcast::new(servers) }
     }
 }
 
@@ -25,7 +26,7 @@ impl Step for Delete {
             context.shared,
             context.key,
             |_| true,
-            |request| Message::Delete { request, loglet, chain_version },
+            |request| Message::Delete { request, loglet, chain_version, live: self.live.clone() },
         );
         self.broadcast.is_complete(context).then_some(LogletResult::Done)
     }
@@ -60,7 +61,7 @@ mod tests {
         let mut rig = Rig::new(vec![Server::default(); 3]);
         rig.disconnect(0);
         rig.disconnect(1);
-        rig.core.delete(OpId(1), 7, rig.now);
+        rig.core.delete(OpId(1), 7, Vec::new(), rig.now);
         rig.run();
         assert_eq!(rig.results(), []);
         rig.connect(1);

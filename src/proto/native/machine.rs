@@ -94,10 +94,10 @@ impl NativeLoglet {
         self.start(id, Kind::Create(Create::new(self.shared.servers())), now);
     }
 
-    /// Deletes the loglet, which chain version `chain_version` no longer names, on every LogServer that can be reached, at
-    /// least a majority (P5). Ends with `Done`.
-    pub fn delete(&mut self, id: OpId, chain_version: u64, now: Instant) {
-        self.start(id, Kind::Delete(Delete::new(self.shared.servers(), chain_version)), now);
+    /// Deletes the loglet, which chain version `chain_version` does not name, but those of `live`, on every LogServer that can be
+    /// reached, at least a majority (P5). Ends with `Done`.
+    pub fn delete(&mut self, id: OpId, chain_version: u64, live: Vec<LogletId>, now: Instant) {
+        self.start(id, Kind::Delete(Delete::new(self.shared.servers(), chain_version, live)), now);
     }
 
     /// The connection to `target` is up.

@@ -54,6 +54,13 @@ pub enum LogOp {
         /// Written into the chain first, so that others finish what this client cannot (P15).
         intent: Option<Intent>,
     },
+    /// Makes the log: this is its first loglet, named for version 1 of a chain that nobody has written yet.
+    Begin {
+        /// The loglet, which is created first.
+        loglet: LogletConfig,
+    },
+    /// Seals the last loglet: whoever uses the log next puts another behind it.
+    Seal,
     /// Reads the chain.
     Chain,
 }
@@ -124,6 +131,8 @@ pub enum LogResult {
         /// The trim point reached.
         trim_point: LogPos,
     },
+    /// The last loglet is sealed.
+    Sealed,
     /// The chain, after the change if one was asked for.
     Chain(Chain),
     /// Somebody else has replaced the loglet first; this is the chain.
@@ -168,6 +177,8 @@ pub enum Request {
         id: OpId,
         /// The version.
         chain_version: u64,
+        /// The loglets that it names.
+        live: Vec<LogletId>,
     },
     /// Carry out an operation on the log's register; the answer goes to `handle_metastore`.
     MetaStore {

@@ -130,7 +130,7 @@ impl Cluster {
 
     pub(crate) fn delete(&mut self, client: usize, chain_version: u64) -> OpId {
         let id = self.next_id();
-        self.clients[client].delete(id, chain_version, self.now);
+        self.clients[client].delete(id, chain_version, Vec::new(), self.now);
         self.pump();
         id
     }

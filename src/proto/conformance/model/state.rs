@@ -230,7 +230,7 @@ impl State {
                 let now = self.cluster.now;
                 let version = self.cluster.config.id.version;
                 let core = &mut self.cluster.clients[client];
-                if op == Op::Create { core.create(id, now) } else { core.delete(id, version, now) }
+                if op == Op::Create { core.create(id, now) } else { core.delete(id, version, Vec::new(), now) }
             }
         }
     }

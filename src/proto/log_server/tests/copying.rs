@@ -294,7 +294,7 @@ fn a_poisoned_journal_answers_reads_and_no_vote() {
     check_tail(&mut server, 3, 0);
     seal(&mut server, 4);
     store(&mut server, 4, 5, 0);
-    server.send(CLIENT, Message::Delete { request: 5, loglet: ID, chain_version: 9 });
+    server.send(CLIENT, Message::Delete { request: 5, loglet: ID, chain_version: 9, live: Vec::new() });
     server.send(CLIENT, Message::Create { request: 6, config: config(ID, &[1, 2, 3]) });
     server.send(CLIENT, Message::Trim { request: 7, loglet: ID, point: Offset(1), committed: Offset(1) });
     let answers = server.answers();

@@ -3,7 +3,7 @@ use crate::proto::log_server::{FLOOR_CELL, LOGLET_CELL};
 use crate::wire::RejectCode;
 
 fn delete(server: &mut TestServer, request: u64, chain_version: u64) {
-    server.send(CLIENT, Message::Delete { request, loglet: ID, chain_version });
+    server.send(CLIENT, Message::Delete { request, loglet: ID, chain_version, live: Vec::new() });
 }
 
 fn gone(request: u64) -> Message<'static> {
@@ -143,7 +143,7 @@ fn deleting_an_unknown_loglet_leaves_a_floor_too() {
 fn a_floor_leaves_the_loglets_that_are_here() {
     let mut server = with_records(2);
     let older = LogletId { version: 2, ..ID };
-    server.send(CLIENT, Message::Delete { request: 1, loglet: older, chain_version: 7 });
+    server.send(CLIENT, Message::Delete { request: 1, loglet: older, chain_version: 7, live: Vec::new() });
     server.flush();
     server.answers();
     server.restart();
@@ -165,4 +165,25 @@ fn a_loglet_of_other_servers_is_refused() {
     let mut server = blank();
     server.send(CLIENT, Message::Create { request: 1, config: config(ID, &[2, 3]) });
     assert!(matches!(server.answers()[..], [(CLIENT, Message::Reject { request: 1, code: RejectCode::Config, .. })]));
+}
+
+/// P5: "creates nothing of that log at or below it unless a chain at least that new names it". A server that was away when a loglet
+/// was made would otherwise tell everybody that it is gone.
+#[test]
+fn what_the_deleting_chain_names_may_still_be_created() {
+    let mut server = blank();
+    let twin = LogletId { nonce: ID.nonce + 1, ..ID };
+    server.send(CLIENT, Message::Delete { request: 1, loglet: twin, chain_version: ID.version, live: vec![ID] });
+    server.flush();
+    assert_eq!(server.answers(), [(CLIENT, Message::Gone { request: 1, loglet: twin })]);
+    server.restart();
+    assert_eq!(create_again(&mut server, 2), [(CLIENT, Message::Done { request: 2, loglet: ID })]);
+    server.send(CLIENT, Message::Create { request: 3, config: config(twin, &[1, 2, 3]) });
+    server.flush();
+    assert_eq!(server.answers(), [(CLIENT, Message::Gone { request: 3, loglet: twin })]);
+    // A newer chain names it no more.
+    server.send(CLIENT, Message::Delete { request: 4, loglet: ID, chain_version: ID.version + 1, live: Vec::new() });
+    server.flush();
+    server.answers();
+    assert_eq!(create_again(&mut server, 5), [(CLIENT, gone(5))]);
 }

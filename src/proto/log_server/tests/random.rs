@@ -72,7 +72,7 @@ fn run(seed: u64) {
                 server.send(CLIENT, Message::Repair { request, loglet: ID, first, batch: records.batch() });
             }
             15 if rng.u8(0..20) == 0 => {
-                server.send(CLIENT, Message::Delete { request, loglet: ID, chain_version: 7 });
+                server.send(CLIENT, Message::Delete { request, loglet: ID, chain_version: 7, live: Vec::new() });
             }
             16 => server.disk.refuse = *rng.choice(&[None, None, Some(Refused::Busy), Some(Refused::Space)]).unwrap(),
             17 if rng.u8(0..4) == 0 => {

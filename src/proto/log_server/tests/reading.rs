@@ -141,7 +141,7 @@ fn a_subscription_ends_at_a_gap_at_a_trim_and_with_the_deletion() {
     assert_eq!(server.serve_reads(), [delivery(5, 0, 2)]);
     assert_eq!(server.answers(), [(CLIENT, gap(5, 2, 5))]);
     subscribe(&mut server, 6, 6, 6, 10_000);
-    server.send(CLIENT, Message::Delete { request: 1, loglet: ID, chain_version: 9 });
+    server.send(CLIENT, Message::Delete { request: 1, loglet: ID, chain_version: 9, live: Vec::new() });
     server.flush();
     let answers = server.answers();
     assert!(answers.contains(&(CLIENT, Message::Gone { request: 6, loglet: ID })), "{answers:?}");

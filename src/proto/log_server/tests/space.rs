@@ -73,7 +73,7 @@ fn a_full_journal_reads_tells_tails_seals_trims_and_deletes() {
     let sealed = |answer: &(PeerId, Message<'_>)| matches!(answer.1, Message::Sealed { tail: Offset(3), .. });
     assert!(answers.iter().any(|answer| answer.0 == CLIENT && sealed(answer)), "{answers:?}");
     assert!(answers.iter().any(|answer| answer.0 == SEQUENCER && sealed(answer)), "{answers:?}");
-    server.send(CLIENT, Message::Delete { request: 5, loglet: ID, chain_version: 9 });
+    server.send(CLIENT, Message::Delete { request: 5, loglet: ID, chain_version: 9, live: Vec::new() });
     server.flush();
     server.flush();
     assert!(server.answers().contains(&(CLIENT, Message::Gone { request: 5, loglet: ID })));

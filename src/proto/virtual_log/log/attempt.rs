@@ -80,7 +80,7 @@ impl VirtualLog {
             attempt.asked = true;
             match step {
                 Step::Ask(_) => unreachable!("answered above"),
-                Step::Prepare(config) => self.create_loglet(&config),
+                Step::Prepare(config) => self.create_loglet(&config, Purpose::Attempt(Some(config.id))),
                 Step::Seal(config) => {
                     self.ask_loglet(&config, Purpose::Attempt(Some(config.id)), LogletOp::Seal);
                 }
@@ -153,7 +153,7 @@ impl VirtualLog {
             // This version does not name them, and nobody will install them (P5).
             let version = chain.version;
             let left_over: Vec<_> = extend.left_over().filter(|config| config.id.version <= version).cloned().collect();
-            left_over.iter().for_each(|config| self.delete_loglet(config, version));
+            left_over.iter().for_each(|config| self.delete_loglet(config, &chain));
             if let Some(owner) = owner {
                 self.end(owner, result);
             }

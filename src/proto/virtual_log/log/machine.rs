@@ -51,6 +51,9 @@ pub(super) enum Kind {
     Trim(Trim),
     /// Waits for its turn, or is the attempt under way.
     Extend(LogOp),
+    /// Waits for the register to say that there is no chain, then for the loglet, then for the write.
+    Begin(LogletConfig),
+    Seal,
     Chain,
 }
 
@@ -150,6 +153,8 @@ impl VirtualLog {
             LogOp::Read { min, max, bytes_max } => Kind::Read { min, max, bytes_max },
             LogOp::Trim { point } => Kind::Trim(Trim::new(point)),
             LogOp::Extend { .. } => Kind::Extend(op),
+            LogOp::Begin { loglet } => Kind::Begin(loglet),
+            LogOp::Seal => Kind::Seal,
             LogOp::Chain => Kind::Chain,
         };
         let deadline = now + self.limits.operation_timeout;
@@ -173,6 +178,8 @@ impl VirtualLog {
             Kind::Read { min, max, bytes_max } => self.ask_records(id, min, max, bytes_max),
             Kind::Trim(_) => self.trim_on(id),
             Kind::Extend(_) => self.begin_wished(id),
+            Kind::Seal => self.seal(id),
+            Kind::Begin(_) => self.begun_by_another(id),
             // A read of it is under way.
             Kind::Chain => {}
         }
@@ -225,6 +232,8 @@ impl VirtualLog {
             Kind::CheckTail => self.tail_found(id, loglet, result),
             Kind::Read { .. } => self.records_read(id, loglet, result),
             Kind::Trim(_) => self.trim_answered(id, loglet, result),
+            Kind::Seal => self.seal_answered(id, result),
+            Kind::Begin(_) => self.first_loglet_made(id, result),
             Kind::Extend(_) | Kind::Chain => unreachable!("these ask no loglet by themselves"),
         }
     }
@@ -236,9 +245,11 @@ impl VirtualLog {
         match purpose {
             Purpose::Chain => self.chain_read(result),
             Purpose::Operation(op, _) => {
-                if let Some(operation) = self.operations.get_mut(&op) {
-                    operation.busy = false;
-                    self.trim_written(op, result);
+                let Some(operation) = self.operations.get_mut(&op) else { return };
+                operation.busy = false;
+                match operation.kind {
+                    Kind::Begin(_) => self.first_chain_written(op, result),
+                    _ => self.trim_written(op, result),
                 }
             }
             Purpose::Attempt(_) => self.attempt_written(result),
@@ -275,8 +286,10 @@ impl VirtualLog {
 
     /// When to call [`VirtualLog::handle_timeout`], and what for.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let trouble =
-            self.trouble.as_ref().map(|trouble| (trouble.next(), "virtual log: its last loglet takes no appends"));
+        let trouble = self
+            .trouble
+            .as_ref()
+            .map(|trouble| (trouble.next(self.attempt.is_some()), "virtual log: its last loglet takes no appends"));
         let look = self.look_at.map(|at| (at, "virtual log: the chain may have changed"));
         let operations = self.operations.values().map(|operation| operation.deadline).min();
         let operations = operations.map(|at| (at, "virtual log: an operation takes too long"));
@@ -301,6 +314,17 @@ impl VirtualLog {
         }
         self.look_around();
         self.act();
+    }
+
+    /// For people who look for what stands still.
+    pub fn describe(&self) -> String {
+        let Self { chain, trouble, attempt, appends, operations, subscriptions, hosts, purposes, committed, .. } = self;
+        let chain = chain.as_ref().map(|chain| (chain.version, chain.last().loglet.id, chain.segments.len()));
+        let hosts: Vec<_> = hosts.keys().collect();
+        format!(
+            "chain {chain:?}, committed {committed}, trouble {trouble:?}, attempt {attempt:?}, {appends:?}, \
+             operations {operations:?}, subscriptions {subscriptions:?}, hosts {hosts:?}, asked {purposes:?}"
+        )
     }
 
     pub(super) fn random(&mut self, below: u64) -> u64 {
@@ -350,16 +374,18 @@ impl VirtualLog {
         id
     }
 
-    pub(super) fn create_loglet(&mut self, config: &LogletConfig) {
+    pub(super) fn create_loglet(&mut self, config: &LogletConfig, purpose: Purpose) {
         self.open(config);
-        let (loglet, id) = (config.id, self.next_request(Purpose::Attempt(Some(config.id))));
+        let (loglet, id) = (config.id, self.next_request(purpose));
         self.request(Request::Create { loglet, id });
     }
 
-    pub(super) fn delete_loglet(&mut self, config: &LogletConfig, chain_version: u64) {
+    /// Deletes a loglet that this chain, not an older one, does not name (P5).
+    pub(super) fn delete_loglet(&mut self, config: &LogletConfig, chain: &Chain) {
         self.open(config);
         let (loglet, id) = (config.id, self.next_request(Purpose::Deletion(config.id)));
-        self.request(Request::Delete { loglet, id, chain_version });
+        let (chain_version, live) = (chain.version, chain.segments.iter().map(|segment| segment.loglet.id).collect());
+        self.request(Request::Delete { loglet, id, chain_version, live });
     }
 
     pub(super) fn forget_request(&mut self, id: OpId) {
@@ -407,6 +433,7 @@ impl VirtualLog {
         let Versioned { version, members, value } = versioned;
         if version == Version::BIRTH {
             self.members = members;
+            self.make_first_loglets();
             return Err("the log has no chain yet: its creation has not been finished".to_owned());
         }
         let chain = Chain::from_json(&value).map_err(|error| format!("the register holds no chain: {error}"))?;

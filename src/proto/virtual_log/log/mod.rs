@@ -1,6 +1,7 @@
 //! The client of one virtual log, without sockets or clock.
 //!
 //! - `machine`: what goes in and out.
+//! - `begin`: the first loglet.
 //! - `append`: appends in their order, and what becomes of them when the loglet under them ends.
 //! - `reading`: tails, reads and subscriptions across segments.
 //! - `trim`: giving up the beginning.
@@ -10,6 +11,7 @@
 
 mod append;
 mod attempt;
+mod begin;
 mod loglets;
 mod machine;
 mod reading;

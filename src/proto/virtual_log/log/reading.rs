@@ -25,6 +25,24 @@ impl VirtualLog {
         self.mark_busy(id);
     }
 
+    pub(super) fn seal(&mut self, id: OpId) {
+        let config = self.last().loglet.clone();
+        self.ask_loglet(&config, Purpose::Operation(id, Some(config.id)), LogletOp::Seal);
+        self.mark_busy(id);
+    }
+
+    pub(super) fn seal_answered(&mut self, id: OpId, result: LogletResult) {
+        self.end(
+            id,
+            match result {
+                // Deleted: something else has replaced it.
+                LogletResult::Sealed | LogletResult::Gone => LogResult::Sealed,
+                LogletResult::Unavailable { reason } => LogResult::Unavailable { reason },
+                other => unreachable!("no result of a seal: {other:?}"),
+            },
+        );
+    }
+
     pub(super) fn mark_busy(&mut self, id: OpId) {
         self.operations.get_mut(&id).expect("it has just asked something").busy = true;
     }

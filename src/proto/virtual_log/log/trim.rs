@@ -106,7 +106,7 @@ impl VirtualLog {
         let chain = self.chain.clone().expect("just adopted");
         let gone = before.iter().flat_map(|before| &before.segments);
         let gone: Vec<_> = gone.filter(|segment| chain.segment_of(segment.loglet.id).is_none()).cloned().collect();
-        gone.iter().for_each(|segment| self.delete_loglet(&segment.loglet, chain.version));
+        gone.iter().for_each(|segment| self.delete_loglet(&segment.loglet, &chain));
     }
 
     /// The answer of a loglet: its tail, or that it is trimmed.

@@ -47,8 +47,9 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    pub(super) fn next(&self) -> Instant {
-        self.read_at.min(self.act_at)
+    /// When something is to be done about it; while an extend is under way that is only to look whether somebody else was faster.
+    pub(super) fn next(&self, is_attempted: bool) -> Instant {
+        if is_attempted { self.read_at } else { self.read_at.min(self.act_at) }
     }
 }
 
@@ -155,7 +156,8 @@ impl VirtualLog {
             Some(trouble) => trouble.failure = Some(reason),
             None if self.chain.is_none() => {
                 // Said at once, and not only after a timeout: nobody may ever write it.
-                let waiting: Vec<OpId> = self.operations.keys().copied().collect();
+                let waiting = self.operations.iter().filter(|(_, operation)| !operation.busy);
+                let waiting: Vec<OpId> = waiting.map(|(id, _)| *id).collect();
                 for id in waiting {
                     self.end(id, LogResult::Unavailable { reason: reason.clone() });
                 }
