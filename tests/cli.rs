@@ -377,6 +377,36 @@ fn logs_are_created_shown_and_reconfigured_by_name() {
 }
 
 #[test]
+fn nodes_that_run_become_a_cluster_once() {
+    let directory = directory();
+    let start = |number: u16| {
+        let dir = directory.path().join(number.to_string());
+        let line =
+            ["--json", "serve", "--dir", text(&dir), "--cluster-id", "5", "--listen", "127.0.0.1:0", "--shards", "1"];
+        let mut node = Running::start(&mut naxos(&line));
+        let address = node.first_line()["address"].as_str().unwrap().to_owned();
+        (node, address)
+    };
+    let (nodes, addresses): (Vec<_>, Vec<_>) = (0..3).map(start).unzip();
+    let file = directory.path().join("prod.json");
+    let cluster = ["--cluster", text(&file)];
+    let init = |addresses: &[&str]| [&cluster[..], &["--timeout", "2", "cluster", "init"], addresses].concat();
+    let all: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    refused(&init(&[all[0], "127.0.0.1:9"]), UNAVAILABLE, &["every node has to answer"]);
+    refused(&init(&[all[0], all[0]]), USAGE, &["same node"]);
+    refused(&init(&[]), USAGE, &["ADDRESS"]);
+    for _ in 0..2 {
+        let output = run(&init(&all));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    refused(&init(&all[..2]), USAGE, &["3 nodes"]);
+    refused(&[&cluster[..], &["append", "x"]].concat(), USAGE, &["no log `default`"]);
+    assert!(run(&[&cluster[..], &["log", "create", "default"]].concat()).status.success());
+    assert_eq!(run(&[&cluster[..], &["append", "x"]].concat()).stdout, b"0\n");
+    drop(nodes);
+}
+
+#[test]
 fn a_cluster_goes_on_after_a_restart() {
     let directory = directory();
     let cluster = ["--cluster", text(directory.path())];

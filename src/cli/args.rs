@@ -48,6 +48,12 @@ pub(super) enum Command {
     /// Run one node
     #[command(after_long_help = help::SERVE)]
     Serve(Serve),
+    /// Begin a cluster with nodes that run
+    #[command(after_long_help = help::CLUSTER)]
+    Cluster {
+        #[command(subcommand)]
+        command: ClusterCommand,
+    },
     /// Append records: from the arguments, from a file, or from standard input, one a line
     #[command(after_long_help = help::APPEND)]
     Append(Append),
@@ -119,6 +125,19 @@ pub(super) struct Sim {
     /// Write everything that happens to standard output; with --seed
     #[arg(long, requires = "seed", conflicts_with_all = ["json", "seeds"])]
     pub(super) trace: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ClusterCommand {
+    /// Make a cluster of these nodes, all of which have to run, and write its cluster file
+    Init(InitCluster),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InitCluster {
+    /// The address of each node, as the others reach it
+    #[arg(value_name = "ADDRESS", required = true, num_args = 1..=31)]
+    pub(super) nodes: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -300,6 +319,8 @@ pub(super) enum BenchCommand {
     Append(Load),
     /// Catch up with a log from the disk, and see what readers cost those who append
     Read(ReadLoad),
+    /// Replace the loglet of a log again and again while it is appended to
+    Reconfigure(ReconfigureLoad),
     /// Only measure what the disk and the loopback can do
     Floor(FloorOptions),
 }
@@ -331,6 +352,32 @@ pub(super) struct ReadLoad {
     /// Slow subscribers beside the appends: every second one never takes what comes, the others 10 deliveries a second
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(super) subscribers: u16,
+    /// Journal bytes of each node to prepare before the load [default: estimated from the floor]
+    #[arg(long, value_name = "BYTES")]
+    pub(super) prepare_bytes: Option<u64>,
+    #[command(flatten)]
+    pub(super) driver: Driver,
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct ReconfigureLoad {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=15))]
+    pub(super) nodes: u16,
+    /// How many extends
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(super) rounds: u16,
+    /// Time from the end of one to the next
+    #[arg(long, value_name = "SECONDS", default_value = "0.1", value_parser = seconds)]
+    pub(super) pause: f64,
+    /// Share of the measured peak that is offered meanwhile
+    #[arg(long, value_name = "SHARE", default_value = "0.55", value_parser = share)]
+    pub(super) share: f64,
+    /// Size of every record; at least 8, its number
+    #[arg(long, value_name = "BYTES", default_value_t = 100)]
+    pub(super) record_bytes: usize,
     /// Journal bytes of each node to prepare before the load [default: estimated from the floor]
     #[arg(long, value_name = "BYTES")]
     pub(super) prepare_bytes: Option<u64>,
@@ -452,6 +499,10 @@ fn positive(text: &str, most: f64) -> Result<f64, String> {
 
 fn seconds(text: &str) -> Result<f64, String> {
     positive(text, 86_400.0)
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    positive(text, 1.0)
 }
 
 fn rate(text: &str) -> Result<f64, String> {

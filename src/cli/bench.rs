@@ -14,7 +14,7 @@ use super::bench_rig::Rig;
 use super::directory::Scratch;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
-use super::{bench_read, exit, output};
+use super::{bench_read, bench_reconfigure, exit, output};
 use crate::loadgen::explain::{Explained, bytes, micros};
 use crate::loadgen::floor::measure;
 use crate::loadgen::generator::{Pace, Plan};
@@ -28,6 +28,7 @@ pub(super) fn run(global: &Global, options: &Bench) -> anyhow::Result<()> {
         None => append(global, &options.load, true),
         Some(BenchCommand::Append(load)) => append(global, load, false),
         Some(BenchCommand::Read(options)) => bench_read::run(global, options),
+        Some(BenchCommand::Reconfigure(options)) => bench_reconfigure::run(global, options),
         Some(BenchCommand::Floor(options)) => floor(global, options),
     }
 }

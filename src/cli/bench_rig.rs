@@ -1,5 +1,6 @@
 //! What every benchmark stands on: a measured floor, a cluster with prepared space, and a client.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::{dev, exit};
 use crate::base::{Limits, quorum};
-use crate::client::{Client, ClientOptions};
+use crate::client::{Client, ClientOptions, VirtualLog};
 use crate::loadgen::counters::sum;
 use crate::loadgen::explain::bytes;
 use crate::loadgen::floor::{Floor, measure};
@@ -89,6 +90,19 @@ impl<'a> Rig<'a> {
             server_pids: self.cluster.pids(),
             device: BlockDevice::of(self.scratch.path()).ok(),
         })
+    }
+
+    /// Begins a cluster with all nodes, and creates a virtual log on all of them.
+    pub(super) fn create_virtual_log(&self, name: &str) -> anyhow::Result<VirtualLog> {
+        let addresses = self.addresses();
+        self.client.begin_cluster(self.cluster.id(), &addresses).context("cannot begin the cluster")?;
+        let cluster = self.client.cluster(&addresses).context("cannot find the cluster")?;
+        cluster.found().context("cannot write the list of nodes")?;
+        cluster.create_log(name, addresses.len()).context("cannot create the log")
+    }
+
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.cluster.addresses()
     }
 
     /// Puts a load on a log that is still empty, and reads everything back.

@@ -52,9 +52,6 @@ pub(super) fn run(global: &Global, options: &Dev) -> anyhow::Result<()> {
     let nodes: Vec<Ready> = supervisor.ready().cloned().collect();
     let entry = |ready: &Ready| NodeEntry { node: ready.node, address: ready.address, pid: Some(ready.pid) };
     let file = ClusterFile { cluster, default_log: LOG_NAME.to_owned(), nodes: nodes.iter().map(entry).collect() };
-    if let Some(before) = &before {
-        check_addresses(&before.nodes, &file.nodes)?;
-    }
     // Whatever comes next can be gone on with by the next start, which finds the cluster by this file.
     file.save(&path)?;
     let client = start_client(global, options.driver.driver)?;
@@ -66,18 +63,6 @@ pub(super) fn run(global: &Global, options: &Dev) -> anyhow::Result<()> {
     announce(global, &file, &path)?;
     watch(&mut supervisor, &interrupt)?;
     supervisor.stop()
-}
-
-/// The nodes and the chains of the cluster know its nodes by their addresses.
-fn check_addresses(before: &[NodeEntry], now: &[NodeEntry]) -> anyhow::Result<()> {
-    match before.iter().zip(now).find(|(before, now)| before.address != now.address) {
-        None => Ok(()),
-        Some((before, _)) => bail!(
-            "node {} is known as {} to the others, and somebody else listens there now: free that port, and start again",
-            before.node,
-            before.address
-        ),
-    }
 }
 
 /// Begins the cluster, or goes on with it, and opens its log.

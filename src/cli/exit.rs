@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::client::{AppendError, ClusterError, LogAppendError, OpError};
+use crate::client::{AppendError, ClusterError, GenesisError, LogAppendError, OpError};
 use crate::io::DriverError;
 use crate::loadgen::run::RunError;
 use crate::node::{DataDirError, ServeError};
@@ -112,6 +112,13 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         Some(ClusterError::Unknown) => return Some(UNAVAILABLE),
         Some(ClusterError::NoRoot(_)) => return Some(FAILURE),
         None => {}
+    }
+    if let Some(error) = cause.downcast_ref::<GenesisError>() {
+        return Some(match error {
+            GenesisError::Unreached(error) => code_of_operation(error),
+            GenesisError::Twice(..) | GenesisError::Count => USAGE,
+            _ => FAILURE,
+        });
     }
     if let Some(error) = cause.downcast_ref::<OpError>() {
         return Some(code_of_operation(error));

@@ -69,6 +69,23 @@ Exit codes:
   2  an option, the configuration or the directory is not usable
 ";
 
+/// Of `naxos cluster`.
+pub(super) const CLUSTER: &str = "\
+Examples:
+  naxos --cluster prod.json cluster init 10.0.0.1:4100 10.0.0.2:4100 10.0.0.3:4100
+  naxos --cluster prod.json log create default
+
+The nodes run already (`naxos serve`), with one cluster id. Every one of them has to answer, and none
+may have begun another cluster: no second one can come of it. Doing it again, also after it was cut
+short, ends the same.
+
+Exit codes:
+  0  done
+  1  a node belongs to another cluster, or has begun one with other nodes
+  2  wrong usage
+  4  a node does not answer
+";
+
 /// Of `naxos append`.
 pub(super) const APPEND: &str = "\
 Examples:
@@ -192,6 +209,7 @@ Examples:
   naxos bench
   naxos bench append --clients 1 --inflight 1
   naxos bench append --rate 10000 --record-bytes 1024 --json
+  naxos bench reconfigure --rounds 200
   naxos bench floor
 
 Environment:

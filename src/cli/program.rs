@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{admin, append, args, bench, dev, exit, inspect, log, man, output, read, serve, sim, status};
+use super::{admin, append, args, bench, cluster, dev, exit, inspect, log, man, output, read, serve, sim, status};
 
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
@@ -34,6 +34,7 @@ fn run(arguments: args::Arguments) -> anyhow::Result<()> {
     match arguments.command {
         args::Command::Dev(options) => dev::run(&global, &options),
         args::Command::Serve(options) => serve::run(&global, &options),
+        args::Command::Cluster { command } => cluster::run(&global, &command),
         args::Command::Append(options) => append::run(&global, &options),
         args::Command::Read(options) => read::run(&global, &options),
         args::Command::Tail => admin::tail(&global),

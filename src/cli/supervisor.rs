@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::interrupt::Interrupt;
 use super::serve::Ready;
-use crate::base::ClusterId;
+use crate::base::{ClusterId, Incarnation, Rng};
 use crate::io::DriverChoice;
 
 /// How long a node may take until it listens: recovery of a large journal included.
@@ -57,9 +58,10 @@ impl Supervisor {
     /// Starts nodes of this program on free ports and waits until all of them listen.
     pub(super) fn start(options: &NodeOptions<'_>, interrupt: &Interrupt) -> anyhow::Result<Self> {
         let mut supervisor = Self { nodes: Vec::new() };
+        let ports_until = Instant::now() + PORT_WAIT;
         let mut lines = Vec::new();
         for index in 1..=options.nodes {
-            let (node, line) = spawn(options, index)?;
+            let (node, line) = spawn(options, index, ports_until)?;
             supervisor.nodes.push(node);
             lines.push(line);
         }
@@ -124,32 +126,41 @@ impl Drop for Supervisor {
     }
 }
 
-/// Where a node listens: where it did before, because the configurations of its loglets name that address to their other
-/// LogServers for as long as they live; or on a free port, if somebody else has taken that one.
-fn listen_address(before: &[SocketAddr], index: u16) -> SocketAddr {
-    let free = SocketAddr::from(([127, 0, 0, 1], 0));
-    let Some(&address) = before.get(usize::from(index) - 1) else { return free };
-    match TcpListener::bind(address) {
-        Ok(_) => address,
-        Err(error) => {
-            tracing::warn!(
-                "node {index} cannot listen on {address} again ({error}) and takes another port: LogServers do not find it \
-                 for what they lack of older logs"
-            );
-            free
+/// Ports below those that the kernel gives to outgoing connections, one of which would be in the way of the next start.
+const PORTS: Range<u16> = 10_000..32_000;
+/// Tries of a random port.
+const PORT_TRIES: usize = 64;
+/// How long a port is waited for: the nodes of a program that was killed follow it a moment later.
+const PORT_WAIT: Duration = Duration::from_secs(3);
+
+/// Where a node listens: where it did before, because the others know it by that address; else on a port that is free.
+fn listen_address(before: &[SocketAddr], index: u16, wait_until: Instant) -> SocketAddr {
+    let is_free = |address: SocketAddr| TcpListener::bind(address).is_ok();
+    if let Some(&address) = before.get(usize::from(index) - 1) {
+        while !is_free(address) && Instant::now() < wait_until {
+            thread::sleep(TURN);
         }
+        return address;
     }
+    let mut random = Rng::with_seed(Incarnation::random().0 as u64);
+    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let mut tries = (0..PORT_TRIES).map(|_| local(random.u16(PORTS)));
+    tries.find(|address| is_free(*address)).unwrap_or(local(0))
 }
 
 /// Starts one node. The receiver gets the first line of its output, and closes when the output does.
-fn spawn(options: &NodeOptions<'_>, index: u16) -> anyhow::Result<(NodeProcess, Receiver<String>)> {
+fn spawn(
+    options: &NodeOptions<'_>,
+    index: u16,
+    ports_until: Instant,
+) -> anyhow::Result<(NodeProcess, Receiver<String>)> {
     let directory = options.directory.join(format!("node-{index}"));
     let log = options.directory.join(format!("node-{index}.log"));
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let errors = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let program = std::env::current_exe().context("cannot find the program's own file")?;
     let mut command = Command::new(program);
-    let listen = listen_address(options.listen, index).to_string();
+    let listen = listen_address(options.listen, index, ports_until).to_string();
     command.args(["--json", "serve", "--listen", &listen, "--no-pin", "--exit-with-parent", "--dir"]);
     command.arg(&directory).args(["--cluster-id", &options.cluster.to_string()]);
     command.args(["--shards", &options.shards.to_string(), "--driver", &options.driver.to_string()]);

@@ -277,7 +277,6 @@ impl Peer {
     /// When it is told something that is no frame, or an answer to what was never asked.
     fn hear(&mut self, bytes: &[u8]) {
         let asked = &self.asked;
-        eprintln!("HEAR {:p} {} {:02x?}", self, bytes.len(), bytes);
         let sound = self.reader.feed(bytes, |header, message| {
             let request = header.request.get();
             let fits = request == 0 || asked.as_ref().is_none_or(|asked| asked.contains(&request));

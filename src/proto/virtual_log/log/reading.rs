@@ -226,7 +226,8 @@ impl VirtualLog {
                 assert_eq!(position, following.next, "a subscription leaves nothing out");
                 following.next = position + u64::from(records.count);
                 self.give(id, LogResult::Records { first: position, records });
-                self.look_at = None;
+                // It does not stand still.
+                self.look_at = Some(self.now + self.limits.stall);
                 self.follow(id);
             }
             LogletResult::Trimmed { trim_point } => {

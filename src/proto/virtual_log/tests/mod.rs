@@ -1,5 +1,6 @@
 mod chain;
 mod extend;
+mod log;
 
 use super::{Intent, Wanted};
 use crate::base::{Incarnation, IntentId, LogletId, NodeId};

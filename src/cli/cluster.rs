@@ -1,0 +1,48 @@
+//! `naxos cluster`: how a cluster of nodes on their own machines begins.
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::args::{ClusterCommand, Global, InitCluster};
+use super::cluster_file::{ClusterFile, NodeEntry, path, start_client};
+use super::{exit, output};
+use crate::io::DriverChoice;
+
+/// The log that commands mean when nobody says otherwise.
+const DEFAULT_LOG: &str = "default";
+
+pub(super) fn run(global: &Global, command: &ClusterCommand) -> anyhow::Result<()> {
+    match command {
+        ClusterCommand::Init(options) => init(global, options),
+    }
+}
+
+/// Begins a cluster with these nodes, or finishes its beginning, and writes the file by which others find it.
+fn init(global: &Global, options: &InitCluster) -> anyhow::Result<()> {
+    let client = start_client(global, DriverChoice::Auto)?;
+    let first = options.nodes[0];
+    let cluster = client.hello(first).with_context(|| format!("ask {first} which cluster it is for"))?.cluster;
+    client.begin_cluster(cluster, &options.nodes).context("begin the cluster")?;
+    let root = client.cluster(&options.nodes)?.found().context("write the list of nodes")?;
+    if root.nodes.len() != options.nodes.len() {
+        let text = format!("the cluster has begun before, with {} nodes", root.nodes.len());
+        return Err(exit::coded(exit::USAGE, text));
+    }
+    let nodes = root.nodes.iter().map(|node| &node.member);
+    let nodes = nodes.map(|member| NodeEntry { node: member.node, address: member.address, pid: None }).collect();
+    let file = ClusterFile { cluster, default_log: DEFAULT_LOG.to_owned(), nodes };
+    let path = path(global);
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    file.save(&path)?;
+    if global.json {
+        return output::json(&json!({ "cluster_file": path, "cluster": cluster, "nodes": file.nodes }));
+    }
+    output::text(format_args!(
+        "cluster {cluster} of {} nodes; {} says where to find it",
+        root.nodes.len(),
+        path.display()
+    ))?;
+    output::text("next: naxos log create default")
+}

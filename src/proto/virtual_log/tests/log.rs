@@ -1,0 +1,179 @@
+//! The client of a log, its loglets and its register scripted.
+
+use std::time::Duration;
+
+use super::{id, loglet};
+use crate::base::{Instant, Limits, LogPos, LogletId, Offset, RegisterId, Version};
+use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
+use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
+use crate::proto::testing::Owned;
+use crate::proto::virtual_log::contract::{AppendFailure, LogOp, LogResult, Request, Run};
+use crate::proto::virtual_log::{Chain, VirtualLog};
+
+struct Rig {
+    log: VirtualLog,
+    now: Instant,
+    chain: Chain,
+}
+
+impl Rig {
+    /// A log whose chain has one loglet.
+    fn new() -> Self {
+        let log = VirtualLog::new(RegisterId(7), 1, &Limits::default());
+        Self { log, now: Instant::from_nanos(1), chain: Chain::begin(loglet(1, 1)) }
+    }
+
+    fn start(&mut self, op_id: u64, op: LogOp) {
+        self.log.handle_op(OpId(op_id), op, self.now);
+    }
+
+    /// What is asked of loglets; the register is answered on the way.
+    fn requests(&mut self) -> Vec<(LogletId, OpId, LogletOp)> {
+        let mut asked = Vec::new();
+        while let Some(request) = self.log.poll_request() {
+            match request {
+                Request::Loglet { loglet, id, op } => asked.push((loglet, id, op)),
+                Request::MetaStore { id, op: MetaStoreOp::Read { .. } } => {
+                    let value = self.chain.to_json();
+                    let newest = Versioned { version: Version(self.chain.version), members: Vec::new(), value };
+                    self.log.handle_metastore(id, MetaStoreResult::Value(newest), self.now);
+                }
+                Request::Open(_) | Request::Close(_) => {}
+                other => panic!("nobody asked for {other:?}"),
+            }
+        }
+        asked
+    }
+
+    fn answer(&mut self, request: OpId, result: LogletResult) {
+        self.log.handle_loglet(request, result, self.now);
+    }
+
+    fn pass_time(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.log.handle_timeout(self.now);
+    }
+
+    fn results(&mut self) -> Vec<(u64, LogResult)> {
+        std::iter::from_fn(|| self.log.poll_result()).map(|(id, result)| (id.0, result)).collect()
+    }
+
+    /// Somebody else ends the last loglet at this tail, and puts another behind it.
+    fn extend(&mut self, tail: u64) {
+        let last = self.chain.last().loglet.id;
+        let next = loglet(self.chain.version + 1, 50);
+        self.chain = self.chain.extended(last, Offset(tail), next, None).unwrap();
+    }
+
+    fn appends(&mut self) -> Vec<(LogletId, OpId, Records)> {
+        let is_append = |(loglet, id, op)| match op {
+            LogletOp::Append { records } => Some((loglet, id, records)),
+            _ => None,
+        };
+        self.requests().into_iter().filter_map(is_append).collect()
+    }
+}
+
+fn records(payloads: &[&str]) -> Records {
+    let Owned { count, bytes } = Owned::of(payloads);
+    Records { count, bytes }
+}
+
+/// P16: what a sealed loglet had given offsets is settled by the stop, record by record, and the rest goes on in order.
+#[test]
+fn a_batch_across_the_stop_is_divided_and_keeps_its_order() {
+    let mut rig = Rig::new();
+    rig.start(1, LogOp::Append { records: records(&["a", "b", "c"]) });
+    rig.start(2, LogOp::Append { records: records(&["d"]) });
+    let sent = rig.appends();
+    assert_eq!(sent.iter().map(|(loglet, ..)| *loglet).collect::<Vec<_>>(), [id(1, 1); 2]);
+    let sealed = |first, records: &Records| LogletResult::AppendSealed { first, records: records.clone() };
+    rig.answer(sent[1].1, sealed(None, &sent[1].2));
+    rig.answer(sent[0].1, sealed(Some(Offset(5)), &sent[0].2));
+    assert!(rig.appends().is_empty(), "the loglet has no stop yet");
+    rig.start(3, LogOp::Append { records: records(&["e"]) });
+    assert!(rig.appends().is_empty(), "later ones wait behind");
+    rig.extend(6);
+    rig.pass_time(Duration::from_millis(10));
+    let again = rig.appends();
+    assert!(again.iter().all(|(loglet, ..)| *loglet == id(2, 50)));
+    let payloads: Vec<_> = again.iter().map(|(.., records)| records.clone()).collect();
+    assert_eq!(payloads, [records(&["b", "c"]), records(&["d"]), records(&["e"])]);
+    assert_eq!(rig.results(), []);
+    let mut first = 0;
+    for (_, request, records) in again {
+        let count = u64::from(records.count);
+        rig.answer(request, LogletResult::Appended { first: Offset(first), records });
+        first += count;
+    }
+    let runs = vec![Run { count: 1, first: LogPos(5) }, Run { count: 2, first: LogPos(6) }];
+    let whole = records(&["a", "b", "c"]);
+    assert_eq!(
+        rig.results(),
+        [
+            (1, LogResult::AppendedApart { runs, failure: None, records: whole }),
+            (2, LogResult::Appended { first: LogPos(8), records: records(&["d"]) }),
+            (3, LogResult::Appended { first: LogPos(9), records: records(&["e"]) }),
+        ]
+    );
+}
+
+/// Nobody ends it, and nobody can: it does not wait for ever, and says what may have become of it.
+#[test]
+fn an_append_that_nobody_takes_ends_with_its_doubt() {
+    let mut rig = Rig::new();
+    rig.start(1, LogOp::Append { records: records(&["a"]) });
+    let (_, request, given) = rig.appends().remove(0);
+    rig.answer(request, LogletResult::SequencerLost { maybe_stored: true, records: given });
+    rig.start(2, LogOp::Append { records: records(&["b"]) });
+    for _ in 0..400 {
+        rig.requests();
+        rig.pass_time(Duration::from_millis(100));
+    }
+    let failed = |maybe_stored, payload| LogResult::AppendedApart {
+        runs: Vec::new(),
+        failure: Some(AppendFailure::Unavailable { maybe_stored }),
+        records: records(&[payload]),
+    };
+    assert_eq!(rig.results(), [(1, failed(true, "a")), (2, failed(false, "b"))]);
+}
+
+/// P1: whatever a loglet returns at or beyond its stop is no part of the log.
+#[test]
+fn nothing_at_or_beyond_a_stop_is_returned() {
+    let mut rig = Rig::new();
+    rig.extend(2);
+    rig.start(1, LogOp::Read { min: LogPos(0), max: LogPos::MAX, bytes_max: 1000 });
+    let (from, request, op) = rig.requests().remove(0);
+    let LogletOp::ReadNext { max, limit, .. } = op else { panic!("a read") };
+    assert_eq!((from, max, limit), (id(1, 1), Offset(2), Offset(2)));
+    let too_much = LogletResult::Records { first: Offset(0), records: records(&["a", "b", "zombie"]) };
+    rig.answer(request, too_much.clone());
+    let inside = LogResult::Records { first: LogPos(0), records: records(&["a", "b"]) };
+    assert_eq!(rig.results(), [(1, inside.clone())]);
+    // A subscription goes on in the next loglet.
+    rig.start(2, LogOp::Subscribe { from: LogPos(0), credit: 1000 });
+    let (_, request, _) = rig.requests().remove(0);
+    rig.answer(request, too_much);
+    assert_eq!(rig.results(), [(2, inside)]);
+    let next = rig.requests();
+    let LogletOp::Subscribe { from, .. } = &next.last().unwrap().2 else { panic!("{next:?}") };
+    assert_eq!((next.last().unwrap().0, *from), (id(2, 50), Offset(0)));
+}
+
+/// L5: who only follows hears of a new chain although nobody tells.
+#[test]
+fn a_subscription_that_stands_still_looks_at_the_chain() {
+    let mut rig = Rig::new();
+    rig.start(1, LogOp::Subscribe { from: LogPos(0), credit: 1000 });
+    let (_, request, _) = rig.requests().remove(0);
+    rig.answer(request, LogletResult::Records { first: Offset(0), records: records(&["a"]) });
+    rig.extend(3);
+    rig.pass_time(Limits::default().stall + Duration::from_millis(1));
+    let told = rig.requests();
+    let limit = told.iter().find_map(|(loglet, _, op)| match op {
+        LogletOp::Credit { limit, .. } if *loglet == id(1, 1) => Some(*limit),
+        _ => None,
+    });
+    assert_eq!(limit, Some(Offset(3)), "its server is told where the loglet ends: {told:?}");
+}
