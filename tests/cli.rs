@@ -390,16 +390,18 @@ fn nodes_that_run_become_a_cluster_once() {
     let (nodes, addresses): (Vec<_>, Vec<_>) = (0..3).map(start).unzip();
     let file = directory.path().join("prod.json");
     let cluster = ["--cluster", text(&file)];
-    let init = |addresses: &[&str]| [&cluster[..], &["--timeout", "2", "cluster", "init"], addresses].concat();
+    fn init<'a>(cluster: &[&'a str], addresses: &[&'a str]) -> Vec<&'a str> {
+        [cluster, &["--timeout", "2", "cluster", "init"], addresses].concat()
+    }
     let all: Vec<&str> = addresses.iter().map(String::as_str).collect();
-    refused(&init(&[all[0], "127.0.0.1:9"]), UNAVAILABLE, &["every node has to answer"]);
-    refused(&init(&[all[0], all[0]]), USAGE, &["same node"]);
-    refused(&init(&[]), USAGE, &["ADDRESS"]);
+    refused(&init(&cluster, &[all[0], "127.0.0.1:9"]), UNAVAILABLE, &["every node has to answer"]);
+    refused(&init(&cluster, &[all[0], all[0]]), USAGE, &["same node"]);
+    refused(&init(&cluster, &[]), USAGE, &["ADDRESS"]);
     for _ in 0..2 {
-        let output = run(&init(&all));
+        let output = run(&init(&cluster, &all));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    refused(&init(&all[..2]), USAGE, &["3 nodes"]);
+    refused(&init(&cluster, &all[..2]), USAGE, &["3 nodes"]);
     refused(&[&cluster[..], &["append", "x"]].concat(), USAGE, &["no log `default`"]);
     assert!(run(&[&cluster[..], &["log", "create", "default"]].concat()).status.success());
     assert_eq!(run(&[&cluster[..], &["append", "x"]].concat()).stdout, b"0\n");

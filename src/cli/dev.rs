@@ -13,8 +13,7 @@ use super::serve::Ready;
 use super::supervisor::{NodeOptions, Supervisor};
 use super::{directory, exit, output};
 use crate::base::{ClusterId, Incarnation, LogletId};
-use crate::client::{Client, ClusterError, VirtualLog};
-use crate::proto::virtual_log::RootRefusal;
+use crate::client::{Client, ClusterError, RootRefusal, VirtualLog};
 use crate::wire::{LogletConfig, Member, Sequencer};
 
 const LOG_NAME: &str = "default";

@@ -7,8 +7,7 @@ use super::args::{CreateLog, Global, LogCommand, OneLog, Reconfigure};
 use super::cluster_file::{NamedLog, Session};
 use super::{exit, output};
 use crate::base::NodeId;
-use crate::client::Extended;
-use crate::proto::virtual_log::{Chain, ChainSegment, Root, Wanted};
+use crate::client::{Chain, ChainSegment, Extended, Root, Wanted};
 
 pub(super) fn run(global: &Global, command: &LogCommand) -> anyhow::Result<()> {
     match command {

@@ -108,7 +108,7 @@ pub(super) fn frame(input: &mut Input<'_>, out: &mut Vec<u8>) -> u64 {
             request,
             loglet,
             chain_version: first.0,
-            live: vec![loglet; usize::from(request % 3 == 0)],
+            live: vec![loglet; usize::from(request.is_multiple_of(3))],
         },
         16 => Message::Status { request },
         17 => Message::Reject { request, code: RejectCode::Limit, detail: "no" },

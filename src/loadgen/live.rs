@@ -161,8 +161,8 @@ pub fn verify(log: &VirtualLog, loads: &[&Acknowledged], bytes: usize) -> Result
             while places.front().is_some_and(|(place, _)| *place < position) {
                 places.pop_front();
             }
-            if let Some((_, number)) = places.pop_front_if(|(place, _)| *place == position) {
-                read_back += u64::from(found == record(number, bytes));
+            if let Some((_, number)) = places.front().filter(|(place, _)| *place == position) {
+                read_back += u64::from(found == record(*number, bytes));
             }
         }
         at = delivery.end();

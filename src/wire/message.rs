@@ -396,6 +396,7 @@ impl<'a> Message<'a> {
                 let message = Box::new(message.expect("these are its opcodes")?);
                 Self::Register { request, register, message }
             }
+            Opcode::Delete => Self::Delete { request, loglet, chain_version: aux, live: loglet_ids(body)? },
             _ if !body.is_empty() => return Err(FrameError::Malformed("a frame of this opcode has no body")),
             Opcode::KnownTail => Self::KnownTail { loglet, known_tail },
             Opcode::Seal => Self::Seal { request, loglet },
@@ -404,7 +405,6 @@ impl<'a> Message<'a> {
             Opcode::Subscribe => Self::Subscribe { request, loglet, from: offset, limit: Offset(aux), credit: count },
             Opcode::Credit => Self::Credit { request, loglet, limit: Offset(aux), bytes: count },
             Opcode::Trim => Self::Trim { request, loglet, point: offset, committed: Offset(aux) },
-            Opcode::Delete => Self::Delete { request, loglet, chain_version: aux, live: loglet_ids(body)? },
             Opcode::Status => Self::Status { request },
             Opcode::Done => Self::Done { request, loglet },
             Opcode::Stored => Self::Stored { loglet, tail: offset },

@@ -241,6 +241,8 @@ impl State {
                 self.deliver(driver, Mail::Outcome(token, Outcome::Failed(io::ErrorKind::ConnectionRefused.into())))
             }
             NetEvent::Piece { sender, key, from, to, bytes } => match self.endpoints.get_mut(&key) {
+                // What comes behind a reset is nobody's: the stream would have a hole.
+                Some(endpoint) if endpoint.end == Some(End::Reset) => None,
                 Some(endpoint) => {
                     endpoint.arrived.extend(bytes);
                     self.look(key)
