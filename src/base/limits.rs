@@ -99,7 +99,7 @@ impl Default for Limits {
             early_pool_bytes: 32 << 20,
             loglets_max: 1024,
             read_bytes_max: 128 << 10,
-            register_bytes_max: 64 << 10,
+            register_bytes_max: 112 << 10,
             reads_per_connection_max: 4,
             reads_max: 32,
             client_window_bytes: 4 << 20,

@@ -321,6 +321,8 @@ pub(super) enum BenchCommand {
     Read(ReadLoad),
     /// Replace the loglet of a log again and again while it is appended to
     Reconfigure(ReconfigureLoad),
+    /// Kill the node of a log's sequencer again and again while the log is appended to
+    Failover(FailoverLoad),
     /// Only measure what the disk and the loopback can do
     Floor(FloorOptions),
 }
@@ -355,6 +357,23 @@ pub(super) struct ReadLoad {
     /// Journal bytes of each node to prepare before the load [default: estimated from the floor]
     #[arg(long, value_name = "BYTES")]
     pub(super) prepare_bytes: Option<u64>,
+    #[command(flatten)]
+    pub(super) driver: Driver,
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct FailoverLoad {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(3..=15))]
+    pub(super) nodes: u16,
+    /// How often
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(super) rounds: u16,
+    /// Appends a second, from one client
+    #[arg(long, value_name = "APPENDS_PER_S", default_value = "5000", value_parser = rate)]
+    pub(super) rate: f64,
     #[command(flatten)]
     pub(super) driver: Driver,
     #[command(flatten)]

@@ -99,6 +99,23 @@ impl BenchCluster {
         }
     }
 
+    /// Kills the process of a node, counted from 0.
+    pub(super) fn kill(&self, index: usize) -> anyhow::Result<()> {
+        self.children()?.borrow_mut().kill(index)
+    }
+
+    /// Starts it again.
+    pub(super) fn restart(&self, index: usize, interrupt: &Interrupt) -> anyhow::Result<()> {
+        self.children()?.borrow_mut().restart(index, interrupt)
+    }
+
+    fn children(&self) -> anyhow::Result<&RefCell<Supervisor>> {
+        match &self.nodes {
+            Nodes::Children(supervisor) => Ok(supervisor),
+            Nodes::Here(_) => Err(anyhow!("nodes in this process cannot be killed")),
+        }
+    }
+
     /// Puts the end of a node's log before an error that it probably caused.
     pub(super) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         let Nodes::Children(supervisor) = &self.nodes else { return error };

@@ -101,6 +101,11 @@ impl<'a> Rig<'a> {
         cluster.create_log(name, addresses.len()).context("cannot create the log")
     }
 
+    /// The nodes.
+    pub(super) fn cluster(&self) -> &BenchCluster {
+        &self.cluster
+    }
+
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         self.cluster.addresses()
     }

@@ -209,7 +209,8 @@ Examples:
   naxos bench
   naxos bench append --clients 1 --inflight 1
   naxos bench append --rate 10000 --record-bytes 1024 --json
-  naxos bench reconfigure --rounds 200
+  naxos bench reconfigure --rounds 50
+  naxos bench failover
   naxos bench floor
 
 Environment:

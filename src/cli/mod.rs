@@ -5,6 +5,7 @@ mod append;
 mod args;
 mod bench;
 mod bench_cluster;
+mod bench_failover;
 mod bench_plan;
 mod bench_read;
 mod bench_reconfigure;

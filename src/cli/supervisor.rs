@@ -1,5 +1,6 @@
 //! Nodes as child processes of this one.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
@@ -50,6 +51,8 @@ pub(super) struct Supervisor {
 pub(super) struct NodeProcess {
     child: Child,
     log: PathBuf,
+    /// What it was started with.
+    arguments: Vec<OsString>,
     ready: Option<Ready>,
     reported: bool,
 }
@@ -75,6 +78,25 @@ impl Supervisor {
     /// What the nodes said of themselves.
     pub(super) fn ready(&self) -> impl Iterator<Item = &Ready> {
         self.nodes.iter().filter_map(|node| node.ready.as_ref())
+    }
+
+    /// Ends this node, counted from 0, on the spot, as a crash of its process would.
+    pub(super) fn kill(&mut self, index: usize) -> anyhow::Result<()> {
+        let node = &mut self.nodes[index];
+        node.child.kill().context("cannot kill a node")?;
+        node.child.wait().context("cannot wait for a node's end")?;
+        // Nobody wonders why it has ended.
+        node.reported = true;
+        Ok(())
+    }
+
+    /// Starts a node that was killed again, where it was, and waits until it listens.
+    pub(super) fn restart(&mut self, index: usize, interrupt: &Interrupt) -> anyhow::Result<()> {
+        let node = &mut self.nodes[index];
+        let (child, line) = launch(&node.arguments, &node.log)?;
+        (node.child, node.reported) = (child, false);
+        node.ready = Some(node.await_ready(&line, Instant::now() + START, interrupt)?);
+        Ok(())
     }
 
     pub(super) fn pids(&self) -> Vec<u32> {
@@ -157,19 +179,30 @@ fn spawn(
     let directory = options.directory.join(format!("node-{index}"));
     let log = options.directory.join(format!("node-{index}.log"));
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let errors = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-    let program = std::env::current_exe().context("cannot find the program's own file")?;
-    let mut command = Command::new(program);
     let listen = listen_address(options.listen, index, ports_until).to_string();
-    command.args(["--json", "serve", "--listen", &listen, "--no-pin", "--exit-with-parent", "--dir"]);
-    command.arg(&directory).args(["--cluster-id", &options.cluster.to_string()]);
-    command.args(["--shards", &options.shards.to_string(), "--driver", &options.driver.to_string()]);
+    let mut arguments: Vec<OsString> =
+        ["--json", "serve", "--listen", &listen, "--no-pin", "--exit-with-parent", "--dir"].map(OsString::from).into();
+    arguments.push(directory.into());
+    arguments.extend(["--cluster-id", &options.cluster.to_string()].map(OsString::from));
+    arguments
+        .extend(["--shards", &options.shards.to_string(), "--driver", &options.driver.to_string()].map(OsString::from));
     if options.allow_volatile {
-        command.arg("--allow-volatile");
+        arguments.push("--allow-volatile".into());
     }
     if let Some(bytes) = options.prepare_bytes {
-        command.args(["--prepare-bytes", &bytes.to_string()]);
+        arguments.extend(["--prepare-bytes", &bytes.to_string()].map(OsString::from));
     }
+    let (child, line) = launch(&arguments, &log)?;
+    Ok((NodeProcess { child, log, arguments, ready: None, reported: false }, line))
+}
+
+/// Starts this program with these arguments, and gives the first line of its output.
+fn launch(arguments: &[OsString], log: &Path) -> anyhow::Result<(Child, Receiver<String>)> {
+    let errors = File::options().create(true).append(true).open(log);
+    let errors = errors.with_context(|| format!("cannot write {}", log.display()))?;
+    let program = std::env::current_exe().context("cannot find the program's own file")?;
+    let mut command = Command::new(program);
+    command.args(arguments);
     // The service manager waits for this process, not for one of its nodes.
     command.env_remove("NOTIFY_SOCKET");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
@@ -178,14 +211,13 @@ fn spawn(
     let mut child = command.spawn().context("cannot start a node")?;
     let output = child.stdout.take().expect("its output is a pipe");
     let (sender, line) = channel();
-    let node = NodeProcess { child, log, ready: None, reported: false };
     thread::Builder::new().name("node-output".to_owned()).spawn(move || {
         let mut text = String::new();
         if BufReader::new(output).read_line(&mut text).is_ok_and(|bytes| bytes > 0) {
             let _ = sender.send(text);
         }
     })?;
-    Ok((node, line))
+    Ok((child, line))
 }
 
 impl NodeProcess {

@@ -38,6 +38,17 @@ fn finding(result: &Value) -> String {
     if let Some(ratio) = number("ratio") {
         return format!(": {} x {ratio} ({})", plain(result, "field"), plain(result, "ratios"));
     }
+    if let (Some(p50), Some(max)) = (number("unavailable_ms.p50"), number("unavailable_ms.max")) {
+        let (times, fault) = (plain(result, "rounds"), plain(result, "fault"));
+        return format!(": {times} times {fault}: unavailable p50 {p50} ms, max {max} ms");
+    }
+    if let (Some(p50), Some(p99)) = (number("extend_ms.p50"), number("extend_ms.p99")) {
+        let (gap, without) = (plain(result, "append_gap_ms.p99"), plain(result, "append_gap_without_ms.p99"));
+        let (times, share) = (plain(result, "reconfigurations"), plain(result, "load_share"));
+        return format!(
+            ": {times} live extends at {share} of the peak: p50 {p50} ms, p99 {p99} ms; append gap p99 {gap} ms, without extends {without} ms"
+        );
+    }
     let (Some(read), Some(beside), Some(slow)) =
         (number("catch_up.bytes_per_s"), number("p99_beside_catch_up_ratio"), number("p99_beside_slow_ratio"))
     else {

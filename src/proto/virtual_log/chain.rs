@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::intent::Intent;
+use super::stored::StoredChain;
 use crate::base::{IntentId, LogPos, LogletId, Offset};
 use crate::wire::LogletConfig;
 
@@ -32,7 +33,7 @@ impl ChainSegment {
     }
 }
 
-/// The loglets of one virtual log in order, without gaps. Written as JSON, so that an operator can read it.
+/// The loglets of one virtual log in order, without gaps.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Chain {
@@ -114,7 +115,7 @@ impl Chain {
 
     /// As it is stored.
     pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a chain is always serialisable")
+        serde_json::to_vec(&StoredChain::from(self)).expect("a chain is always serialisable")
     }
 
     /// A stored chain, checked.
@@ -122,7 +123,7 @@ impl Chain {
     /// # Errors
     /// Not a chain, or one that contradicts itself.
     pub fn from_json(json: &[u8]) -> Result<Self, InvalidChain> {
-        let chain: Self = serde_json::from_slice(json)?;
+        let chain = serde_json::from_slice::<StoredChain>(json)?.restore().map_err(InvalidChain::Contradiction)?;
         chain.check().map_err(InvalidChain::Contradiction)?;
         Ok(chain)
     }

@@ -5,6 +5,7 @@
 //! - `extend`: one attempt to end the last loglet and put another behind it.
 //! - `contract`: what a virtual log does, as data.
 //! - `log`: the client of one log.
+//! - `stored`: the chain as a register holds it.
 //! - `root`: which nodes and logs a cluster has.
 
 mod chain;
@@ -13,6 +14,7 @@ mod extend;
 mod intent;
 mod log;
 mod root;
+mod stored;
 #[cfg(test)]
 mod tests;
 

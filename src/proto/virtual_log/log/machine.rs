@@ -194,10 +194,11 @@ impl VirtualLog {
         operations.into_iter().for_each(|id| self.go_on(id));
     }
 
-    /// Ends an operation.
+    /// Ends an operation, unless it has ended before, by its deadline.
     pub(super) fn end(&mut self, id: OpId, result: LogResult) {
-        self.operations.remove(&id);
-        self.results.push_back((id, result));
+        if self.operations.remove(&id).is_some() {
+            self.results.push_back((id, result));
+        }
     }
 
     pub(super) fn give(&mut self, id: OpId, result: LogResult) {

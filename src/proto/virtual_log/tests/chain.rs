@@ -1,7 +1,7 @@
 //! The chain as a value.
 
 use super::{id, intent, loglet};
-use crate::base::{Incarnation, IntentId, LogPos, NodeId, Offset};
+use crate::base::{Incarnation, IntentId, Limits, LogPos, NodeId, Offset};
 use crate::proto::virtual_log::{Chain, Place, Refusal, Settled};
 
 /// `[0, 10)`, `[10, 25)`, and from 25 on.
@@ -109,10 +109,27 @@ fn p7_truncation_drops_closed_segments_wholly_below_the_trim_point() {
 
 #[test]
 fn a_chain_is_json_and_comes_back_as_it_was() {
-    let chain = three().intending(intent(0xabc, id(3, 3))).unwrap();
+    let mut chain = three().intending(intent(0xabc, id(3, 3))).unwrap();
+    chain.segments[1].loglet.sequencer.incarnation.0 += 1;
+    chain.segments[1].loglet.log_servers.pop();
     let json = chain.to_json();
     assert_eq!(Chain::from_json(&json).unwrap(), chain);
-    assert!(String::from_utf8(json).unwrap().contains(r#""stop":25"#), "an operator can read it");
+    assert!(String::from_utf8(json).unwrap().contains(r#""start":25"#), "an operator can read it");
+}
+
+/// One sequencer's life sees many reconfigurations, each of which costs little.
+#[test]
+fn a_register_has_room_for_a_thousand_segments() {
+    let mut chain = Chain::begin(loglet(1, u64::MAX));
+    for version in 2..=1000 {
+        let mut next = loglet(version, u64::MAX - version);
+        next.sequencer.incarnation.0 = u128::MAX - u128::from(version / 10);
+        chain = chain.extended(chain.last().loglet.id, Offset(1 << 40), next, None).unwrap();
+    }
+    let (json, limit) = (chain.to_json(), Limits::default().register_bytes_max);
+    assert_eq!(chain.segments.len(), 1000);
+    assert!(json.len() < limit as usize, "{} of {limit} bytes", json.len());
+    assert_eq!(Chain::from_json(&json).unwrap(), chain);
 }
 
 #[test]
@@ -124,16 +141,19 @@ fn a_chain_that_contradicts_itself_is_refused() {
     };
     assert!(refused(|chain| chain.segments.clear()).contains("no segments"));
     assert!(refused(|chain| chain.version = 0).contains("count from 1"));
-    assert!(refused(|chain| chain.segments[2].stop = Some(LogPos(30))).contains("last segment"));
-    assert!(refused(|chain| chain.segments[1].stop = None).contains("next one begins"));
-    assert!(refused(|chain| chain.segments[1].start = LogPos(11)).contains("next one begins"));
-    assert!(refused(|chain| chain.segments[1] = chain.segments[0].clone()).contains("next one begins"));
     assert!(refused(|chain| chain.segments[2].loglet.id = id(1, 1)).contains("two segments"));
-    let empty = |chain: &mut Chain| {
-        chain.segments[1].start = LogPos(10);
-        chain.segments[1].stop = Some(LogPos(10));
-        chain.segments[2].start = LogPos(10);
-    };
-    assert!(refused(empty).contains("empty"));
+    assert!(refused(|chain| chain.segments[1].start = LogPos(0)).contains("empty"));
+    assert!(refused(|chain| chain.segments[2].start = LogPos(3)).contains("empty"));
+    assert!(refused(|chain| chain.segments[0].loglet.log_servers.clear()).contains("LogServers"));
+    let twice = |chain: &mut Chain| chain.segments[0].loglet.log_servers[1] = chain.segments[0].loglet.log_servers[0];
+    assert!(refused(twice).contains("twice"));
+    let json = String::from_utf8(three().to_json()).unwrap();
+    for (from, to) in [("\"member\":0", "\"member\":9"), ("\"log_servers\":[0,1,2]", "\"log_servers\":[0,1,9]")] {
+        let changed = json.replacen(from, to, 1);
+        assert_ne!(changed, json, "{json}");
+        assert!(Chain::from_json(changed.as_bytes()).unwrap_err().to_string().contains("not there"));
+    }
+    let headless = json.replacen("\"log_servers\":[0,1,2],", "", 1).replacen(",\"log_servers\":[0,1,2]", "", 1);
+    assert!(Chain::from_json(headless.as_bytes()).unwrap_err().to_string().contains("leaves something out"));
     assert!(Chain::from_json(b"{}").is_err());
 }
