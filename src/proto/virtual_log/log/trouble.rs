@@ -16,8 +16,9 @@ const SEALED_DELAY: Duration = Duration::from_millis(25);
 const LOST_DELAY: Duration = Duration::from_millis(5);
 /// Pause before another try, and before candidates are looked at again.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
-/// The delay before acting doubles with each extend of this client that follows another one within this time (L7).
-const SHORT_SUCCESSION: Duration = Duration::from_secs(10);
+/// The delay before acting doubles with each extend of this client, and halves with each time of this length that passes without one
+/// (L7): loglets that end as soon as they begin are replaced about once in it, and a single loss is answered at once.
+const CALM: Duration = Duration::from_secs(1);
 const DOUBLINGS_MAX: u32 = 7;
 
 /// What shows that a loglet takes no appends.
@@ -56,10 +57,19 @@ impl Trouble {
 /// How often this client has replaced loglets of late.
 #[derive(Clone, Hash, Debug, Default)]
 pub(super) struct Haste {
-    extends: u32,
+    /// How often the delay was doubled when the last extend had ended.
+    doublings: u32,
     last: Option<Instant>,
     /// The loglet whose sequencer was tried again although it seemed lost.
     forgiven: Option<LogletId>,
+}
+
+impl Haste {
+    /// How often the delay is doubled now.
+    fn at(&self, now: Instant) -> u32 {
+        let calm = self.last.map_or(0, |last| now.since(last).as_nanos() / CALM.as_nanos());
+        self.doublings.saturating_sub(u32::try_from(calm).unwrap_or(u32::MAX))
+    }
 }
 
 /// Why the MetaStore has not done what it was asked.
@@ -108,15 +118,12 @@ impl VirtualLog {
 
     /// Random between once and twice this, and longer after each extend in short succession (L7).
     fn delay(&mut self, base: Duration) -> Duration {
-        let recent = self.haste.last.is_some_and(|last| self.now.since(last) < SHORT_SUCCESSION);
-        let doublings = if recent { self.haste.extends.min(DOUBLINGS_MAX) } else { 0 };
-        let base = base * (1 << doublings);
+        let base = base * (1 << self.haste.at(self.now));
         base + Duration::from_nanos(self.random(base.as_nanos() as u64))
     }
 
     pub(super) fn note_extend(&mut self) {
-        let recent = self.haste.last.is_some_and(|last| self.now.since(last) < SHORT_SUCCESSION);
-        self.haste.extends = if recent { self.haste.extends + 1 } else { 1 };
+        self.haste.doublings = (self.haste.at(self.now) + 1).min(DOUBLINGS_MAX);
         self.haste.last = Some(self.now);
     }
 
@@ -247,5 +254,20 @@ impl VirtualLog {
         let since = self.now.since(trouble.since).as_millis();
         let why = trouble.failure.as_deref().unwrap_or("nobody has put another one behind it");
         format!("loglet {} {what} since {since} ms, and {why}", trouble.loglet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn haste_grows_with_extends_and_is_forgotten_in_calm_times() {
+        let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
+        let mut haste = Haste::default();
+        assert_eq!(haste.at(at(0)), 0);
+        haste.doublings = 5;
+        haste.last = Some(at(1000));
+        assert_eq!([1000, 1999, 2000, 4500, 6000, 99_000].map(|ms| haste.at(at(ms))), [5, 5, 4, 2, 0, 0]);
     }
 }
