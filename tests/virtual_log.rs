@@ -247,6 +247,20 @@ fn a_cluster_begins_once() {
     assert!(cluster.root().unwrap().node(NodeId(1)).is_none());
 }
 
+/// Whoever looks for a cluster is not held up by those of its nodes that are not there.
+#[test]
+fn a_cluster_is_found_by_any_of_its_nodes_at_once() {
+    let mut rig = Rig::start(3);
+    append(&rig.log, 0..5);
+    rig.nodes.stop(0);
+    rig.nodes.stop(1);
+    // It would wait for half a minute for each of them.
+    let client = support::client();
+    let begin = std::time::Instant::now();
+    client.cluster(&rig.addresses).unwrap();
+    assert!(begin.elapsed() < Limits::default().operation_timeout, "{:?}", begin.elapsed());
+}
+
 /// All seeds have to be there: the one that is not could be in another cluster (P8 f).
 #[test]
 fn a_cluster_does_not_begin_without_one_of_its_nodes() {

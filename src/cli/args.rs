@@ -454,6 +454,29 @@ pub(super) struct Load {
     pub(super) place: Place,
 }
 
+impl Load {
+    /// The load of a benchmark that has its own options: one connection, for this long.
+    pub(super) fn plain(nodes: u16, seconds: f64, driver: Driver, place: Place) -> Self {
+        Self {
+            nodes,
+            seconds,
+            warm_up: 0.0,
+            record_bytes: 100,
+            clients: 1,
+            inflight: 1,
+            rate: None,
+            shards: 1,
+            prepare_bytes: None,
+            seed: None,
+            in_process: false,
+            check_history: false,
+            history: "no".into(),
+            driver,
+            place,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Args)]
 pub(super) struct FloorOptions {
     /// How many nodes, and so copies

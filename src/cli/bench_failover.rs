@@ -23,23 +23,8 @@ pub(super) fn run(global: &Global, options: &FailoverLoad) -> anyhow::Result<()>
     let interrupt = Interrupt::install()?;
     let expected = (3 * SETTLE) * u32::from(options.rounds);
     let progress = Progress::new(&interrupt, expected);
-    let load = Load {
-        nodes: options.nodes,
-        seconds: expected.as_secs_f64(),
-        warm_up: 0.0,
-        record_bytes: RECORD_BYTES,
-        clients: 1,
-        inflight: 1,
-        rate: Some(options.rate),
-        shards: 1,
-        prepare_bytes: None,
-        seed: None,
-        in_process: false,
-        history: "no".into(),
-        check_history: false,
-        driver: options.driver,
-        place: options.place.clone(),
-    };
+    let plain = Load::plain(options.nodes, expected.as_secs_f64(), options.driver, options.place.clone());
+    let load = Load { rate: Some(options.rate), record_bytes: RECORD_BYTES, ..plain };
     let bytes = (options.rate * expected.as_secs_f64()) as u64 * RECORD_BYTES as u64;
     let rig = Rig::start(&load, |_| bytes, &progress, &interrupt)?;
     let report = measure(&rig, options, &progress, &interrupt).map_err(|error| rig.explain(error));

@@ -31,21 +31,12 @@ const LOADS: f64 = 3.0;
 
 fn load_options(options: &ReadLoad) -> Load {
     Load {
-        nodes: options.nodes,
-        seconds: options.fill,
         warm_up: WARM_UP,
         record_bytes: options.record_bytes,
         clients: options.clients,
         inflight: FILL_INFLIGHT,
-        rate: None,
-        shards: 1,
         prepare_bytes: options.prepare_bytes,
-        seed: None,
-        in_process: false,
-        history: "no".into(),
-        check_history: false,
-        driver: options.driver,
-        place: options.place.clone(),
+        ..Load::plain(options.nodes, options.fill, options.driver, options.place.clone())
     }
 }
 

@@ -73,21 +73,10 @@ pub(super) fn run(global: &Global, options: &ReconfigureLoad) -> anyhow::Result<
 
 fn load_options(options: &ReconfigureLoad) -> Load {
     Load {
-        nodes: options.nodes,
-        seconds: PEAK.as_secs_f64(),
-        warm_up: 0.0,
         record_bytes: options.record_bytes,
-        clients: 1,
         inflight: PEAK_INFLIGHT as u32,
-        rate: None,
-        shards: 1,
         prepare_bytes: options.prepare_bytes,
-        seed: None,
-        in_process: false,
-        history: "no".into(),
-        check_history: false,
-        driver: options.driver,
-        place: options.place.clone(),
+        ..Load::plain(options.nodes, PEAK.as_secs_f64(), options.driver, options.place.clone())
     }
 }
 

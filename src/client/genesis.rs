@@ -1,8 +1,11 @@
 //! How a cluster begins: once, or not at all (P8 f).
 
 use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread;
+use std::time::Duration;
 
-use super::{Client, OpError};
+use super::{Client, NodeInfo, OpError};
 use crate::base::{ClusterId, Nonce, Version};
 use crate::wire::{Decision, Member, RegisterMessage};
 
@@ -48,14 +51,37 @@ enum Held {
     Decided(Decision),
 }
 
-impl Client {
-    fn root_at(&self, address: SocketAddr, cluster: ClusterId) -> Result<Held, GenesisError> {
-        let question = RegisterMessage::Query { instance: Version::BIRTH };
-        match self.ask_root(address, cluster, question)? {
-            RegisterMessage::Behind { .. } => Ok(Held::Fresh),
-            RegisterMessage::Decided { decision } => Ok(Held::Decided(decision)),
+impl Held {
+    fn of(address: SocketAddr, answer: RegisterMessage) -> Result<Self, GenesisError> {
+        match answer {
+            RegisterMessage::Behind { .. } => Ok(Self::Fresh),
+            RegisterMessage::Decided { decision } => Ok(Self::Decided(decision)),
             other => Err(GenesisError::Unexpected(address, format!("{other:?}"))),
         }
+    }
+}
+
+/// What a node is being asked: which cluster it belongs to, and then what it holds.
+enum Asked {
+    Hello(Receiver<Result<NodeInfo, OpError>>),
+    Root(ClusterId, Receiver<Result<RegisterMessage, OpError>>),
+}
+
+/// How often those who have been asked are looked at.
+const TURN: Duration = Duration::from_millis(1);
+
+impl Client {
+    fn ask(
+        &self,
+        address: SocketAddr,
+        cluster: ClusterId,
+        message: RegisterMessage,
+    ) -> Result<RegisterMessage, OpError> {
+        self.ask_root(address, cluster, message).recv().map_err(|_| OpError::Closed)?
+    }
+
+    fn root_at(&self, address: SocketAddr, cluster: ClusterId) -> Result<Held, GenesisError> {
+        Held::of(address, self.ask(address, cluster, RegisterMessage::Query { instance: Version::BIRTH })?)
     }
 
     /// Begins a cluster with the nodes at these addresses, all of which have to be there, and returns what its root register is born
@@ -96,7 +122,7 @@ impl Client {
         let genesis = genesis.unwrap_or_else(new);
         // In force when all of its members hold it.
         for &address in addresses {
-            match self.ask_root(address, cluster, RegisterMessage::Learn { decision: genesis.clone() })? {
+            match self.ask(address, cluster, RegisterMessage::Learn { decision: genesis.clone() })? {
                 RegisterMessage::Learned { .. } => {}
                 other => return Err(GenesisError::Unexpected(address, format!("{other:?}"))),
             }
@@ -104,23 +130,55 @@ impl Client {
         Ok(genesis)
     }
 
-    /// What the first of these nodes that answers knows of the root register, and its cluster.
+    /// What the first of these nodes that answers knows of the root register, and its cluster. All are asked at once: those that are
+    /// not there cost no time.
     pub(super) fn find_root(&self, addresses: &[SocketAddr]) -> Result<(ClusterId, Decision), OpError> {
+        let ask = |address: &SocketAddr| (*address, Asked::Hello(self.start_hello(*address)));
+        let mut asked: Vec<_> = addresses.iter().map(ask).collect();
         let mut failure = OpError::Unavailable { reason: "no node is named".to_owned() };
-        for &address in addresses {
-            let found = self
-                .hello(address)
-                .map_err(GenesisError::from)
-                .and_then(|info| self.root_at(address, info.cluster).map(|held| (info.cluster, held)));
-            failure = match found {
-                Ok((cluster, Held::Decided(decision))) => return Ok((cluster, decision)),
-                Ok((_, Held::Fresh)) => {
-                    OpError::Unavailable { reason: format!("no cluster has begun with the node at {address}") }
+        while !asked.is_empty() {
+            for (address, question) in std::mem::take(&mut asked) {
+                match self.next_question(address, question) {
+                    Ok(Found::Root(cluster, decision)) => return Ok((cluster, decision)),
+                    Ok(Found::Nothing(question)) => asked.push((address, question)),
+                    Err(GenesisError::Unreached(error)) => failure = error,
+                    Err(other) => failure = OpError::Unavailable { reason: other.to_string() },
                 }
-                Err(GenesisError::Unreached(error)) => error,
-                Err(other) => OpError::Unavailable { reason: other.to_string() },
-            };
+            }
+            thread::sleep(TURN);
         }
         Err(failure)
     }
+
+    fn next_question(&self, address: SocketAddr, question: Asked) -> Result<Found, GenesisError> {
+        match question {
+            Asked::Hello(answer) => match answer.try_recv() {
+                Err(TryRecvError::Empty) => Ok(Found::Nothing(Asked::Hello(answer))),
+                Err(TryRecvError::Disconnected) => Err(OpError::Closed.into()),
+                Ok(info) => {
+                    let (cluster, instance) = (info?.cluster, Version::BIRTH);
+                    let root = self.ask_root(address, cluster, RegisterMessage::Query { instance });
+                    Ok(Found::Nothing(Asked::Root(cluster, root)))
+                }
+            },
+            Asked::Root(cluster, answer) => match answer.try_recv() {
+                Err(TryRecvError::Empty) => Ok(Found::Nothing(Asked::Root(cluster, answer))),
+                Err(TryRecvError::Disconnected) => Err(OpError::Closed.into()),
+                Ok(held) => match Held::of(address, held?)? {
+                    Held::Decided(decision) => Ok(Found::Root(cluster, decision)),
+                    Held::Fresh => {
+                        let reason = format!("no cluster has begun with the node at {address}");
+                        Err(OpError::Unavailable { reason }.into())
+                    }
+                },
+            },
+        }
+    }
+}
+
+/// What a look at a question has brought.
+enum Found {
+    Root(ClusterId, Decision),
+    /// No answer yet, or the next question.
+    Nothing(Asked),
 }

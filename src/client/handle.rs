@@ -1,6 +1,6 @@
 use std::io;
 use std::net::SocketAddr;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -157,9 +157,13 @@ impl Client {
     /// # Errors
     /// It does not answer in time.
     pub fn hello(&self, node: SocketAddr) -> Result<NodeInfo, OpError> {
+        self.start_hello(node).recv().map_err(|_| OpError::Closed)?
+    }
+
+    pub(super) fn start_hello(&self, node: SocketAddr) -> Receiver<Result<NodeInfo, OpError>> {
         let (reply, result) = sync_channel(1);
         self.handle.inbox.push(Command::Errand { node, question: Question::Hello, reply: ErrandReply::Hello(reply) });
-        result.recv().map_err(|_| OpError::Closed)?
+        result
     }
 
     /// Asks the node at this address, which belongs to this cluster, something about the root register.
@@ -168,11 +172,11 @@ impl Client {
         node: SocketAddr,
         cluster: ClusterId,
         message: RegisterMessage,
-    ) -> Result<RegisterMessage, OpError> {
+    ) -> Receiver<Result<RegisterMessage, OpError>> {
         let (reply, result) = sync_channel(1);
         let question = Question::Root(cluster, Box::new(message));
         self.handle.inbox.push(Command::Errand { node, question, reply: ErrandReply::Register(reply) });
-        result.recv().map_err(|_| OpError::Closed)?
+        result
     }
 
     /// Asks the node at this address how it is.
