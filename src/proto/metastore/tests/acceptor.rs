@@ -218,7 +218,7 @@ fn two_values_of_one_ballot_are_refused() {
 #[test]
 fn a_value_beyond_the_limit_is_refused() {
     let mut rig = Rig::new();
-    let large = Decision { value: vec![0; (64 << 10) + 1], ..value(1, 10) };
+    let large = Decision { value: vec![0; Limits::default().register_bytes_max as usize + 1], ..value(1, 10) };
     for message in [accept(1, large.clone()), RegisterMessage::Learn { decision: large.clone() }] {
         rig.send(message);
         assert!(matches!(rig.answers()[..], [Message::Reject { code: RejectCode::Limit, .. }]));

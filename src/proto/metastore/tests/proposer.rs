@@ -408,8 +408,10 @@ fn what_no_register_can_hold_is_refused_at_once() {
         value,
         members: members(nodes),
     };
-    rig.start(1, write(vec![7; (64 << 10) + 1], &[1]));
-    let refused = MetaStoreResult::TooLarge { limit: 64 << 10, value: vec![7; (64 << 10) + 1] };
+    let limit = Limits::default().register_bytes_max;
+    let large = vec![7; limit as usize + 1];
+    rig.start(1, write(large.clone(), &[1]));
+    let refused = MetaStoreResult::TooLarge { limit, value: large };
     assert_eq!(rig.result(), Some(refused));
     for nodes in [&[][..], &[1, 1]] {
         rig.start(1, write(vec![], nodes));
