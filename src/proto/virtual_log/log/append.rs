@@ -4,7 +4,7 @@ use super::super::chain::{Chain, Settled};
 use super::super::contract::{AppendFailure, LogResult, Request, Run};
 use super::machine::VirtualLog;
 use super::trouble::Sign;
-use crate::base::{Instant, Limits, LogletId, Offset};
+use crate::base::{Instant, Limits, LogPos, LogletId, Offset};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
 use crate::wire::Batch;
 
@@ -21,6 +21,8 @@ struct Pending {
     id: OpId,
     since: Instant,
     state: State,
+    /// It has been with a sequencer that was lost, and may be in the log whatever becomes of later tries.
+    maybe_stored: bool,
     /// Where the first records are, if a reconfiguration has divided the batch, and the whole of it.
     divided: Option<Box<Divided>>,
 }
@@ -34,11 +36,7 @@ struct Divided {
 #[derive(Clone, Hash, Debug)]
 enum State {
     /// Waits for a loglet that takes it.
-    Queued {
-        records: Records,
-        /// It has been with a sequencer that was lost.
-        maybe_stored: bool,
-    },
+    Queued { records: Records },
     /// With a loglet, as this request.
     UnderWay { loglet: LogletId, request: OpId },
     /// A sealed loglet had given it these offsets: where that loglet ends decides whether it is part of the log (P16).
@@ -65,11 +63,6 @@ impl Appends {
         self.held
     }
 
-    /// How many are not over.
-    pub(super) fn len(&self) -> usize {
-        self.pending.len()
-    }
-
     /// When the oldest that is not with a loglet has waited too long; what is with one is that loglet's care.
     pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
         let first = self.held.then(|| self.pending.iter().find(|pending| pending.waits()))??;
@@ -83,7 +76,12 @@ impl Pending {
     }
 
     /// The result, when the records that are left have this end: all of them at `first`, or this failure.
-    fn end(self, records: Records, end: Result<crate::base::LogPos, AppendFailure>) -> LogResult {
+    fn end(self, records: Records, end: Result<LogPos, AppendFailure>) -> LogResult {
+        // A later try does not say what has become of an earlier one.
+        let end = end.map_err(|failure| match self.maybe_stored {
+            true => AppendFailure::Unavailable { maybe_stored: true },
+            false => failure,
+        });
         match (self.divided, end) {
             (None, Ok(first)) => LogResult::Appended { first, records },
             (None, Err(failure)) => LogResult::AppendedApart { runs: Vec::new(), failure: Some(failure), records },
@@ -103,11 +101,6 @@ impl Pending {
 }
 
 impl VirtualLog {
-    /// How many appends are not over.
-    pub fn appends_pending(&self) -> usize {
-        self.appends.len()
-    }
-
     /// Whether appends wait for a loglet that takes them: more of them would only wait as well.
     pub fn appends_held(&self) -> bool {
         self.appends.are_held()
@@ -115,8 +108,8 @@ impl VirtualLog {
 
     pub(super) fn append(&mut self, id: OpId, records: Records) {
         let since = self.now;
-        let state = State::Queued { records, maybe_stored: false };
-        self.appends.pending.push_back(Pending { id, since, state, divided: None });
+        let state = State::Queued { records };
+        self.appends.pending.push_back(Pending { id, since, state, maybe_stored: false, divided: None });
         if self.appends.held || self.trouble.is_some() || self.chain.is_none() {
             self.appends.held = true;
             if self.chain.is_none() {
@@ -132,7 +125,7 @@ impl VirtualLog {
         let request = self.next_append();
         let loglet = self.last().loglet.id;
         let state = State::UnderWay { loglet, request };
-        let State::Queued { records, .. } = std::mem::replace(&mut self.appends.pending[at].state, state) else {
+        let State::Queued { records } = std::mem::replace(&mut self.appends.pending[at].state, state) else {
             unreachable!("only what is queued is sent")
         };
         self.open_last();
@@ -143,21 +136,25 @@ impl VirtualLog {
     pub(super) fn append_ended(&mut self, request: OpId, result: LogletResult) {
         let at = self.appends.position(request).expect("looked up before");
         let State::UnderWay { loglet, .. } = self.appends.pending[at].state else { unreachable!("found as such") };
-        let (state, sign) = match result {
+        let pending = &mut self.appends.pending[at];
+        let sign = match result {
             LogletResult::Appended { first, records } => return self.acknowledged(at, loglet, first, records),
             LogletResult::AppendNoSpace { first, records } => return self.without_space(at, loglet, first, records),
             LogletResult::AppendSealed { first: Some(first), records } => {
-                (State::Unsettled { loglet, first, records }, Sign::Sealed)
+                pending.state = State::Unsettled { loglet, first, records };
+                Sign::Sealed
             }
             LogletResult::AppendSealed { first: None, records } => {
-                (State::Queued { records, maybe_stored: false }, Sign::Sealed)
+                pending.state = State::Queued { records };
+                Sign::Sealed
             }
             LogletResult::SequencerLost { maybe_stored, records } => {
-                (State::Queued { records, maybe_stored }, Sign::SequencerLost)
+                pending.state = State::Queued { records };
+                pending.maybe_stored |= maybe_stored;
+                Sign::SequencerLost
             }
             other => unreachable!("no result of an append: {other:?}"),
         };
-        self.appends.pending[at].state = state;
         self.appends.held = true;
         self.suspect(loglet, sign);
         // It may have been the last one that the next in line waited for.
@@ -169,7 +166,8 @@ impl VirtualLog {
         let place = chain.segment_of(loglet).and_then(|segment| chain.position(segment, first));
         let Some(position) = place else {
             // Its segment has left the chain meanwhile, below the trim point: where it was nobody can say any more.
-            self.appends.pending[at].state = State::Queued { records, maybe_stored: true };
+            let pending = &mut self.appends.pending[at];
+            (pending.state, pending.maybe_stored) = (State::Queued { records }, true);
             self.appends.held = true;
             return self.settle_appends();
         };
@@ -189,7 +187,7 @@ impl VirtualLog {
         self.close(at, records, Err(AppendFailure::NoSpace { first }));
     }
 
-    fn close(&mut self, at: usize, records: Records, end: Result<crate::base::LogPos, AppendFailure>) {
+    fn close(&mut self, at: usize, records: Records, end: Result<LogPos, AppendFailure>) {
         let pending = self.appends.pending.remove(at).expect("an append that is not over");
         let id = pending.id;
         self.give(id, pending.end(records, end));
@@ -222,7 +220,9 @@ impl VirtualLog {
                         }
                         Verdict::Whole(position) => self.close(at, records, Ok(position)),
                         Verdict::None { maybe_stored } => {
-                            self.appends.pending[at].state = State::Queued { records, maybe_stored };
+                            let pending = &mut self.appends.pending[at];
+                            pending.state = State::Queued { records };
+                            pending.maybe_stored |= maybe_stored;
                         }
                         Verdict::First(run) => self.divide(at, run, records),
                     }
@@ -238,7 +238,7 @@ impl VirtualLog {
         let mut bytes = Vec::new();
         let count = batch.copy_range(run.count, records.count - run.count, usize::MAX, &mut bytes);
         let pending = &mut self.appends.pending[at];
-        pending.state = State::Queued { records: Records { count, bytes }, maybe_stored: false };
+        pending.state = State::Queued { records: Records { count, bytes } };
         let new = || Box::new(Divided { runs: Vec::new(), whole: records });
         pending.divided.get_or_insert_with(new).runs.push(run);
     }
@@ -247,9 +247,9 @@ impl VirtualLog {
     pub(super) fn expire_appends(&mut self) {
         while self.appends.deadline(&self.limits).is_some_and(|deadline| deadline <= self.now) {
             let at = self.appends.pending.iter().position(Pending::waits).expect("one of them is late");
-            let waiting = State::Queued { records: Records::default(), maybe_stored: false };
+            let waiting = State::Queued { records: Records::default() };
             let (records, maybe_stored) = match std::mem::replace(&mut self.appends.pending[at].state, waiting) {
-                State::Queued { records, maybe_stored } => (records, maybe_stored),
+                State::Queued { records } => (records, false),
                 State::Unsettled { records, .. } => (records, true),
                 State::UnderWay { .. } => unreachable!("it waits"),
             };
@@ -263,7 +263,7 @@ impl VirtualLog {
 enum Verdict {
     /// The loglet has no stop yet.
     Open,
-    Whole(crate::base::LogPos),
+    Whole(LogPos),
     /// Only these.
     First(Run),
     /// None of it, as far as can be known.

@@ -176,8 +176,7 @@ impl VirtualLog {
         if let Some(owner) = owner {
             self.end(owner, LogResult::Unavailable { reason });
         }
-        let waiting: Vec<OpId> = self.operations.keys().copied().collect();
-        waiting.into_iter().for_each(|id| self.go_on(id));
+        self.go_on_operations();
     }
 
     pub(super) fn expire_attempt(&mut self) {

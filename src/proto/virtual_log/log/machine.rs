@@ -190,6 +190,10 @@ impl VirtualLog {
         self.settle_appends();
         let subscriptions: Vec<OpId> = self.subscriptions.keys().copied().collect();
         subscriptions.into_iter().for_each(|id| self.follow(id));
+        self.go_on_operations();
+    }
+
+    pub(super) fn go_on_operations(&mut self) {
         let operations: Vec<OpId> = self.operations.keys().copied().collect();
         operations.into_iter().for_each(|id| self.go_on(id));
     }
@@ -264,8 +268,7 @@ impl VirtualLog {
         self.now = now;
         self.hosts.insert(host.member.node, host);
         self.drive_attempt();
-        let waiting: Vec<OpId> = self.operations.keys().copied().collect();
-        waiting.into_iter().for_each(|id| self.go_on(id));
+        self.go_on_operations();
         self.act();
     }
 

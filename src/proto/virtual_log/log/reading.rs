@@ -114,12 +114,7 @@ impl VirtualLog {
             LogletResult::NothingYet if chain.last().loglet.id == loglet => self.end(id, LogResult::NothingYet),
             LogletResult::NothingYet => self.go_on(id),
             LogletResult::Trimmed { trim_point } => {
-                let segment = chain.segment_of(loglet).map(|segment| &chain.segments[segment]);
-                let trimmed = segment.map_or(LogPos::ZERO, |segment| {
-                    let end = segment.stop_offset().unwrap_or(Offset::MAX);
-                    segment.start + trim_point.min(end).0
-                });
-                let trim_point = trimmed.max(chain.first_position());
+                let trim_point = self.trimmed_to(loglet, trim_point);
                 self.end(id, LogResult::Trimmed { trim_point });
             }
             // It goes on with the next chain that is read.
@@ -127,6 +122,17 @@ impl VirtualLog {
             LogletResult::Unavailable { reason } => self.end(id, LogResult::Unavailable { reason }),
             other => unreachable!("no result of a read: {other:?}"),
         }
+    }
+
+    /// The first position that may still be read, when a loglet is trimmed up to this offset.
+    fn trimmed_to(&self, loglet: LogletId, trim_point: Offset) -> LogPos {
+        let chain = self.chain.as_ref().expect("there was one when it was asked");
+        let segment = chain.segment_of(loglet).map(|segment| &chain.segments[segment]);
+        let trimmed = segment.map_or(LogPos::ZERO, |segment| {
+            let end = segment.stop_offset().unwrap_or(Offset::MAX);
+            segment.start + trim_point.min(end).0
+        });
+        trimmed.max(chain.first_position())
     }
 
     /// The part of what a loglet has returned that is in the log: **the boundary rule** (P1). None if there is none.
@@ -232,10 +238,7 @@ impl VirtualLog {
             }
             LogletResult::Trimmed { trim_point } => {
                 self.forget_request(request);
-                let chain = self.chain.as_ref().expect("there was one when it began");
-                let segment = chain.segment_of(loglet).map(|segment| &chain.segments[segment]);
-                let at = segment.map_or(LogPos::ZERO, |segment| segment.start + trim_point.0);
-                let trim_point = at.max(chain.first_position());
+                let trim_point = self.trimmed_to(loglet, trim_point);
                 self.subscriptions.remove(&id);
                 self.give(id, LogResult::Trimmed { trim_point });
             }

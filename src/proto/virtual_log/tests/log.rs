@@ -138,6 +138,23 @@ fn an_append_that_nobody_takes_ends_with_its_doubt() {
     assert_eq!(rig.results(), [(1, failed(true, "a")), (2, failed(false, "b"))]);
 }
 
+/// A later try that surely stored nothing says nothing about an earlier one.
+#[test]
+fn the_doubt_of_one_try_outlives_the_next() {
+    let mut rig = Rig::new();
+    rig.start(1, LogOp::Append { records: records(&["a"]) });
+    let (_, request, given) = rig.appends().remove(0);
+    rig.answer(request, LogletResult::SequencerLost { maybe_stored: true, records: given });
+    rig.extend(3);
+    rig.pass_time(Duration::from_millis(10));
+    let (loglet, request, given) = rig.appends().remove(0);
+    assert_eq!(loglet, id(2, 50));
+    rig.answer(request, LogletResult::AppendNoSpace { first: None, records: given });
+    let failure = Some(AppendFailure::Unavailable { maybe_stored: true });
+    let doubtful = LogResult::AppendedApart { runs: Vec::new(), failure, records: records(&["a"]) };
+    assert_eq!(rig.results(), [(1, doubtful)]);
+}
+
 /// P1: whatever a loglet returns at or beyond its stop is no part of the log.
 #[test]
 fn nothing_at_or_beyond_a_stop_is_returned() {
