@@ -13,7 +13,7 @@ use proptest::prelude::*;
 const LIMIT: u32 = 1 << 20;
 /// Records are given offsets below this.
 const OFFSETS: u64 = 1 << 62;
-const KINDS: u8 = 35;
+const KINDS: u8 = 37;
 
 /// What messages are made of.
 #[derive(Debug, Clone)]
@@ -173,6 +173,8 @@ fn message<'a>(kind: u8, parts: &'a Parts, batch: Batch<'a>) -> Message<'a> {
         33 => {
             Message::Register { request, register: RegisterId(loglet.log), message: Box::new(parts.register.clone()) }
         }
+        34 => Message::Ping { request },
+        35 => Message::Pong { request },
         _ => Message::Unavailable { request, loglet, reason: &parts.text },
     };
     let number = match message {
@@ -210,7 +212,9 @@ fn message<'a>(kind: u8, parts: &'a Parts, batch: Batch<'a>) -> Message<'a> {
         Message::NoSpace { .. } => 31,
         Message::AppendNoSpace { .. } => 32,
         Message::Register { .. } => 33,
-        Message::Unavailable { .. } => 34,
+        Message::Ping { .. } => 34,
+        Message::Pong { .. } => 35,
+        Message::Unavailable { .. } => 36,
     };
     assert_eq!(number, kind % KINDS, "every kind is drawn");
     message

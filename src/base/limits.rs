@@ -63,6 +63,9 @@ pub struct Limits {
     pub reads_max: u32,
     /// How long a watermark, or an open checkTail, may stand still before it is given up (L4).
     pub stall: Duration,
+    /// How long a peer that owes an answer may say nothing before it is asked whether it is there; after five times this without a word
+    /// it is taken for stopped, or cut off. Far above what a busy machine makes a process wait for its turn, far below what people notice.
+    pub silence: Duration,
     /// Pause before a lost connection is tried again; doubles up to 16 times this.
     pub reconnect_delay: Duration,
     /// How long a peer may be silent on the network, not answering probes or not taking what is sent, before its connection is
@@ -104,6 +107,7 @@ impl Default for Limits {
             reads_max: 32,
             client_window_bytes: 4 << 20,
             stall: Duration::from_secs(2),
+            silence: Duration::from_millis(110),
             reconnect_delay: Duration::from_millis(20),
             peer_timeout: Duration::from_secs(20),
             operation_timeout: Duration::from_secs(30),

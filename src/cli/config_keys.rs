@@ -290,6 +290,12 @@ pub(super) const KEYS: &[Key] = &[
          that do not read."
     ),
     millis!(
+        silence,
+        "silence_ms",
+        "How long, in milliseconds, a peer that owes an answer may say nothing before it is asked whether it is there. After five\ntimes \
+         this it is taken for stopped, or cut off."
+    ),
+    millis!(
         reconnect_delay,
         "reconnect_delay_ms",
         "Pause in milliseconds before a lost connection to another node is tried again; doubles up to 16 times this."

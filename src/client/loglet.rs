@@ -1,14 +1,28 @@
+use std::time::Duration;
+
 use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId};
 use crate::io::op::{Op, Outcome};
 use crate::net::{Link, LinkEvent};
 use crate::proto::native::{NativeLoglet, Target};
-use crate::wire::{Hello, LogletConfig, Role};
+use crate::wire::{Hello, LogletConfig, Member, Role};
 
 /// A client of one loglet on the reactor: the protocol core and its connections.
 pub(super) struct LogletClient {
     pub(super) core: NativeLoglet,
     /// The sequencer's, then the LogServers' in the configuration's order.
-    links: Vec<Link>,
+    peers: Vec<Peer>,
+    limits: Limits,
+}
+
+struct Peer {
+    member: Member,
+    link: Link,
+    /// Since when it owes an answer and has said nothing.
+    silent_since: Option<Instant>,
+    /// How long that is no reason to doubt it: longer each time that it turned out to be there.
+    patience: Duration,
+    /// Whether it is being asked if it is there.
+    doubted: bool,
 }
 
 fn target(link: usize) -> Target {
@@ -18,23 +32,29 @@ fn target(link: usize) -> Target {
 impl LogletClient {
     pub(super) fn new(config: LogletConfig, cluster: ClusterId, incarnation: Incarnation, limits: &Limits) -> Self {
         let hello = Hello { cluster, node: NodeId(0), incarnation, role: Role::Client, route: config.id };
-        let sequencer = (config.sequencer.node, config.sequencer.address);
-        let servers = config.log_servers.iter().map(|member| (member.node, member.address));
-        let links = std::iter::once(sequencer).chain(servers);
-        let links = links.map(|(node, address)| Link::new(address, hello, Some(node), limits)).collect();
-        Self { core: NativeLoglet::new(config, limits), links }
+        let sequencer = Member { node: config.sequencer.node, address: config.sequencer.address };
+        let peer = |member: Member| {
+            let link = Link::new(member.address, hello, Some(member.node), limits);
+            Peer { member, link, silent_since: None, patience: limits.silence, doubted: false }
+        };
+        let peers = std::iter::once(sequencer).chain(config.log_servers.iter().copied()).map(peer).collect();
+        Self { core: NativeLoglet::new(config, limits), peers, limits: limits.clone() }
     }
 
     /// Takes in an outcome of one of its connections.
     pub(super) fn handle(&mut self, link: usize, outcome: Outcome, bytes: &[u8], now: Instant) {
         let core = &mut self.core;
         let from = target(link);
-        self.links[link].handle(outcome, bytes, now, |event| match event {
-            LinkEvent::Up(_) => core.handle_connected(from, now),
-            LinkEvent::Message(message) => core.handle(from, message, now),
-            LinkEvent::Down(reason) => {
-                tracing::debug!(?from, %reason, "connection lost");
-                core.handle_disconnected(from, now);
+        let Peer { link, silent_since, patience, doubted, .. } = &mut self.peers[link];
+        link.handle(outcome, bytes, now, |event| {
+            (*silent_since, *patience, *doubted) = (None, self.limits.silence, false);
+            match event {
+                LinkEvent::Up(_) => core.handle_connected(from, now),
+                LinkEvent::Message(message) => core.handle(from, message, now),
+                LinkEvent::Down(reason) => {
+                    tracing::debug!(?from, %reason, "connection lost");
+                    core.handle_disconnected(from, now);
+                }
             }
         });
     }
@@ -47,8 +67,9 @@ impl LogletClient {
     }
 
     /// Hands the core's messages to the connections.
-    pub(super) fn send(&mut self) {
-        for (index, link) in self.links.iter_mut().enumerate() {
+    pub(super) fn send(&mut self, now: Instant) {
+        for (index, peer) in self.peers.iter_mut().enumerate() {
+            let Peer { link, silent_since, doubted, .. } = peer;
             link.set_wanted(self.core.wants(target(index)));
             while let Some(connection) = link.connection()
                 && connection.has_room()
@@ -56,26 +77,70 @@ impl LogletClient {
             {
                 connection.send(&message);
             }
+            match self.core.waits_for(target(index)) {
+                true => *silent_since = silent_since.or(Some(now)),
+                false => (*silent_since, *doubted) = (None, false),
+            }
+        }
+    }
+
+    /// Hands out those that owe an answer and have said nothing for so long that it is worth asking whether they are there. Each is
+    /// doubted until its node is said to be there or not.
+    pub(super) fn doubt(&mut self, now: Instant, mut ask: impl FnMut(Member)) {
+        for peer in self.peers.iter_mut().filter(|peer| peer.doubt_at().is_some_and(|at| at <= now)) {
+            peer.doubted = true;
+            ask(peer.member);
+        }
+    }
+
+    /// A node that was doubted is there.
+    pub(super) fn node_is_there(&mut self, node: NodeId, now: Instant) {
+        for peer in self.peers.iter_mut().filter(|peer| peer.doubted && peer.member.node == node) {
+            (peer.silent_since, peer.doubted) = (Some(now), false);
+            peer.patience = (peer.patience * 2).min(self.limits.stall);
+        }
+    }
+
+    /// A node that was doubted is stopped, or cut off: nothing is expected of it any more.
+    pub(super) fn node_is_silent(&mut self, node: NodeId, now: Instant) {
+        let doubted = |peer: &Peer| peer.doubted && peer.member.node == node;
+        for (index, peer) in self.peers.iter_mut().enumerate().filter(|(_, peer)| doubted(peer)) {
+            tracing::warn!(%node, loglet = %self.core.config().id, "a node owes an answer and is silent");
+            peer.link.give_up("the peer is silent");
+            (peer.silent_since, peer.doubted) = (None, false);
+            self.core.handle_disconnected(target(index), now);
         }
     }
 
     pub(super) fn close(&mut self) {
-        self.links.iter_mut().for_each(|link| link.set_wanted(false));
+        self.peers.iter_mut().for_each(|peer| peer.link.set_wanted(false));
     }
 
     /// Whether nothing of it is left in the driver.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.links.iter().all(Link::is_at_rest)
+        self.peers.iter().all(|peer| peer.link.is_at_rest())
     }
 
     /// The next operation of one of its connections.
     pub(super) fn poll_op(&mut self, now: Instant) -> Option<(usize, Op)> {
-        self.links.iter_mut().enumerate().find_map(|(index, link)| Some((index, link.poll_op(now)?)))
+        self.peers.iter_mut().enumerate().find_map(|(index, peer)| Some((index, peer.link.poll_op(now)?)))
     }
 
     /// When there is something to do without any event.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let core = self.core.poll_timeout().map(|(deadline, _)| deadline);
-        self.links.iter().filter_map(Link::poll_timeout).chain(core).min()
+        self.peers.iter().filter_map(|peer| peer.link.poll_timeout()).chain(core).min()
+    }
+
+    /// When somebody is to be doubted.
+    pub(super) fn poll_doubt(&self) -> Option<Instant> {
+        self.peers.iter().filter_map(Peer::doubt_at).min()
+    }
+}
+
+impl Peer {
+    /// When to doubt it; nothing while it is doubted.
+    fn doubt_at(&self) -> Option<Instant> {
+        self.silent_since.filter(|_| !self.doubted).map(|since| since + self.patience)
     }
 }

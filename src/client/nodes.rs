@@ -8,7 +8,7 @@ use crate::proto::loglet::OpId;
 use crate::proto::metastore::Proposer;
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult};
 use crate::proto::virtual_log::Host;
-use crate::wire::{Decision, Hello, Member, Role};
+use crate::wire::{Decision, Hello, Member, Message, Role};
 
 /// Most nodes that are connected with at once: what fits into a byte of a token.
 const LINKS_MAX: usize = 255;
@@ -25,9 +25,22 @@ pub(super) struct Nodes {
     /// What has become of the watched, in order.
     changes: Vec<Change>,
     random: Rng,
+    /// Those who are being asked whether they are there.
+    doubted: BTreeMap<NodeId, Doubt>,
     /// Something has happened that may have moved the proposer.
     touched: bool,
 }
+
+/// A node that owes somebody an answer and is silent. Each question that it leaves open counts once, however late this side comes to ask
+/// the next: who was stopped himself, or waited for his turn, has not given the other side any time.
+struct Doubt {
+    address: SocketAddr,
+    unanswered: u32,
+    ask_at: Instant,
+}
+
+/// So many questions without a word in answer, and a node counts as silent.
+const UNANSWERED_MAX: u32 = 4;
 
 struct NodeLink {
     node: NodeId,
@@ -36,10 +49,16 @@ struct NodeLink {
     host: Option<Host>,
 }
 
-/// A node has answered, or its connection is gone.
+/// What has become known of a node.
 pub(super) enum Change {
+    /// It has answered the hello.
     Up(Host),
+    /// Its connection is gone.
     Down(NodeId),
+    /// It was doubted, and is there.
+    There(NodeId),
+    /// It was doubted, and is stopped or cut off.
+    Silent(NodeId),
 }
 
 impl Nodes {
@@ -55,6 +74,7 @@ impl Nodes {
             watched: BTreeMap::new(),
             changes: Vec::new(),
             random,
+            doubted: BTreeMap::new(),
             touched: true,
         }
     }
@@ -86,7 +106,41 @@ impl Nodes {
         self.watched = wanted;
     }
 
-    /// What has become of the nodes that are watched.
+    /// Asks a node whether it is there, over a connection on which nothing can be held up; the answer is a [`Change`].
+    pub(super) fn doubt(&mut self, member: Member, now: Instant) {
+        let Member { node, address } = member;
+        self.touched = true;
+        self.doubted.entry(node).or_insert(Doubt { address, unanswered: 0, ask_at: now });
+    }
+
+    /// Asks those that are doubted once more, or gives them up.
+    fn ask_doubted(&mut self, now: Instant) {
+        let Self { doubted, links, changes, limits, touched, .. } = self;
+        doubted.retain(|node, doubt| {
+            if doubt.ask_at > now {
+                return true;
+            }
+            *touched = true;
+            let link = links.iter_mut().find(|link| link.node == *node && link.address == doubt.address);
+            if doubt.unanswered == UNANSWERED_MAX {
+                changes.push(Change::Silent(*node));
+                if let Some(NodeLink { link, host, .. }) = link {
+                    link.give_up("the node is silent");
+                    *host = None;
+                    changes.push(Change::Down(*node));
+                }
+                return false;
+            }
+            if let Some(connection) = link.and_then(|link| link.link.connection()) {
+                connection.send(&Message::Ping { request: u64::from(doubt.unanswered) });
+            }
+            doubt.unanswered += 1;
+            doubt.ask_at = now + limits.silence;
+            true
+        });
+    }
+
+    /// What has become of the nodes that are watched, and of those that were doubted.
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
     }
@@ -94,17 +148,22 @@ impl Nodes {
     /// Takes in an outcome of one of its connections.
     pub(super) fn handle(&mut self, index: usize, outcome: Outcome, bytes: &[u8], now: Instant) {
         self.touched = true;
-        let Self { links, proposer, changes, .. } = self;
+        let Self { links, proposer, changes, doubted, .. } = self;
         let NodeLink { node, address, link, host } = &mut links[index];
         let node = *node;
+        let mut heard = |changes: &mut Vec<Change>| changes.extend(doubted.remove(&node).map(|_| Change::There(node)));
         link.handle(outcome, bytes, now, |event| match event {
             LinkEvent::Up(hello) => {
+                heard(changes);
                 let up = Host { member: Member { node, address: *address }, incarnation: hello.incarnation };
                 *host = Some(up);
                 changes.push(Change::Up(up));
                 proposer.handle_connected(node, now);
             }
-            LinkEvent::Message(message) => proposer.handle(node, message, now),
+            LinkEvent::Message(message) => {
+                heard(changes);
+                proposer.handle(node, message, now);
+            }
             LinkEvent::Down(reason) => {
                 tracing::debug!(%node, %reason, "connection to a node lost");
                 *host = None;
@@ -120,12 +179,14 @@ impl Nodes {
             self.touched = true;
             self.proposer.handle_timeout(now);
         }
+        self.ask_doubted(now);
         // Most turns are about appends.
         if !std::mem::take(&mut self.touched) {
             return Vec::new();
         }
         let mut wanted = self.proposer.wanted();
         wanted.extend(self.watched.iter().map(|(node, address)| (*node, *address)));
+        wanted.extend(self.doubted.iter().map(|(node, doubt)| (*node, doubt.address)));
         for (node, address) in &wanted {
             self.connect(*node, *address);
         }
@@ -153,6 +214,7 @@ impl Nodes {
 
     pub(super) fn close(&mut self) {
         self.watched.clear();
+        self.doubted.clear();
         self.links.iter_mut().for_each(|link| link.link.set_wanted(false));
     }
 
@@ -168,6 +230,7 @@ impl Nodes {
     /// When there is something to do without any event.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let proposer = self.proposer.poll_timeout().map(|(deadline, _)| deadline);
-        self.links.iter().filter_map(|link| link.link.poll_timeout()).chain(proposer).min()
+        let doubted = self.doubted.values().map(|doubt| doubt.ask_at);
+        self.links.iter().filter_map(|link| link.link.poll_timeout()).chain(proposer).chain(doubted).min()
     }
 }

@@ -286,7 +286,7 @@ impl Work for Session {
                 break;
             }
         }
-        self.loglet.send();
+        self.loglet.send(now);
     }
 
     fn poll_op(&mut self, now: Instant) -> Option<(u64, Op)> {

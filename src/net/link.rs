@@ -88,6 +88,15 @@ impl Link {
         }
     }
 
+    /// Gives the present connection up, or the attempt to greet, and begins again. For owners that know better than the network: they
+    /// are told of no loss.
+    pub fn give_up(&mut self, reason: &'static str) {
+        if let State::Up(connection) | State::Greeting(connection) = &mut self.state {
+            self.loss_told = true;
+            connection.abandon(Closed::Here(reason));
+        }
+    }
+
     /// Whether nothing is open or being opened, so that no completion is still to come.
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Down { .. })

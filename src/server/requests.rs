@@ -79,6 +79,7 @@ impl Requests<'_> {
         match message {
             Message::Hello(hello) => self.greet(hello),
             _ if self.hello.is_none() => self.reject(RejectCode::Malformed, "the first frame must be a hello"),
+            Message::Ping { request } => self.answers.messages.push(Message::Pong { request }),
             // A report is larger than its request: one at a time.
             Message::Status { .. } if *self.asking || !self.may_read => return Flow::Hold,
             Message::Status { request } => {

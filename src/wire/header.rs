@@ -65,6 +65,10 @@ opcodes! {
     Hello = 1,
     /// The connection, or a request, is refused; the body says why.
     Reject = 2,
+    /// Asks whether the peer is there.
+    Ping = 3,
+    /// It is.
+    Pong = 4,
     /// Creates a loglet on a LogServer.
     Create = 10,
     /// Starts the sequencer of a loglet.

@@ -105,6 +105,11 @@ pub enum Message<'a> {
     /// Refusal of the connection (`request` 0, the sender closes) or of one request.
     Reject { request: u64, code: RejectCode, detail: &'a str },
 
+    /// Asks whether the peer is there, and not stopped or cut off. Answer: `Pong`, at once.
+    Ping { request: u64 },
+    /// The peer is there.
+    Pong { request: u64 },
+
     /// Creates a loglet, idempotently. Answer: `Done`, `Gone`, or `Sealed` if a seal came first (P5).
     Create { request: u64, config: LogletConfig },
     /// Starts the sequencer on the node that the configuration names. Answer: `Done` or `SequencerLost` (P4).
@@ -235,6 +240,8 @@ impl<'a> Message<'a> {
                 out.extend_from_slice(detail.as_bytes());
                 (Opcode::Reject, LogletId::default(), Numbers { request, aux: code as u64, ..none })
             }
+            Self::Ping { request } => (Opcode::Ping, LogletId::default(), Numbers { request, ..none }),
+            Self::Pong { request } => (Opcode::Pong, LogletId::default(), Numbers { request, ..none }),
             Self::Create { request, ref config } => {
                 out.extend_from_slice(&config.to_json());
                 (Opcode::Create, config.id, Numbers { request, ..none })
@@ -398,6 +405,8 @@ impl<'a> Message<'a> {
             }
             Opcode::Delete => Self::Delete { request, loglet, chain_version: aux, live: loglet_ids(body)? },
             _ if !body.is_empty() => return Err(FrameError::Malformed("a frame of this opcode has no body")),
+            Opcode::Ping => Self::Ping { request },
+            Opcode::Pong => Self::Pong { request },
             Opcode::KnownTail => Self::KnownTail { loglet, known_tail },
             Opcode::Seal => Self::Seal { request, loglet },
             Opcode::CheckTail => Self::CheckTail { request, loglet, known_tail },
@@ -483,6 +492,8 @@ mod tests {
                 route: loglet,
             }),
             Message::Reject { request, code: RejectCode::Cluster, detail: "another cluster" },
+            Message::Ping { request },
+            Message::Pong { request },
             Message::Create { request, config: config.clone() },
             Message::Activate { request, config },
             Message::Store { loglet, first, known_tail, batch },

@@ -7,6 +7,7 @@ mod crashes;
 mod disk_faults;
 mod full_disk;
 mod same_seed;
+mod silence;
 mod stalls;
 mod virtual_log;
 mod writer;

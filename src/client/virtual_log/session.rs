@@ -125,6 +125,10 @@ impl LogSession {
             match change {
                 Change::Up(host) => self.core.handle_host(host, now),
                 Change::Down(node) => self.core.handle_host_lost(node, now),
+                Change::There(node) => self.loglets.values_mut().for_each(|slot| slot.client.node_is_there(node, now)),
+                Change::Silent(node) => {
+                    self.loglets.values_mut().for_each(|slot| slot.client.node_is_silent(node, now))
+                }
             }
         }
         for (id, result) in self.nodes.advance(now) {
@@ -137,6 +141,7 @@ impl LogSession {
         }
         for slot in self.loglets.values_mut() {
             slot.client.pass_time(now);
+            slot.client.doubt(now, |member| self.nodes.doubt(member, now));
             while let Some((id, result)) = slot.client.core.poll_result() {
                 moved = true;
                 self.core.handle_loglet(id, result, now);
@@ -293,7 +298,7 @@ impl Work for LogSession {
         }
         while self.turn(now) {}
         self.loglets.retain(|_, slot| !(slot.closed && slot.client.is_at_rest()));
-        self.loglets.values_mut().filter(|slot| !slot.closed).for_each(|slot| slot.client.send());
+        self.loglets.values_mut().filter(|slot| !slot.closed).for_each(|slot| slot.client.send(now));
     }
 
     fn poll_op(&mut self, now: Instant) -> Option<(u64, Op)> {
@@ -308,7 +313,8 @@ impl Work for LogSession {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let core = self.core.poll_timeout().map(|(deadline, _)| deadline);
-        let loglets = self.loglets.values().filter(|slot| !slot.closed).filter_map(|slot| slot.client.poll_timeout());
+        let open = || self.loglets.values().filter(|slot| !slot.closed).map(|slot| &slot.client);
+        let loglets = open().filter_map(LogletClient::poll_timeout).chain(open().filter_map(LogletClient::poll_doubt));
         loglets.chain(core).chain(self.nodes.poll_timeout()).min()
     }
 

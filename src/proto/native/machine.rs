@@ -167,6 +167,12 @@ impl NativeLoglet {
         self.shared.gone || self.shared.sealer.is_complete(self.shared.quorum())
     }
 
+    /// Whether `target` owes an answer.
+    pub fn waits_for(&self, target: Target) -> bool {
+        let appends = target == Target::Sequencer && self.appends.oldest().is_some();
+        appends || !self.shared.links[self.link(target)].pending.is_empty()
+    }
+
     /// The next message for `target`.
     pub fn poll_send(&mut self, target: Target) -> Option<Message<'_>> {
         let (link, loglet) = (self.link(target), self.shared.loglet());
