@@ -321,7 +321,7 @@ pub(super) enum BenchCommand {
     Read(ReadLoad),
     /// Replace the loglet of a log again and again while it is appended to
     Reconfigure(ReconfigureLoad),
-    /// Kill the node of a log's sequencer again and again while the log is appended to
+    /// Kill, stop or cut off the node of a log's sequencer again and again while the log is appended to
     Failover(FailoverLoad),
     /// Only measure what the disk and the loopback can do
     Floor(FloorOptions),
@@ -363,14 +363,36 @@ pub(super) struct ReadLoad {
     pub(super) place: Place,
 }
 
+/// What becomes of the sequencer's node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Fault {
+    /// Its process is killed
+    Kill,
+    /// Its process is stopped (SIGSTOP): its connections stay, and nothing is answered
+    Stop,
+    /// Its machine, a network namespace, is cut off: what is sent is lost; needs root
+    Blackhole,
+    /// Nothing: a calm run in which nobody may be replaced, with busy processors
+    None,
+}
+
 #[derive(Debug, Clone, Args)]
 pub(super) struct FailoverLoad {
     /// How many nodes
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(3..=15))]
     pub(super) nodes: u16,
+    /// What becomes of the node
+    #[arg(long, value_enum, default_value_t = Fault::Kill)]
+    pub(super) fault: Fault,
     /// How often
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(super) rounds: u16,
+    /// With `--fault none`: how long
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
+    pub(super) calm: f64,
+    /// With `--fault none`: threads that keep the processors busy beside the load [default: one for each processor]
+    #[arg(long, value_name = "THREADS")]
+    pub(super) busy: Option<u16>,
     /// Appends a second, from one client
     #[arg(long, value_name = "APPENDS_PER_S", default_value = "5000", value_parser = rate)]
     pub(super) rate: f64,

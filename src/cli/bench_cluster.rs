@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 
@@ -11,6 +12,7 @@ use super::interrupt::Interrupt;
 use super::serve::Ready;
 use super::supervisor::{NodeOptions, Supervisor};
 use crate::base::{ClusterId, Limits};
+use crate::loadgen::network::Network;
 use crate::node::{NodeConfig, Running, serve};
 
 /// Running nodes, whichever way.
@@ -30,6 +32,7 @@ impl BenchCluster {
         options: &Load,
         scratch: &Scratch,
         prepare_bytes: u64,
+        network: Option<Arc<Network>>,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Self> {
         let id = ClusterId::random();
@@ -46,6 +49,7 @@ impl BenchCluster {
                 prepare_bytes: Some(prepare_bytes),
                 driver: options.driver.driver,
                 listen: &[],
+                network,
             },
             interrupt,
         )?;
@@ -107,6 +111,18 @@ impl BenchCluster {
     /// Starts it again.
     pub(super) fn restart(&self, index: usize, interrupt: &Interrupt) -> anyhow::Result<()> {
         self.children()?.borrow_mut().restart(index, interrupt)
+    }
+
+    /// Stops a node without ending it.
+    pub(super) fn pause(&self, index: usize) -> anyhow::Result<()> {
+        self.children()?.borrow().pause(index);
+        Ok(())
+    }
+
+    /// Lets it go on.
+    pub(super) fn resume(&self, index: usize) -> anyhow::Result<()> {
+        self.children()?.borrow().resume(index);
+        Ok(())
     }
 
     fn children(&self) -> anyhow::Result<&RefCell<Supervisor>> {

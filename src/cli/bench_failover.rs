@@ -1,17 +1,22 @@
-//! `naxos bench failover`: how long a log takes no appends when the node of its sequencer is lost.
+//! `naxos bench failover`: how long a log takes no appends when the node of its sequencer is lost, and that nobody is replaced while all
+//! are well.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::args::{FailoverLoad, Global, Load};
+use super::args::{FailoverLoad, Fault, Global, Load};
 use super::bench_rig::Rig;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::{exit, output};
+use crate::client::VirtualLog;
+use crate::loadgen::busy::Busy;
 use crate::loadgen::live::{LiveLoad, Offer, verify};
+use crate::loadgen::network::Network;
 use crate::loadgen::spread::Spread;
 
 /// Before a fault, and after the node is back: everything is as it should be then.
@@ -19,15 +24,51 @@ const SETTLE: Duration = Duration::from_millis(700);
 const RECORD_BYTES: usize = 100;
 const LOG: &str = "bench";
 
+impl Fault {
+    /// How long the node is lost.
+    fn lasts(self) -> Duration {
+        match self {
+            Self::Kill | Self::None => SETTLE,
+            // Beyond what may be needed to notice it.
+            Self::Stop | Self::Blackhole => Duration::from_secs(2),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Stop => "stop",
+            Self::Blackhole => "blackhole",
+            Self::None => "none",
+        }
+    }
+
+    fn done(self) -> &'static str {
+        match self {
+            Self::Kill => "killed",
+            Self::Stop => "stopped",
+            Self::Blackhole => "cut off",
+            Self::None => "lost",
+        }
+    }
+}
+
 pub(super) fn run(global: &Global, options: &FailoverLoad) -> anyhow::Result<()> {
+    // Before any thread is started: they all belong to the network then.
+    let network = (options.fault == Fault::Blackhole).then(|| Network::start(options.nodes)).transpose()?;
+    let network = network.map(Arc::new);
     let interrupt = Interrupt::install()?;
-    let expected = (3 * SETTLE) * u32::from(options.rounds);
+    let expected = match options.fault {
+        Fault::None => Duration::from_secs_f64(options.calm),
+        fault => (2 * SETTLE + fault.lasts()) * u32::from(options.rounds),
+    };
     let progress = Progress::new(&interrupt, expected);
     let plain = Load::plain(options.nodes, expected.as_secs_f64(), options.driver, options.place.clone());
     let load = Load { rate: Some(options.rate), record_bytes: RECORD_BYTES, ..plain };
     let bytes = (options.rate * expected.as_secs_f64()) as u64 * RECORD_BYTES as u64;
-    let rig = Rig::start(&load, |_| bytes, &progress, &interrupt)?;
-    let report = measure(&rig, options, &progress, &interrupt).map_err(|error| rig.explain(error));
+    let rig = Rig::start_on(network.clone(), &load, |_| bytes, &progress, &interrupt)?;
+    let bench = Bench { rig: &rig, network, options, progress: &progress, interrupt: &interrupt };
+    let report = bench.run().map_err(|error| rig.explain(error));
     progress.clear();
     let report = report?;
     rig.stop()?;
@@ -36,11 +77,12 @@ pub(super) fn run(global: &Global, options: &FailoverLoad) -> anyhow::Result<()>
     } else {
         let unavailable = &report["unavailable_ms"];
         output::text(format_args!(
-            "{} times the sequencer's node was killed, under {} appends/s\n\
+            "{} times the sequencer's node was {}, under {} appends/s\n\
              unavailable  p50 {} ms  p99 {} ms  max {} ms\n\
              reconfigurations beside those: {}\n\
              {} acknowledged records, {} missing, {} twice",
             report["rounds"],
+            options.fault.done(),
             report["offered_per_s"],
             unavailable["p50"],
             unavailable["p99"],
@@ -54,60 +96,108 @@ pub(super) fn run(global: &Global, options: &FailoverLoad) -> anyhow::Result<()>
     if report["valid"] == true { Ok(()) } else { Err(exit::coded(exit::INVALID, "the result is not valid")) }
 }
 
-fn measure(
-    rig: &Rig<'_>,
-    options: &FailoverLoad,
-    progress: &Progress<'_>,
-    interrupt: &Interrupt,
-) -> anyhow::Result<Value> {
-    let log = rig.create_virtual_log(LOG)?;
-    let offer = Offer::Open { appends_per_s: options.rate };
-    let load = LiveLoad::start(log.clone(), offer, RECORD_BYTES, 0);
-    let mut faults = Vec::new();
-    for round in 0..options.rounds {
-        progress.step(
-            "failing over",
-            f64::from(round) / f64::from(options.rounds),
-            format!("{round} of {}", options.rounds),
-        );
-        interrupt.check()?;
-        thread::sleep(SETTLE);
-        let sequencer = log.chain().context("the log's chain")?.last().loglet.sequencer.node;
-        let ready = rig.cluster().ready();
-        let index =
-            ready.iter().position(|node| node.node == sequencer).context("the sequencer is one of the nodes")?;
-        faults.push(Instant::now());
-        rig.cluster().kill(index)?;
-        thread::sleep(SETTLE);
-        rig.cluster().restart(index, interrupt)?;
+struct Bench<'a> {
+    rig: &'a Rig<'a>,
+    network: Option<Arc<Network>>,
+    options: &'a FailoverLoad,
+    progress: &'a Progress<'a>,
+    interrupt: &'a Interrupt,
+}
+
+impl Bench<'_> {
+    fn run(&self) -> anyhow::Result<Value> {
+        let Self { rig, options, progress, .. } = self;
+        let log = rig.create_virtual_log(LOG)?;
+        let offer = Offer::Open { appends_per_s: options.rate };
+        let load = LiveLoad::start(log.clone(), offer, RECORD_BYTES, 0);
+        let begun_at = Instant::now();
+        let mut busy = 0;
+        let mut faults = Vec::new();
+        match options.fault {
+            Fault::None => busy = self.stay_calm()?,
+            _ => {
+                for round in 0..options.rounds {
+                    let share = f64::from(round) / f64::from(options.rounds);
+                    progress.step("failing over", share, format!("{round} of {}", options.rounds));
+                    self.interrupt.check()?;
+                    thread::sleep(SETTLE);
+                    faults.push(self.lose_sequencer(&log)?);
+                }
+                thread::sleep(SETTLE);
+            }
+        }
+        let seconds = begun_at.elapsed().as_secs_f64();
+        let (load, _) = load.end();
+        progress.step("verifying", 0.0, "reading everything back");
+        let verified = verify(&log, &[&load], RECORD_BYTES).context("read the log back")?;
+        let lasts = options.fault.lasts();
+        let gaps: Vec<_> = faults.iter().map(|fault| load.gap(*fault, *fault + lasts)).collect();
+        let longest = load.gap(begun_at, begun_at + Duration::from_secs_f64(seconds));
+        let chain = log.chain().context("the log's chain")?;
+        // Each fault needs one new segment, behind the first.
+        let beside = chain.segments.len() as i64 - 1 - faults.len() as i64;
+        let valid = verified.missing == 0 && load.failed.is_empty() && beside == 0;
+        Ok(json!({
+            "schema": 1,
+            "bench": "failover",
+            "fault": options.fault.name(),
+            "unavailable_ms": Spread::of(&gaps),
+            "rounds": faults.len(),
+            "false_reconfigurations": beside,
+            "seconds": seconds.round(),
+            "busy_threads": busy,
+            "longest_gap_ms": (longest.as_secs_f64() * 1e5).round() / 1e2,
+            "offered_per_s": options.rate,
+            "failed": load.failed.len(),
+            "first_error": load.failed.first().map(|(_, error)| error.to_string()),
+            "verified": verified,
+            "valid": valid,
+            "nodes": options.nodes,
+            "record_bytes": RECORD_BYTES,
+            "driver": rig.setup.driver,
+            "durability": rig.setup.durability,
+            "floor_us": rig.floor.rounded(),
+            "machine": rig.machine,
+            "commit": rig.setup.commit,
+        }))
     }
-    thread::sleep(SETTLE);
-    let (load, _) = load.end();
-    progress.step("verifying", 0.0, "reading everything back");
-    let verified = verify(&log, &[&load], RECORD_BYTES).context("read the log back")?;
-    let gaps: Vec<_> = faults.iter().map(|fault| load.gap(*fault, *fault + SETTLE)).collect();
-    let chain = log.chain().context("the log's chain")?;
-    // Each fault needs one new segment, behind the first.
-    let beside = chain.segments.len() as i64 - 1 - faults.len() as i64;
-    let valid = verified.missing == 0 && load.failed.is_empty() && beside == 0;
-    Ok(json!({
-        "schema": 1,
-        "bench": "failover",
-        "fault": "kill",
-        "unavailable_ms": Spread::of(&gaps),
-        "rounds": faults.len(),
-        "false_reconfigurations": beside,
-        "offered_per_s": options.rate,
-        "failed": load.failed.len(),
-        "first_error": load.failed.first().map(|(_, error)| error.to_string()),
-        "verified": verified,
-        "valid": valid,
-        "nodes": options.nodes,
-        "record_bytes": RECORD_BYTES,
-        "driver": rig.setup.driver,
-        "durability": rig.setup.durability,
-        "floor_us": rig.floor.rounded(),
-        "machine": rig.machine,
-        "commit": rig.setup.commit,
-    }))
+
+    /// Nothing happens, on busy processors. Returns how many threads have kept them so.
+    fn stay_calm(&self) -> anyhow::Result<usize> {
+        let busy = Busy::start(self.options.busy.map(usize::from));
+        let (begin, calm) = (Instant::now(), Duration::from_secs_f64(self.options.calm));
+        while begin.elapsed() < calm {
+            let share = begin.elapsed().as_secs_f64() / self.options.calm;
+            self.progress.step("calm", share, "all is well, and the processors are busy");
+            if self.interrupt.wait(SETTLE.min(calm)) {
+                return Err(exit::interrupted());
+            }
+        }
+        Ok(busy.threads())
+    }
+
+    /// Takes the node of the log's sequencer away, and gives it back. Returns when it went.
+    fn lose_sequencer(&self, log: &VirtualLog) -> anyhow::Result<Instant> {
+        let cluster = self.rig.cluster();
+        let sequencer = log.chain().context("the log's chain")?.last().loglet.sequencer.node;
+        let mut nodes = cluster.ready().iter();
+        let index = nodes.position(|node| node.node == sequencer).context("the sequencer is one of the nodes")?;
+        let network = || self.network.as_ref().expect("there is one for this fault");
+        let (fault, at) = (self.options.fault, Instant::now());
+        match fault {
+            Fault::Kill => cluster.kill(index)?,
+            Fault::Stop => cluster.pause(index)?,
+            Fault::Blackhole => network().cut(index)?,
+            Fault::None => {}
+        }
+        thread::sleep(fault.lasts());
+        match fault {
+            Fault::Kill => cluster.restart(index, self.interrupt)?,
+            Fault::Stop => cluster.resume(index)?,
+            Fault::Blackhole => network().join(index)?,
+            Fault::None => {}
+        }
+        thread::sleep(SETTLE);
+        Ok(at)
+    }
 }

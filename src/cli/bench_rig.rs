@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -21,6 +22,7 @@ use crate::loadgen::explain::bytes;
 use crate::loadgen::floor::{Floor, measure};
 use crate::loadgen::generator::Plan;
 use crate::loadgen::machine::{BlockDevice, Machine};
+use crate::loadgen::network::Network;
 use crate::loadgen::report::{Report, Setup};
 use crate::loadgen::run::{Measured, Observer, Target, run};
 
@@ -49,6 +51,17 @@ impl<'a> Rig<'a> {
         progress: &Progress<'_>,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Self> {
+        Self::start_on(None, options, journal_bytes, progress, interrupt)
+    }
+
+    /// As [`Rig::start`], each node on a machine of a network of its own.
+    pub(super) fn start_on(
+        network: Option<Arc<Network>>,
+        options: &'a Load,
+        journal_bytes: impl FnOnce(&Floor) -> u64,
+        progress: &Progress<'_>,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Self> {
         options.driver.driver.resolve()?;
         let scratch = Scratch::create(&options.place)?;
         progress.step("floor", 0.0, "measuring the disk and the loopback");
@@ -56,7 +69,7 @@ impl<'a> Rig<'a> {
             .with_context(|| format!("measure the floor in {}", scratch.path().display()))?;
         interrupt.check()?;
         let prepare_bytes = space(options, journal_bytes(&floor), &scratch)?;
-        let cluster = BenchCluster::start(options, &scratch, prepare_bytes, interrupt)?;
+        let cluster = BenchCluster::start(options, &scratch, prepare_bytes, network, interrupt)?;
         let client = Client::start(ClientOptions { driver: options.driver.driver, ..ClientOptions::default() })
             .context("cannot start the client")?;
         let statuses = await_prepared(&client, &cluster, prepare_bytes, progress, interrupt)?;

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use super::interrupt::Interrupt;
 use super::serve::Ready;
 use crate::base::{ClusterId, Incarnation, Rng};
 use crate::io::DriverChoice;
+use crate::loadgen::network::Network;
 
 /// How long a node may take until it listens: recovery of a large journal included.
 const START: Duration = Duration::from_secs(120);
@@ -39,6 +41,8 @@ pub(super) struct NodeOptions<'a> {
     pub(super) driver: DriverChoice,
     /// Where the nodes listened before, in order; those for which nothing is given take free ports.
     pub(super) listen: &'a [SocketAddr],
+    /// The machines that they run on, if not all on this one.
+    pub(super) network: Option<Arc<Network>>,
 }
 
 /// Running nodes. Dropping kills what is left of them.
@@ -53,9 +57,13 @@ pub(super) struct NodeProcess {
     log: PathBuf,
     /// What it was started with.
     arguments: Vec<OsString>,
+    place: Place,
     ready: Option<Ready>,
     reported: bool,
 }
+
+/// The machine of a network on which a node runs, by its number; none if it runs where this process does.
+type Place = Option<(Arc<Network>, usize)>;
 
 impl Supervisor {
     /// Starts nodes of this program on free ports and waits until all of them listen.
@@ -93,10 +101,20 @@ impl Supervisor {
     /// Starts a node that was killed again, where it was, and waits until it listens.
     pub(super) fn restart(&mut self, index: usize, interrupt: &Interrupt) -> anyhow::Result<()> {
         let node = &mut self.nodes[index];
-        let (child, line) = launch(&node.arguments, &node.log)?;
+        let (child, line) = launch(&node.arguments, &node.log, &node.place)?;
         (node.child, node.reported) = (child, false);
         node.ready = Some(node.await_ready(&line, Instant::now() + START, interrupt)?);
         Ok(())
+    }
+
+    /// Stops this node, as a debugger would, or a machine that hangs: its connections stay, and nothing is answered.
+    pub(super) fn pause(&self, index: usize) {
+        self.nodes[index].signal(Signal::STOP);
+    }
+
+    /// Lets a node that was stopped so go on.
+    pub(super) fn resume(&self, index: usize) {
+        self.nodes[index].signal(Signal::CONT);
     }
 
     pub(super) fn pids(&self) -> Vec<u32> {
@@ -123,6 +141,7 @@ impl Supervisor {
     /// Stops all nodes in order; those that do not stop in time are killed.
     pub(super) fn stop(mut self) -> anyhow::Result<()> {
         for node in &self.nodes {
+            node.signal(Signal::CONT);
             node.signal(Signal::TERM);
         }
         let deadline = Instant::now() + STOP;
@@ -150,6 +169,8 @@ impl Drop for Supervisor {
 
 /// Ports below those that the kernel gives to outgoing connections, one of which would be in the way of the next start.
 const PORTS: Range<u16> = 10_000..32_000;
+/// The port of a node on a machine of its own.
+const NETWORK_PORT: u16 = 7000;
 /// Tries of a random port.
 const PORT_TRIES: usize = 64;
 /// How long a port is waited for: the nodes of a program that was killed follow it a moment later.
@@ -179,7 +200,12 @@ fn spawn(
     let directory = options.directory.join(format!("node-{index}"));
     let log = options.directory.join(format!("node-{index}.log"));
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let listen = listen_address(options.listen, index, ports_until).to_string();
+    let place = options.network.clone().map(|network| (network, usize::from(index) - 1));
+    let listen = match &place {
+        Some((network, machine)) => SocketAddr::from((network.address(*machine), NETWORK_PORT)),
+        None => listen_address(options.listen, index, ports_until),
+    };
+    let listen = listen.to_string();
     let mut arguments: Vec<OsString> =
         ["--json", "serve", "--listen", &listen, "--no-pin", "--exit-with-parent", "--dir"].map(OsString::from).into();
     arguments.push(directory.into());
@@ -192,12 +218,12 @@ fn spawn(
     if let Some(bytes) = options.prepare_bytes {
         arguments.extend(["--prepare-bytes", &bytes.to_string()].map(OsString::from));
     }
-    let (child, line) = launch(&arguments, &log)?;
-    Ok((NodeProcess { child, log, arguments, ready: None, reported: false }, line))
+    let (child, line) = launch(&arguments, &log, &place)?;
+    Ok((NodeProcess { child, log, arguments, place, ready: None, reported: false }, line))
 }
 
 /// Starts this program with these arguments, and gives the first line of its output.
-fn launch(arguments: &[OsString], log: &Path) -> anyhow::Result<(Child, Receiver<String>)> {
+fn launch(arguments: &[OsString], log: &Path, place: &Place) -> anyhow::Result<(Child, Receiver<String>)> {
     let errors = File::options().create(true).append(true).open(log);
     let errors = errors.with_context(|| format!("cannot write {}", log.display()))?;
     let program = std::env::current_exe().context("cannot find the program's own file")?;
@@ -208,7 +234,11 @@ fn launch(arguments: &[OsString], log: &Path) -> anyhow::Result<(Child, Receiver
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
     // A process group of its own, so that Ctrl-C reaches this process alone and it decides the order of the end.
     command.process_group(0);
-    let mut child = command.spawn().context("cannot start a node")?;
+    let child = match place {
+        Some((network, machine)) => network.on(*machine, move || command.spawn()),
+        None => command.spawn(),
+    };
+    let mut child = child.context("cannot start a node")?;
     let output = child.stdout.take().expect("its output is a pipe");
     let (sender, line) = channel();
     thread::Builder::new().name("node-output".to_owned()).spawn(move || {

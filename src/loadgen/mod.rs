@@ -3,6 +3,7 @@
 //! One generator thread keeps many clients busy ([`generator`]); [`verify`] reads everything back; [`report`] says how far
 //! the result is from the [`floor`] of the same disk and loopback.
 
+pub mod busy;
 pub mod catch_up;
 pub mod counters;
 pub mod cpu;
@@ -13,6 +14,7 @@ pub mod generator;
 pub mod io_wq;
 pub mod live;
 pub mod machine;
+pub mod network;
 mod pace;
 pub mod payload;
 mod prewritten;
