@@ -6,10 +6,10 @@ use super::super::operation::Operation;
 use super::super::submission::Submission;
 use super::super::{Delivery, Full, OpError, ReadResult, Subscription};
 use super::{BatchEnd, LogAppend};
-use crate::base::{IntentId, LogPos};
+use crate::base::{IntentId, LogPos, LogletId};
 use crate::proto::virtual_log::contract::{LogOp, LogResult};
 use crate::proto::virtual_log::{Chain, Intent, Wanted};
-use crate::wire::LogletConfig;
+use crate::wire::{LogletConfig, Member};
 
 /// An open virtual log. Clones share its connections and its window.
 #[derive(Debug, Clone)]
@@ -177,6 +177,21 @@ impl VirtualLog {
             LogResult::Overtaken(chain) => Ok(Extended::Overtaken(chain)),
             other => unexpected(&other),
         })
+    }
+
+    /// Gives a closed segment of the chain other LogServers (`reconfigModify` of Delos OSDI'20): as many as it has or more, and one of
+    /// those that it has at least. The new ones get all of its records before the chain names them (P7); the log is used meanwhile.
+    /// Returns the chain.
+    ///
+    /// # Errors
+    /// The segment is the last one, or not there any more; or the copying does not come further.
+    pub fn modify(&self, loglet: LogletId, log_servers: Vec<Member>) -> Result<Chain, OpError> {
+        let modifying: Operation<Chain, LogResult> =
+            self.start(LogOp::Modify { loglet, log_servers }, |result| match result {
+                LogResult::Chain(chain) => Ok(chain),
+                other => unexpected(&other),
+            });
+        modifying.wait()
     }
 
     /// Seals the last loglet of the chain. Whoever uses the log next puts another behind it.

@@ -49,6 +49,8 @@ struct LogletSlot {
     loglet: LogletId,
     client: LogletClient,
     closed: bool,
+    /// It is there for this request alone.
+    errand: Option<OpId>,
 }
 
 /// Where a log is kept, and who asks.
@@ -144,6 +146,10 @@ impl LogSession {
             slot.client.doubt(now, |member| self.nodes.doubt(member, now));
             while let Some((id, result)) = slot.client.core.poll_result() {
                 moved = true;
+                if slot.errand == Some(id) {
+                    slot.closed = true;
+                    slot.client.close();
+                }
                 self.core.handle_loglet(id, result, now);
             }
         }
@@ -171,7 +177,7 @@ impl LogSession {
 
     fn carry_out(&mut self, request: Request, now: Instant) {
         match request {
-            Request::Open(config) => self.open(config),
+            Request::Open(config) => drop(self.open(config, None)),
             Request::Close(loglet) => {
                 let slot = self.slot(loglet);
                 slot.closed = true;
@@ -182,22 +188,30 @@ impl LogSession {
             Request::Delete { loglet, id, chain_version, live } => {
                 self.slot(loglet).client.core.delete(id, chain_version, live, now);
             }
+            Request::Restore { id, config, stop, targets } => {
+                self.open(config, Some(id)).core.restore(id, stop, &targets, now);
+            }
+            Request::Remove { id, config, chain_version, live } => {
+                self.open(config, Some(id)).core.delete(id, chain_version, live, now);
+            }
             Request::MetaStore { id, op } => self.nodes.op(id, op, now),
         }
     }
 
-    fn open(&mut self, config: LogletConfig) {
+    fn open(&mut self, config: LogletConfig, errand: Option<OpId>) -> &mut LogletClient {
         let after = |slot: &u64| Some(if *slot == SLOTS - 1 { NODES + 1 } else { slot + 1 });
         let mut slots = std::iter::successors(after(&self.last_slot), after);
         let slot = slots.find(|slot| !self.loglets.contains_key(slot)).expect("few are open at once");
         self.last_slot = slot;
         let loglet = config.id;
         let client = LogletClient::new(config, self.cluster, self.incarnation, &self.limits);
-        self.loglets.insert(slot, LogletSlot { loglet, client, closed: false });
+        let opened = LogletSlot { loglet, client, closed: false, errand };
+        &mut self.loglets.entry(slot).or_insert(opened).client
     }
 
     fn slot(&mut self, loglet: LogletId) -> &mut LogletSlot {
-        let found = self.loglets.values_mut().find(|slot| slot.loglet == loglet && !slot.closed);
+        let is_it = |slot: &&mut LogletSlot| slot.loglet == loglet && !slot.closed && slot.errand.is_none();
+        let found = self.loglets.values_mut().find(is_it);
         found.expect("the core has opened it before")
     }
 

@@ -6,6 +6,7 @@ use super::create::Create;
 use super::delete::Delete;
 use super::link::{Connection, Key, Shared};
 use super::read::Read;
+use super::restore::Restore;
 use super::seal::{SEALER, Seal, Sealer};
 use super::step::{Context, Kind, Operation};
 use super::subscribe::Subscribe;
@@ -98,6 +99,13 @@ impl NativeLoglet {
     /// reached, at least a majority (P5). Ends with `Done`.
     pub fn delete(&mut self, id: OpId, chain_version: u64, live: Vec<LogletId>, now: Instant) {
         self.start(id, Kind::Delete(Delete::new(self.shared.servers(), chain_version, live)), now);
+    }
+
+    /// Gives these LogServers, by their numbers in the configuration, all of the loglet, which ends at `stop`, and verifies it (P7).
+    /// Ends with `Done`.
+    pub fn restore(&mut self, id: OpId, stop: Offset, servers: &[usize], now: Instant) {
+        let restore = Restore::new(&self.shared, stop, servers, now);
+        self.start(id, Kind::Restore(restore), now);
     }
 
     /// The connection to `target` is up.
@@ -235,7 +243,7 @@ impl NativeLoglet {
         let key = Key(self.next_key);
         self.next_key += 1;
         let limit = self.shared.limits.operation_timeout;
-        let deadline = (!matches!(kind, Kind::Subscribe(_))).then(|| now + limit);
+        let deadline = (!matches!(kind, Kind::Subscribe(_) | Kind::Restore(_))).then(|| now + limit);
         self.operations.insert(key, Operation { id, deadline, kind });
         self.drive(key, now);
     }

@@ -11,6 +11,7 @@ mod link;
 mod machine;
 mod read;
 mod repair;
+mod restore;
 mod round;
 mod seal;
 mod step;

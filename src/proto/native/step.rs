@@ -3,6 +3,7 @@ use super::create::Create;
 use super::delete::Delete;
 use super::link::{Key, Shared};
 use super::read::Read;
+use super::restore::Restore;
 use super::seal::Seal;
 use super::subscribe::Subscribe;
 use super::trim::Trim;
@@ -51,6 +52,7 @@ pub(super) enum Kind {
     Create(Create),
     Delete(Delete),
     Read(Read),
+    Restore(Restore),
     Seal(Seal),
     Subscribe(Subscribe),
     Trim(Trim),
@@ -60,7 +62,7 @@ pub(super) enum Kind {
 #[derive(Clone, Hash, Debug)]
 pub(super) struct Operation {
     pub(super) id: OpId,
-    /// When it fails with `Unavailable`; a subscription never does.
+    /// When it fails with `Unavailable`; a subscription never does, and a copy knows by itself.
     pub(super) deadline: Option<Instant>,
     pub(super) kind: Kind,
 }
@@ -72,6 +74,7 @@ impl Operation {
             Kind::Create(step) => step,
             Kind::Delete(step) => step,
             Kind::Read(step) => step,
+            Kind::Restore(step) => step,
             Kind::Seal(step) => step,
             Kind::Subscribe(step) => step,
             Kind::Trim(step) => step,
@@ -84,6 +87,7 @@ impl Operation {
             Kind::Create(step) => step,
             Kind::Delete(step) => step,
             Kind::Read(step) => step,
+            Kind::Restore(step) => step,
             Kind::Seal(step) => step,
             Kind::Subscribe(step) => step,
             Kind::Trim(step) => step,

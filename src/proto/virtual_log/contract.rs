@@ -4,10 +4,10 @@
 
 use super::chain::Chain;
 use super::intent::{Intent, Wanted};
-use crate::base::{LogPos, LogletId};
+use crate::base::{LogPos, LogletId, Offset};
 use crate::proto::loglet::{LogletOp, OpId, Records};
 use crate::proto::metastore::contract::MetaStoreOp;
-use crate::wire::LogletConfig;
+use crate::wire::{LogletConfig, Member};
 
 /// What can be asked of a virtual log.
 #[derive(Clone, Hash, Debug)]
@@ -58,6 +58,14 @@ pub enum LogOp {
     Begin {
         /// The loglet, which is created first.
         loglet: LogletConfig,
+    },
+    /// Gives a closed segment other LogServers, one of which at least it has now (`reconfigModify` of Delos OSDI'20). Those that it
+    /// does not have yet get all of its records before the chain names them (P7).
+    Modify {
+        /// The segment's loglet.
+        loglet: LogletId,
+        /// All that it is to have, no fewer than now.
+        log_servers: Vec<Member>,
     },
     /// Seals the last loglet: whoever uses the log next puts another behind it.
     Seal,
@@ -178,6 +186,29 @@ pub enum Request {
         /// The version.
         chain_version: u64,
         /// The loglets that it names.
+        live: Vec<LogletId>,
+    },
+    /// Bring LogServers of this closed loglet up to its stop (P7). It has nothing to do with other requests about the loglet, whose client
+    /// may have another configuration.
+    Restore {
+        /// Names the request.
+        id: OpId,
+        /// The loglet, with all LogServers that it is to have.
+        config: LogletConfig,
+        /// Its end.
+        stop: Offset,
+        /// Those that are new, by their numbers in the configuration.
+        targets: Vec<usize>,
+    },
+    /// Delete the loglet on LogServers that it has no more (P5, P7); apart from other requests, likewise.
+    Remove {
+        /// Names the request.
+        id: OpId,
+        /// The loglet, with these LogServers alone.
+        config: LogletConfig,
+        /// The version of the chain in which it does not have them.
+        chain_version: u64,
+        /// The other loglets that the version names.
         live: Vec<LogletId>,
     },
     /// Carry out an operation on the log's register; the answer goes to `handle_metastore`.

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
 use super::super::contract::Request;
-use crate::base::LogletId;
+use crate::base::{LogletId, NodeId};
 use crate::wire::LogletConfig;
 
 /// Clients of loglets that are kept for the next operation although nothing is under way on them.
@@ -10,36 +10,53 @@ const IDLE_MAX: usize = 4;
 /// The loglets that the host has clients of, the one used last behind all others.
 #[derive(Clone, Hash, Debug, Default)]
 pub(super) struct Loglets {
-    open: VecDeque<LogletId>,
+    open: VecDeque<Open>,
+}
+
+#[derive(Clone, Hash, Debug)]
+struct Open {
+    loglet: LogletId,
+    /// The LogServers that the client knows.
+    log_servers: Vec<NodeId>,
+}
+
+fn nodes(config: &LogletConfig) -> impl Iterator<Item = NodeId> {
+    config.log_servers.iter().map(|member| member.node)
 }
 
 impl Loglets {
     /// This loglet is about to be used; returns what to ask first if it is new.
     pub(super) fn used(&mut self, config: &LogletConfig) -> Option<Request> {
-        if self.open.back() == Some(&config.id) {
+        if self.open.back().is_some_and(|open| open.loglet == config.id) {
             return None;
         }
-        let known = self.open.iter().position(|open| *open == config.id);
-        let request = match known {
-            Some(at) => {
-                self.open.remove(at);
-                None
-            }
-            None => Some(Request::Open(config.clone())),
-        };
-        self.open.push_back(config.id);
+        let known = self.open.iter().position(|open| open.loglet == config.id).and_then(|at| self.open.remove(at));
+        let request = known.is_none().then(|| Request::Open(config.clone()));
+        let new = || Open { loglet: config.id, log_servers: nodes(config).collect() };
+        self.open.push_back(known.unwrap_or_else(new));
         request
+    }
+
+    /// Whether the host's client knows other LogServers than these.
+    pub(super) fn is_outdated(&self, config: &LogletConfig) -> bool {
+        let known = self.open.iter().find(|open| open.loglet == config.id);
+        known.is_some_and(|open| !open.log_servers.iter().copied().eq(nodes(config)))
+    }
+
+    /// The host is told to close its client.
+    pub(super) fn forget(&mut self, loglet: LogletId) {
+        self.open.retain(|open| open.loglet != loglet);
     }
 
     /// Takes out those that are to be closed: idle ones, as far as they are too many.
     pub(super) fn take_idle(&mut self, is_busy: impl Fn(LogletId) -> bool) -> Vec<LogletId> {
-        let mut excess = self.open.iter().filter(|loglet| !is_busy(**loglet)).count().saturating_sub(IDLE_MAX);
+        let mut excess = self.open.iter().filter(|open| !is_busy(open.loglet)).count().saturating_sub(IDLE_MAX);
         let mut idle = Vec::new();
-        self.open.retain(|loglet| {
-            let goes = excess > 0 && !is_busy(*loglet);
+        self.open.retain(|open| {
+            let goes = excess > 0 && !is_busy(open.loglet);
             if goes {
                 excess -= 1;
-                idle.push(*loglet);
+                idle.push(open.loglet);
             }
             !goes
         });

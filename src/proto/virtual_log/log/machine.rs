@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use super::super::chain::{Chain, ChainSegment};
 use super::super::contract::{LogOp, LogResult, Request};
@@ -6,6 +7,7 @@ use super::super::extend::Host;
 use super::append::Appends;
 use super::attempt::Attempt;
 use super::loglets::Loglets;
+use super::modify::Modify;
 use super::reading::Following;
 use super::trim::Trim;
 use super::trouble::{Haste, Trouble};
@@ -13,6 +15,9 @@ use crate::base::{Instant, Limits, LogPos, LogletId, NodeId, Offset, RegisterId,
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
 use crate::wire::{LogletConfig, Member};
+
+/// How long the copying of a segment may take altogether.
+const COPY_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// What a request under way is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -53,6 +58,7 @@ pub(super) enum Kind {
     Extend(LogOp),
     /// Waits for the register to say that there is no chain, then for the loglet, then for the write.
     Begin(LogletConfig),
+    Modify(Modify),
     Seal,
     Chain,
 }
@@ -154,10 +160,16 @@ impl VirtualLog {
             LogOp::Trim { point } => Kind::Trim(Trim::new(point)),
             LogOp::Extend { .. } => Kind::Extend(op),
             LogOp::Begin { loglet } => Kind::Begin(loglet),
+            LogOp::Modify { loglet, log_servers } => Kind::Modify(Modify::new(loglet, log_servers)),
             LogOp::Seal => Kind::Seal,
             LogOp::Chain => Kind::Chain,
         };
-        let deadline = now + self.limits.operation_timeout;
+        // Copying takes as long as it takes; it ends by itself when it does not come further.
+        let allowed = match kind {
+            Kind::Modify(_) => COPY_TIME_MAX,
+            _ => self.limits.operation_timeout,
+        };
+        let deadline = now + allowed;
         // The newest chain is asked for, not the one known.
         let is_chain = matches!(kind, Kind::Chain);
         self.operations.insert(id, Operation { kind, deadline, busy: false });
@@ -178,6 +190,7 @@ impl VirtualLog {
             Kind::Read { min, max, bytes_max } => self.ask_records(id, min, max, bytes_max),
             Kind::Trim(_) => self.trim_on(id),
             Kind::Extend(_) => self.begin_wished(id),
+            Kind::Modify(_) => self.modify_on(id),
             Kind::Seal => self.seal(id),
             Kind::Begin(_) => self.begun_by_another(id),
             // A read of it is under way.
@@ -237,6 +250,7 @@ impl VirtualLog {
             Kind::CheckTail => self.tail_found(id, loglet, result),
             Kind::Read { .. } => self.records_read(id, loglet, result),
             Kind::Trim(_) => self.trim_answered(id, loglet, result),
+            Kind::Modify(_) => self.copies_made(id, result),
             Kind::Seal => self.seal_answered(id, result),
             Kind::Begin(_) => self.first_loglet_made(id, result),
             Kind::Extend(_) | Kind::Chain => unreachable!("these ask no loglet by themselves"),
@@ -254,6 +268,7 @@ impl VirtualLog {
                 operation.busy = false;
                 match operation.kind {
                     Kind::Begin(_) => self.first_chain_written(op, result),
+                    Kind::Modify(_) => self.modified_written(op, result),
                     _ => self.trim_written(op, result),
                 }
             }
@@ -338,7 +353,7 @@ impl VirtualLog {
         number
     }
 
-    fn next_request(&mut self, purpose: Purpose) -> OpId {
+    pub(super) fn next_request(&mut self, purpose: Purpose) -> OpId {
         self.next_request += 1;
         let id = OpId(self.next_request);
         self.purposes.insert(id, purpose);
@@ -364,6 +379,12 @@ impl VirtualLog {
 
     /// Makes sure that the host has a client of the loglet.
     pub(super) fn open(&mut self, config: &LogletConfig) {
+        // It has other LogServers now. Who is still served by the old ones stays with them until they say that it is gone.
+        let is_busy = || self.purposes.values().any(|purpose| purpose.loglet() == Some(config.id));
+        if self.loglets.is_outdated(config) && !is_busy() {
+            self.loglets.forget(config.id);
+            self.requests.push_back(Request::Close(config.id));
+        }
         self.requests.extend(self.loglets.used(config));
     }
 

@@ -14,6 +14,7 @@ mod attempt;
 mod begin;
 mod loglets;
 mod machine;
+mod modify;
 mod reading;
 mod trim;
 mod trouble;

@@ -1,0 +1,125 @@
+use super::super::chain::Chain;
+use super::super::contract::{LogResult, Request};
+use super::machine::{Kind, Purpose, VirtualLog};
+use super::trouble::reason;
+use crate::base::LogletId;
+use crate::proto::loglet::{LogletResult, OpId};
+use crate::proto::metastore::contract::MetaStoreResult;
+use crate::wire::{LogletConfig, Member};
+
+/// A change of a closed segment's LogServers, and how far it has come (P7).
+#[derive(Clone, Hash, Debug)]
+pub(super) struct Modify {
+    loglet: LogletId,
+    log_servers: Vec<Member>,
+    /// Those that are new have all of it.
+    copied: bool,
+    /// The version that is being written.
+    written: Option<Chain>,
+}
+
+impl Modify {
+    pub(super) fn new(loglet: LogletId, log_servers: Vec<Member>) -> Self {
+        Self { loglet, log_servers, copied: false, written: None }
+    }
+}
+
+/// The members of `all` that `some` do not have.
+fn without(all: &[Member], some: &[Member]) -> Vec<Member> {
+    all.iter().filter(|member| some.iter().all(|other| other.node != member.node)).copied().collect()
+}
+
+impl VirtualLog {
+    fn modify(&mut self, id: OpId) -> &mut Modify {
+        match self.operations.get_mut(&id).map(|operation| &mut operation.kind) {
+            Some(Kind::Modify(modify)) => modify,
+            other => unreachable!("a change of LogServers in progress, not {other:?}"),
+        }
+    }
+
+    pub(super) fn modify_on(&mut self, id: OpId) {
+        let Modify { loglet, log_servers, copied, .. } = self.modify(id).clone();
+        let chain = self.chain.clone().expect("asked only once there is a chain");
+        let refuse = |reason: String| LogResult::Unavailable { reason };
+        let Some(segment) = chain.segment_of(loglet).map(|segment| &chain.segments[segment]) else {
+            return self.end(id, refuse(format!("loglet {loglet} is not in the chain any more")));
+        };
+        let present = &segment.loglet.log_servers;
+        let new = without(&log_servers, present);
+        if *present == log_servers {
+            return self.end(id, LogResult::Chain(chain));
+        }
+        if log_servers.len() < present.len() || new.len() == log_servers.len() {
+            let reason = "a segment keeps as many LogServers as it has, and one of them at least";
+            return self.end(id, refuse(reason.to_owned()));
+        }
+        let changed = LogletConfig { log_servers: log_servers.clone(), ..segment.loglet.clone() };
+        let (stop, next) = match (segment.stop_offset(), chain.modified(changed.clone())) {
+            (Some(stop), Ok(next)) => (stop, next),
+            (_, Err(refusal)) => return self.end(id, refuse(refusal.to_string())),
+            (None, Ok(_)) => unreachable!("the last segment is not modified"),
+        };
+        self.mark_busy(id);
+        if copied {
+            self.modify(id).written = Some(next.clone());
+            return self.ask_metastore(Purpose::Operation(id, None), Some(&next));
+        }
+        let is_new = |member: &Member| new.iter().any(|other| other.node == member.node);
+        let targets = (0..log_servers.len()).filter(|index| is_new(&log_servers[*index])).collect();
+        let request = self.next_request(Purpose::Operation(id, Some(loglet)));
+        self.request(Request::Restore { id: request, config: changed, stop, targets });
+    }
+
+    pub(super) fn copies_made(&mut self, id: OpId, result: LogletResult) {
+        match result {
+            LogletResult::Done => {
+                self.modify(id).copied = true;
+                self.modify_on(id);
+            }
+            LogletResult::Unavailable { reason } => self.end(id, LogResult::Unavailable { reason }),
+            other => {
+                let reason = format!("the copies could not be made: {other:?}");
+                self.end(id, LogResult::Unavailable { reason });
+            }
+        }
+    }
+
+    /// The answer to the write of the chain.
+    pub(super) fn modified_written(&mut self, id: OpId, result: MetaStoreResult) {
+        let written = self.modify(id).written.take().expect("a version was being written");
+        match result {
+            MetaStoreResult::Written { .. } => {
+                let before = self.chain.clone();
+                let loglet = self.modify(id).loglet;
+                self.adopt(written);
+                self.remove_copies(before.as_ref(), loglet);
+            }
+            // Adopting what it says goes on: with the write if the segment is as it was, or with the end.
+            MetaStoreResult::Conflict(newest) => {
+                if let Err(reason) = self.learn(newest) {
+                    self.end(id, LogResult::Unavailable { reason });
+                }
+            }
+            MetaStoreResult::Unknown => self.read_chain(),
+            other => {
+                let reason = reason(other);
+                self.end(id, LogResult::Unavailable { reason });
+            }
+        }
+    }
+
+    /// Those that the segment does not have any more give it up.
+    fn remove_copies(&mut self, before: Option<&Chain>, loglet: LogletId) {
+        let chain = self.chain.clone().expect("just adopted");
+        let of = |chain: &Chain| chain.segment_of(loglet).map(|segment| chain.segments[segment].loglet.clone());
+        let (Some(old), Some(new)) = (before.and_then(of), of(&chain)) else { return };
+        let log_servers = without(&old.log_servers, &new.log_servers);
+        if log_servers.is_empty() {
+            return;
+        }
+        let live = chain.segments.iter().map(|segment| segment.loglet.id).filter(|id| *id != loglet).collect();
+        let id = self.next_request(Purpose::Deletion(loglet));
+        let config = LogletConfig { log_servers, ..old };
+        self.request(Request::Remove { id, config, chain_version: chain.version, live });
+    }
+}
