@@ -23,7 +23,9 @@ mod virtual_log;
 mod work;
 
 /// What a log and a cluster are made of.
-pub use crate::proto::virtual_log::{Chain, ChainSegment, Intent, LogRecord, NodeRecord, Root, RootRefusal, Wanted};
+pub use crate::proto::virtual_log::{
+    Chain, ChainSegment, Intent, LogRecord, NodeRecord, NodeState, Root, RootRefusal, Wanted,
+};
 pub use append::Append;
 pub use cluster::{Cluster, ClusterError};
 pub use error::{AppendError, Full, OpError, StopConflict};

@@ -6,13 +6,15 @@
 //! - `contract`: what a virtual log does, as data.
 //! - `log`: the client of one log.
 //! - `stored`: the chain as a register holds it.
-//! - `root`: which nodes and logs a cluster has.
+//! - `root`: which nodes and logs a cluster has; `membership`: how the nodes change; `placement`: on which of them something is kept.
 
 mod chain;
 pub mod contract;
 mod extend;
 mod intent;
 mod log;
+mod membership;
+mod placement;
 mod root;
 mod stored;
 #[cfg(test)]
@@ -22,4 +24,4 @@ pub use chain::{Chain, ChainSegment, InvalidChain, Place, Refusal, Settled};
 pub use extend::{Extend, Host, Outcome, Step, Wish, Written};
 pub use intent::{Intent, Wanted};
 pub use log::{Trouble, VirtualLog};
-pub use root::{LogRecord, NodeRecord, Root, RootRefusal};
+pub use root::{LogRecord, NodeRecord, NodeState, Root, RootRefusal};

@@ -7,8 +7,26 @@ use serde::{Deserialize, Serialize};
 use crate::base::{NodeId, Nonce, RegisterId, Version};
 use crate::wire::{Decision, Member};
 
-/// Most bytes of a log's name.
+/// Most bytes of a name: of a log, or of a zone.
 const NAME_BYTES_MAX: usize = 64;
+
+/// What a node may be used for (L9).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeState {
+    /// For everything.
+    #[default]
+    Active,
+    /// It is to leave: nothing new is placed on it.
+    Draining,
+}
+
+impl NodeState {
+    /// Whether something new may be placed on it.
+    pub fn is_active(&self) -> bool {
+        *self == Self::Active
+    }
+}
 
 /// A node of the cluster.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -17,6 +35,19 @@ pub struct NodeRecord {
     /// Who it is, and where to look for it.
     #[serde(flatten)]
     pub member: Member,
+    /// What it may be used for.
+    #[serde(default, skip_serializing_if = "NodeState::is_active")]
+    pub state: NodeState,
+    /// What it fails together with, such as a rack: copies are spread over zones. Nodes that name none are in one zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+}
+
+impl NodeRecord {
+    /// A node that has just joined.
+    pub fn new(member: Member, zone: Option<String>) -> Self {
+        Self { member, state: NodeState::Active, zone }
+    }
 }
 
 /// A log of the cluster: its register begins in no other way (P8 a).
@@ -29,8 +60,12 @@ pub struct LogRecord {
     pub replicas: usize,
     /// Names the birth of the register.
     pub nonce: Nonce,
-    /// The register's first members.
+    /// The register's first members, which never change: they are a part of what it is born with.
     pub members: Vec<Member>,
+    /// Who decides the register's next version since it was handed over, for those who look for it when the first members are gone;
+    /// nobody if it was not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keepers: Vec<Member>,
 }
 
 impl LogRecord {
@@ -42,6 +77,11 @@ impl LogRecord {
     /// What the register is born with, the same for everybody.
     pub fn birth(&self) -> Decision {
         Decision { version: Version::BIRTH, nonce: self.nonce, members: self.members.clone(), value: Vec::new() }
+    }
+
+    /// Whom to ask for the register.
+    pub fn keepers(&self) -> &[Member] {
+        if self.keepers.is_empty() { &self.members } else { &self.keepers }
     }
 }
 
@@ -74,23 +114,71 @@ pub enum RootRefusal {
     /// Not a name.
     #[error("`{0}` is no name of a log: 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` or `.`")]
     BadName(String),
+    /// Not the name of a zone.
+    #[error("`{0}` is no name of a zone: 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` or `.`")]
+    BadZone(String),
     /// Fewer nodes than copies.
-    #[error("{wanted} replicas need {wanted} nodes, and the cluster has {there}")]
+    #[error("{wanted} replicas need {wanted} nodes, and the cluster has {active}{}", draining_too(*draining))]
     TooFewNodes {
         /// Copies asked for.
         wanted: usize,
-        /// Nodes there are.
-        there: usize,
+        /// Nodes that may be used.
+        active: usize,
+        /// Nodes that are to leave, which are not.
+        draining: usize,
     },
     /// No copy at all.
     #[error("a log needs at least one replica")]
     NoReplicas,
+    /// The node is in no list.
+    #[error("the cluster has no node {0}")]
+    NoSuchNode(NodeId),
+    /// Fewer nodes would be left than a log has copies, or none at all.
+    #[error("without node {node} {left} nodes are left to be used, and {}", needed_by(*needed, log.as_deref()))]
+    LastReplica {
+        /// The node that was to leave.
+        node: NodeId,
+        /// Active nodes without it.
+        left: usize,
+        /// Fewest that there have to be.
+        needed: usize,
+        /// The log with as many replicas; none if it is the cluster itself that needs them.
+        log: Option<String>,
+    },
+    /// A node is drained before it is removed.
+    #[error("node {0} is not draining; drain it first")]
+    NotDraining(NodeId),
+    /// Something would look for it.
+    #[error("node {node} is still used by {}", users.join(", "))]
+    InUse {
+        /// The node.
+        node: NodeId,
+        /// What names it.
+        users: Vec<String>,
+    },
+}
+
+fn draining_too(draining: usize) -> String {
+    if draining == 0 { String::new() } else { format!(", and {draining} more that are draining") }
+}
+
+fn needed_by(needed: usize, log: Option<&str>) -> String {
+    match log {
+        Some(log) => format!("log `{log}` has {needed} replicas"),
+        None => format!("a cluster needs {needed}"),
+    }
+}
+
+/// What names of logs and zones look like.
+pub(super) fn is_name(name: &str) -> bool {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_fine)
 }
 
 impl Root {
     /// The first version: these nodes and no logs.
     pub fn begin(members: &[Member]) -> Self {
-        let nodes = members.iter().map(|member| NodeRecord { member: *member }).collect();
+        let nodes = members.iter().map(|member| NodeRecord::new(*member, None)).collect();
         Self { nodes, logs: BTreeMap::new(), next_log: 1 }
     }
 
@@ -127,8 +215,7 @@ impl Root {
         nonce: Nonce,
         members: Vec<Member>,
     ) -> Result<Self, RootRefusal> {
-        let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_fine) {
+        if !is_name(name) {
             return Err(RootRefusal::BadName(name.to_owned()));
         }
         if self.logs.contains_key(name) {
@@ -137,21 +224,27 @@ impl Root {
         if replicas == 0 {
             return Err(RootRefusal::NoReplicas);
         }
-        if replicas > self.nodes.len() {
-            return Err(RootRefusal::TooFewNodes { wanted: replicas, there: self.nodes.len() });
+        let active = self.active().count();
+        if replicas > active {
+            let draining = self.nodes.len() - active;
+            return Err(RootRefusal::TooFewNodes { wanted: replicas, active, draining });
         }
         let mut next = self.clone();
-        next.logs.insert(name.to_owned(), LogRecord { log: self.next_log, replicas, nonce, members });
+        let record = LogRecord { log: self.next_log, replicas, nonce, members, keepers: Vec::new() };
+        next.logs.insert(name.to_owned(), record);
         next.next_log += 1;
         Ok(next)
     }
 
-    /// Where a log's records may be stored: as many nodes as it has replicas, beginning with another one for each log, so that
-    /// logs spread over the nodes.
-    pub fn place(&self, log: &LogRecord) -> Vec<Member> {
-        let first = log.log as usize % self.nodes.len().max(1);
-        let turned = self.nodes.iter().cycle().skip(first);
-        turned.take(log.replicas.min(self.nodes.len())).map(|node| node.member).collect()
+    /// Without a log. Its number is not used again.
+    ///
+    /// # Errors
+    /// There is no such log.
+    pub fn without_log(&self, name: &str) -> Result<Self, RootRefusal> {
+        self.log(name)?;
+        let mut next = self.clone();
+        next.logs.remove(name);
+        Ok(next)
     }
 
     /// Where to look for a node.
@@ -180,13 +273,30 @@ mod tests {
         assert_eq!(two.with_log("one", 1, Nonce(3), members(3)), Err(RootRefusal::NameTaken("one".to_owned())));
         let missing = two.log("three").unwrap_err();
         assert_eq!(missing.to_string(), "there is no log `three`; the cluster has: one, two");
+        let without = two.without_log("one").unwrap();
+        assert!(without.log("one").is_err() && without.log("two").is_ok());
+        assert_eq!(two.without_log("three"), Err(missing));
+        let again = without.with_log("one", 2, Nonce(3), members(3)).unwrap();
+        assert_eq!(again.log("one").unwrap().log, 3, "a name can come back, a number cannot");
+    }
+
+    /// What was written before nodes had states and zones is read, and what has none is written as before.
+    #[test]
+    fn a_root_without_states_and_zones_is_compact() {
+        let node = NodeId(0x1f);
+        let json = format!(r#"{{"nodes":[{{"node":"{node}","address":"10.0.0.1:7000"}}],"logs":{{}},"next_log":1}}"#);
+        let root = Root::from_json(json.as_bytes()).unwrap();
+        assert_eq!(root.nodes[0].state, NodeState::Active);
+        assert_eq!(String::from_utf8(root.to_json()).unwrap(), json);
+        let unknown = json.replace(r#""address""#, r#""colour":1,"address""#);
+        assert!(Root::from_json(unknown.as_bytes()).is_err(), "a field that nobody knows may mean something");
     }
 
     #[test]
     fn what_cannot_be_is_refused() {
         let root = Root::begin(&members(3));
         let with = |name: &str, replicas| root.with_log(name, replicas, Nonce(1), members(3)).unwrap_err();
-        assert_eq!(with("x", 4), RootRefusal::TooFewNodes { wanted: 4, there: 3 });
+        assert_eq!(with("x", 4), RootRefusal::TooFewNodes { wanted: 4, active: 3, draining: 0 });
         assert_eq!(with("x", 0), RootRefusal::NoReplicas);
         for name in ["", "a b", "ä", &"x".repeat(65)] {
             assert_eq!(with(name, 1), RootRefusal::BadName(name.to_owned()));

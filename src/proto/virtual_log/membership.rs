@@ -1,0 +1,161 @@
+//! Changes of the list of nodes: who joins, who is to leave, and who has left (L9).
+
+use super::root::{NodeRecord, NodeState, Root, RootRefusal, is_name};
+use crate::base::NodeId;
+use crate::wire::Member;
+
+impl Root {
+    /// The nodes that something may be placed on.
+    pub fn active(&self) -> impl Iterator<Item = &NodeRecord> {
+        self.nodes.iter().filter(|node| node.state.is_active())
+    }
+
+    /// With this node. One that is there already keeps its state, and its zone if none is named; the same again changes nothing.
+    ///
+    /// # Errors
+    /// Not the name of a zone.
+    pub fn with_node(&self, member: Member, zone: Option<String>) -> Result<Self, RootRefusal> {
+        if let Some(bad) = zone.as_ref().filter(|zone| !is_name(zone)) {
+            return Err(RootRefusal::BadZone(bad.clone()));
+        }
+        let mut next = self.clone();
+        match next.nodes.iter_mut().find(|node| node.member.node == member.node) {
+            Some(known) => {
+                known.member = member;
+                known.zone = zone.or(known.zone.take());
+            }
+            None => next.nodes.push(NodeRecord::new(member, zone)),
+        }
+        Ok(next)
+    }
+
+    /// With this node about to leave: nothing new is placed on it.
+    ///
+    /// # Errors
+    /// There is no such node, or fewer active ones would be left than a log has replicas, or none.
+    pub fn draining(&self, node: NodeId) -> Result<Self, RootRefusal> {
+        let record = self.known(node)?;
+        if record.state.is_active() {
+            self.check_left(node)?;
+        }
+        Ok(self.in_state(node, NodeState::Draining))
+    }
+
+    /// With this node active again.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub fn undrained(&self, node: NodeId) -> Result<Self, RootRefusal> {
+        self.known(node)?;
+        Ok(self.in_state(node, NodeState::Active))
+    }
+
+    /// Without this node, which `users` name: chains, registers, and logs of which nobody can tell.
+    ///
+    /// # Errors
+    /// There is no such node, or it is not draining, or it is used, or too few would be left.
+    pub fn without_node(&self, node: NodeId, users: &[String]) -> Result<Self, RootRefusal> {
+        if self.known(node)?.state.is_active() {
+            return Err(RootRefusal::NotDraining(node));
+        }
+        if !users.is_empty() {
+            return Err(RootRefusal::InUse { node, users: users.to_vec() });
+        }
+        // Others may have been removed, or logs made, since it was drained.
+        self.check_left(node)?;
+        let mut next = self.clone();
+        next.nodes.retain(|record| record.member.node != node);
+        Ok(next)
+    }
+
+    fn known(&self, node: NodeId) -> Result<&NodeRecord, RootRefusal> {
+        self.node(node).ok_or(RootRefusal::NoSuchNode(node))
+    }
+
+    fn in_state(&self, node: NodeId, state: NodeState) -> Self {
+        let mut next = self.clone();
+        next.nodes.iter_mut().filter(|record| record.member.node == node).for_each(|record| record.state = state);
+        next
+    }
+
+    /// Whether enough nodes may be used without this one.
+    fn check_left(&self, node: NodeId) -> Result<(), RootRefusal> {
+        let left = self.active().filter(|record| record.member.node != node).count();
+        let largest = self.logs.iter().max_by_key(|(_, log)| log.replicas);
+        let (needed, log) = largest.map_or((1, None), |(name, log)| (log.replicas, Some(name.clone())));
+        if left < needed {
+            return Err(RootRefusal::LastReplica { node, left, needed, log });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Nonce;
+
+    fn member(node: u128) -> Member {
+        Member { node: NodeId(node), address: ([10, 0, 0, node as u8], 7000).into() }
+    }
+
+    fn root(nodes: u128) -> Root {
+        Root::begin(&(1..=nodes).map(member).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn joining_again_updates_where_and_changes_nothing_else() {
+        let joined = root(3).with_node(member(4), Some("east".to_owned())).unwrap();
+        assert_eq!(joined.nodes[3], NodeRecord::new(member(4), Some("east".to_owned())));
+        assert_eq!(joined.with_node(member(4), None).unwrap(), joined);
+        let moved = Member { address: ([10, 0, 9, 9], 7000).into(), ..member(4) };
+        let draining = joined.draining(NodeId(4)).unwrap().with_node(moved, Some("west".to_owned())).unwrap();
+        let expected = NodeRecord { member: moved, state: NodeState::Draining, zone: Some("west".to_owned()) };
+        assert_eq!((draining.nodes.len(), &draining.nodes[3]), (4, &expected));
+        assert_eq!(Root::from_json(&draining.to_json()).unwrap(), draining);
+        assert_eq!(root(1).with_node(member(2), Some("a b".to_owned())), Err(RootRefusal::BadZone("a b".to_owned())));
+    }
+
+    #[test]
+    fn a_drained_node_can_come_back() {
+        let root = root(3);
+        let draining = root.draining(NodeId(2)).unwrap();
+        assert_eq!(draining.active().count(), 2);
+        assert_eq!(draining.draining(NodeId(2)).unwrap(), draining, "the same again changes nothing");
+        assert_eq!(draining.undrained(NodeId(2)).unwrap(), root);
+        assert_eq!(root.draining(NodeId(9)), Err(RootRefusal::NoSuchNode(NodeId(9))));
+        assert_eq!(root.undrained(NodeId(9)), Err(RootRefusal::NoSuchNode(NodeId(9))));
+    }
+
+    #[test]
+    fn the_last_replica_is_not_drained() {
+        let logs = root(4).with_log("small", 1, Nonce(1), vec![member(1)]).unwrap();
+        let logs = logs.with_log("large", 3, Nonce(2), vec![member(1)]).unwrap();
+        let one = logs.draining(NodeId(1)).unwrap();
+        // Each alone would be fine (L9).
+        let refused = one.draining(NodeId(2)).unwrap_err();
+        let log = Some("large".to_owned());
+        assert_eq!(refused, RootRefusal::LastReplica { node: NodeId(2), left: 2, needed: 3, log });
+        let text = refused.to_string();
+        assert!(text.ends_with("2 nodes are left to be used, and log `large` has 3 replicas"), "{text}");
+        assert!(one.draining(NodeId(1)).is_ok(), "it is draining already");
+        let alone = root(1).draining(NodeId(1)).unwrap_err();
+        assert!(alone.to_string().ends_with("0 nodes are left to be used, and a cluster needs 1"), "{alone}");
+    }
+
+    #[test]
+    fn only_a_drained_node_that_nothing_names_is_removed() {
+        let root = root(3).with_log("two", 2, Nonce(1), vec![member(1)]).unwrap();
+        assert_eq!(root.without_node(NodeId(3), &[]), Err(RootRefusal::NotDraining(NodeId(3))));
+        assert_eq!(root.without_node(NodeId(9), &[]), Err(RootRefusal::NoSuchNode(NodeId(9))));
+        let draining = root.draining(NodeId(3)).unwrap();
+        let used = draining.without_node(NodeId(3), &["log `two`".to_owned()]).unwrap_err();
+        assert!(used.to_string().ends_with("is still used by log `two`"), "{used}");
+        let gone = draining.without_node(NodeId(3), &[]).unwrap();
+        assert_eq!(gone.nodes.iter().map(|node| node.member).collect::<Vec<_>>(), [member(1), member(2)]);
+        // A log made since it was drained cannot be refused its nodes: the number is checked again.
+        let mut crowded = draining.clone();
+        crowded.logs.get_mut("two").unwrap().replicas = 3;
+        assert!(matches!(crowded.without_node(NodeId(3), &[]), Err(RootRefusal::LastReplica { left: 2, .. })));
+    }
+}
