@@ -137,6 +137,11 @@ random_id! {
     IntentId
 }
 
+random_id! {
+    /// Names whoever appends records with tokens, for as long as it keeps count of them.
+    WriterId
+}
+
 /// Names one loglet, never used twice (P5): the log, the chain version that installs it, and the proposer's nonce.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
 pub struct LogletId {

@@ -14,7 +14,7 @@ pub(crate) use buf::Registration;
 pub use histogram::Histogram;
 pub use id::{
     CellKey, ClusterId, Incarnation, IntentId, InvalidId, LogPos, LogletId, NodeId, Nonce, Offset, ProposerId,
-    RegisterId, Version, Write,
+    RegisterId, Version, Write, WriterId,
 };
 pub use limits::{InvalidLimits, Limits};
 pub use quorum::quorum;

@@ -5,6 +5,7 @@
 
 mod append;
 mod cluster;
+mod deduplicate;
 mod errand;
 mod error;
 mod genesis;
@@ -19,6 +20,7 @@ mod registers;
 mod session;
 mod submission;
 mod subscription;
+mod token;
 mod virtual_log;
 mod work;
 
@@ -28,6 +30,7 @@ pub use crate::proto::virtual_log::{
 };
 pub use append::Append;
 pub use cluster::{Cluster, ClusterError};
+pub use deduplicate::{Deduplicate, Seen};
 pub use error::{AppendError, Full, OpError, StopConflict};
 pub use genesis::GenesisError;
 pub use handle::{Client, ClientOptions, NodeInfo};
@@ -35,4 +38,5 @@ pub use log::{Delivery, Log, ReadResult, Tail};
 pub use operation::Operation;
 pub use reactor::Reactor;
 pub use subscription::{Event, Subscription};
+pub use token::{AppendToken, Tokened, Tokens, UnknownEnvelope};
 pub use virtual_log::{Extended, LogAppend, LogAppendError, VirtualLog};

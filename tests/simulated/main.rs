@@ -9,5 +9,6 @@ mod full_disk;
 mod same_seed;
 mod silence;
 mod stalls;
+mod tokens;
 mod virtual_log;
 mod writer;

@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use naxos::base::{Limits, LogPos, Rng};
+use naxos::base::{LogPos, Rng};
 use naxos::client::{Extended, LogAppend, LogAppendError, Operation, ReadResult, VirtualLog};
 use naxos::proto::virtual_log::contract::LogResult;
 
-use crate::cluster::{Cluster, NODES, addresses, small_limits};
+use crate::cluster::{Cluster, NODES, addresses, limits_of_long_chains};
 use crate::writer::{index_of, record};
 
 const SEEDS: u64 = 60;
@@ -134,20 +134,7 @@ fn disturb(cluster: &mut Cluster, parties: &mut [Party], told: &mut Told, next: 
 /// One life of a log. Returns how many extends and segments there were.
 fn survive(seed: u64) -> (usize, usize) {
     let mut rng = Rng::with_seed(seed);
-    // A chain has a segment for each extend, and nobody trims here.
-    let limits = Limits {
-        register_bytes_max: 64 << 10,
-        frame_body_bytes_max: 96 << 10,
-        unit_bytes_max: 96 << 10,
-        segment_bytes: 1 << 20,
-        client_window_bytes: 128 << 10,
-        early_window_bytes: 128 << 10,
-        sequencer_window_bytes: 128 << 10,
-        store_window_bytes: 128 << 10,
-        outbound_bytes_max: 128 << 10,
-        ..small_limits()
-    };
-    let mut cluster = Cluster::start_with(seed, limits, CLIENTS);
+    let mut cluster = Cluster::start_with(seed, limits_of_long_chains(), CLIENTS);
     let logs: Vec<_> = (0..CLIENTS).map(|client| cluster.open_log(client, seed * 100 + 10 * client as u64)).collect();
     cluster.begin_log(&logs[0]);
     let mut parties: Vec<_> = logs.into_iter().map(Party::new).collect();

@@ -4,7 +4,7 @@ use super::super::handle::Handle;
 use super::super::inbox::{Command, LogKey};
 use super::super::operation::Operation;
 use super::super::submission::Submission;
-use super::super::{Delivery, Full, OpError, ReadResult, Subscription};
+use super::super::{AppendToken, Delivery, Full, OpError, ReadResult, Subscription, Tokened};
 use super::{BatchEnd, LogAppend};
 use crate::base::{IntentId, LogPos, LogletId};
 use crate::proto::virtual_log::contract::{LogOp, LogResult};
@@ -59,10 +59,17 @@ impl VirtualLog {
     /// all that were appended before it. While the log is being reconfigured it waits.
     ///
     /// The record is in the log once if its sequencer answers. If the sequencer is lost before it has, the record is sent again and may
-    /// appear twice.
+    /// appear twice; [`VirtualLog::append_with`] lets readers tell.
     pub fn append(&self, record: &[u8]) -> LogAppend {
         let append = LogAppend::start(&self.inner.submission, record, true, || self.tell_appends());
         append.unwrap_or_else(|_| unreachable!("a record is held where there is no room"))
+    }
+
+    /// Appends a record in an envelope that carries a token ([`Tokened`]), which takes [`Tokened::ENVELOPE_BYTES`] of the largest
+    /// record's size. An append whose outcome is not known may be done again with the same token: readers that ask
+    /// [`crate::client::Deduplicate`] take the record once, however often it is there.
+    pub fn append_with(&self, token: AppendToken, record: &[u8]) -> LogAppend {
+        self.append(&Tokened::wrap(token, record))
     }
 
     /// Appends a record if the window has room.
