@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use naxos::base::{ClusterId, Incarnation, LogletId, NodeId, Offset};
 use naxos::client::{Client, ClientOptions, OpError};
-use naxos::node::{DataDirError, NodeConfig, ServeError, serve};
+use naxos::node::{DataDirError, Node, NodeConfig, ServeError};
 use naxos::server::home_shard;
 use naxos::wire::{FrameHeader, HEADER_BYTES, Hello, Message, RejectCode, Role};
 use support::{CLUSTER, Cluster, node_config, record, scratch};
@@ -183,7 +183,7 @@ fn an_unwritable_directory_is_named() {
     let scratch = scratch();
     let file = scratch.path().join("file");
     std::fs::write(&file, b"").unwrap();
-    let error = serve(node_config(&file.join("below"))).unwrap_err();
+    let error = Node::start(node_config(&file.join("below"))).unwrap_err();
     assert!(matches!(error, ServeError::DataDir(DataDirError::Io { .. })), "{error}");
     assert!(error.to_string().contains("below"), "{error}");
 }
@@ -191,11 +191,11 @@ fn an_unwritable_directory_is_named() {
 #[test]
 fn a_second_node_on_the_same_directory_is_refused() {
     let scratch = scratch();
-    let first = serve(node_config(scratch.path())).unwrap();
-    let error = serve(node_config(scratch.path())).unwrap_err();
+    let first = Node::start(node_config(scratch.path())).unwrap();
+    let error = Node::start(node_config(scratch.path())).unwrap_err();
     assert!(matches!(error, ServeError::DataDir(DataDirError::InUse(_))), "{error}");
     first.stop();
-    serve(node_config(scratch.path())).unwrap().stop();
+    Node::start(node_config(scratch.path())).unwrap().stop();
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn an_address_in_use_is_named() {
     let scratch = scratch();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap();
-    let error = serve(NodeConfig { listen, ..node_config(scratch.path()) }).unwrap_err();
+    let error = Node::start(NodeConfig { listen, ..node_config(scratch.path()) }).unwrap_err();
     assert!(matches!(error, ServeError::Listen { .. }), "{error}");
 }
 
@@ -222,7 +222,7 @@ fn a_node_that_is_not_there_is_a_bounded_wait() {
 #[test]
 fn a_loglet_is_not_created_on_a_foreign_shard() {
     let scratch = scratch();
-    let node = serve(NodeConfig { shards: Some(2), ..node_config(scratch.path()) }).unwrap();
+    let node = Node::start(NodeConfig { shards: Some(2), ..node_config(scratch.path()) }).unwrap();
     let mut config = support::loglet_over(std::slice::from_ref(&node), 1);
     let nonce = (1..).find(|&nonce| home_shard(LogletId { nonce, ..config.id }, 2) == 1).unwrap();
     config.id.nonce = nonce;
@@ -239,7 +239,7 @@ fn a_loglet_is_not_created_on_a_foreign_shard() {
     }
     node.stop();
     in_time("the restart", move || {
-        serve(NodeConfig { shards: None, ..node_config(scratch.path()) }).unwrap().stop();
+        Node::start(NodeConfig { shards: None, ..node_config(scratch.path()) }).unwrap().stop();
     });
 }
 

@@ -266,7 +266,7 @@ fn every_damage_is_named_with_its_place_and_a_start_agrees() {
 
 /// Starts a node on the directory and compares the damage that it names.
 fn restarted_agrees(directory: &Path, told: &Value) {
-    let running = naxos::node::serve(support::node_config_of(directory)).unwrap();
+    let running = naxos::node::Node::start(support::node_config_of(directory)).unwrap();
     let client = Client::start(ClientOptions::default()).unwrap();
     let status = client.status(running.address()).unwrap();
     let mut damage = Vec::new();

@@ -13,7 +13,7 @@ use super::serve::Ready;
 use super::supervisor::{NodeOptions, Supervisor};
 use crate::base::{ClusterId, Limits};
 use crate::loadgen::network::Network;
-use crate::node::{NodeConfig, Running, serve};
+use crate::node::{Node, NodeConfig};
 
 /// Running nodes, whichever way.
 pub(super) struct BenchCluster {
@@ -24,7 +24,7 @@ pub(super) struct BenchCluster {
 
 enum Nodes {
     Children(RefCell<Supervisor>),
-    Here(Vec<Running>),
+    Here(Vec<Node>),
 }
 
 impl BenchCluster {
@@ -58,7 +58,7 @@ impl BenchCluster {
 
     fn start_here(id: ClusterId, options: &Load, scratch: &Scratch, prepare_bytes: u64) -> anyhow::Result<Self> {
         let start = |index: u16| {
-            serve(NodeConfig {
+            Node::start(NodeConfig {
                 directory: scratch.path().join(format!("node-{index}")),
                 listen: ([127, 0, 0, 1], 0).into(),
                 cluster: id,
@@ -72,7 +72,7 @@ impl BenchCluster {
             .with_context(|| format!("cannot start node {index}"))
         };
         let running = (1..=options.nodes).map(start).collect::<anyhow::Result<Vec<_>>>()?;
-        let ready = |node: &Running| Ready {
+        let ready = |node: &Node| Ready {
             admin: None,
             address: node.address(),
             cluster: id,
@@ -145,7 +145,7 @@ impl BenchCluster {
         match self.nodes {
             Nodes::Children(supervisor) => supervisor.into_inner().stop(),
             Nodes::Here(running) => {
-                running.into_iter().for_each(Running::stop);
+                running.into_iter().for_each(Node::stop);
                 Ok(())
             }
         }

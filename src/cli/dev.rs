@@ -13,7 +13,7 @@ use super::serve::Ready;
 use super::supervisor::{NodeOptions, Supervisor};
 use super::{directory, exit, output};
 use crate::base::{ClusterId, Incarnation, LogletId};
-use crate::client::{Client, ClusterError, RootRefusal, VirtualLog};
+use crate::client::{Client, VirtualLog};
 use crate::wire::{LogletConfig, Member, Sequencer};
 
 const LOG_NAME: &str = "default";
@@ -72,10 +72,7 @@ fn default_log(client: &Client, file: &ClusterFile) -> anyhow::Result<VirtualLog
     let cluster = client.cluster(&addresses).context("cannot find the cluster")?;
     cluster.found().context("cannot write the list of nodes")?;
     // A start that was cut short may have left it half made.
-    match cluster.create_log(LOG_NAME, file.nodes.len().min(3)) {
-        Err(ClusterError::Refused(RootRefusal::NameTaken(_))) => Ok(cluster.open_log(LOG_NAME)?),
-        created => created.context("cannot create the log"),
-    }
+    cluster.open_or_create_log(LOG_NAME, file.nodes.len().min(3)).context("cannot create the log")
 }
 
 /// Reports nodes that end, until all have ended or the program is asked to.

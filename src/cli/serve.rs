@@ -11,7 +11,7 @@ use super::config::Settings;
 use super::interrupt::Interrupt;
 use super::{directory, exit, notify, orphan, output};
 use crate::base::{ClusterId, Incarnation, NodeId};
-use crate::node::{AdminListener, NodeConfig, serve};
+use crate::node::{AdminListener, Node, NodeConfig};
 
 /// The line that `serve --json` prints when the node is ready; a supervisor reads it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -80,7 +80,7 @@ pub(super) fn run(global: &Global, options: &Serve) -> anyhow::Result<()> {
         prepare_bytes: settings.prepare_bytes,
         driver: settings.driver,
     };
-    let running = serve(config).with_context(|| format!("cannot serve {}", dir.display()))?;
+    let running = Node::start(config).with_context(|| format!("cannot serve {}", dir.display()))?;
     let admin = admin.map(|listener| listener.start(running.reporter())).transpose().context("the admin endpoint")?;
     let ready = Ready {
         address: running.address(),

@@ -165,6 +165,17 @@ impl Cluster {
         }
     }
 
+    /// Opens a log, which is created first if there is none of this name.
+    ///
+    /// # Errors
+    /// As [`Cluster::create_log`] and [`Cluster::open_log`].
+    pub fn open_or_create_log(&self, name: &str, replicas: usize) -> Result<VirtualLog, ClusterError> {
+        match self.create_log(name, replicas) {
+            Err(ClusterError::Refused(RootRefusal::NameTaken(_))) => self.open_log(name),
+            created => created,
+        }
+    }
+
     /// On the log's nodes, sequenced by the first that answers.
     fn first_loglet(&self, root: &Root, record: &LogRecord) -> Result<LogletConfig, OpError> {
         let log_servers = root.place(record);

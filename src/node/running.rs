@@ -37,6 +37,23 @@ pub struct NodeConfig {
     pub driver: DriverChoice,
 }
 
+impl NodeConfig {
+    /// A node for embedding into another program: its threads are not pinned, everything else is as `naxos serve` has it.
+    pub fn new(directory: impl Into<PathBuf>, listen: SocketAddr, cluster: ClusterId) -> Self {
+        Self {
+            directory: directory.into(),
+            listen,
+            cluster,
+            shards: None,
+            pin: false,
+            limits: Limits::default(),
+            allow_volatile: false,
+            prepare_bytes: None,
+            driver: DriverChoice::Auto,
+        }
+    }
+}
+
 /// Why a node cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -80,9 +97,9 @@ pub enum ServeError {
     },
 }
 
-/// A running node. Dropping it stops it.
+/// A running node, in this process. Dropping it stops it.
 #[derive(Debug)]
-pub struct Running {
+pub struct Node {
     address: SocketAddr,
     identity: NodeIdentity,
     durability: &'static str,
@@ -90,7 +107,7 @@ pub struct Running {
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Running {
+impl Node {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -136,7 +153,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Node {
     fn drop(&mut self) {
         self.end();
     }
@@ -157,67 +174,69 @@ enum Started {
     Failed(ServeError),
 }
 
-/// Starts a node and returns when it answers requests.
-///
-/// # Errors
-/// It cannot run; nothing of it is left running then.
-pub fn serve(config: NodeConfig) -> Result<Running, ServeError> {
-    config.limits.check()?;
-    let driver = config.driver.resolve()?;
-    let directory = DataDir::open(&config.directory, config.cluster, config.shards, config.allow_volatile)?;
-    let identity = NodeIdentity { cluster: config.cluster, node: directory.node(), incarnation: Incarnation::random() };
-    let shards = directory.shards();
-    if let Some(bytes) = config.prepare_bytes.filter(|bytes| *bytes > 0) {
-        let segment = config.limits.segment_bytes;
-        let wanted = (bytes / shards as u64).div_ceil(segment).saturating_mul(segment).saturating_mul(shards as u64);
-        let journals: Vec<_> = (0..shards).map(|shard| directory.journal(shard)).collect();
-        check_prepared(&config.directory, &journals, wanted)?;
-    }
-    let connections = connections_allowed(&config.limits, shards)?;
-    let (started, events) = channel();
-    let mut node = Running {
-        address: config.listen,
-        identity,
-        durability: directory.durability().name(),
-        inboxes: Vec::new(),
-        threads: Vec::new(),
-    };
-    let mut peers_senders = Vec::new();
-    for shard in 0..shards {
-        let (peers_sender, peers) = sync_channel(1);
-        peers_senders.push(peers_sender);
-        let mut limits = config.limits.clone();
-        limits.connections_max = connections.div_ceil(shards as u32);
-        let shard_config = ShardConfig {
+impl Node {
+    /// Starts a node and returns when it answers requests.
+    ///
+    /// # Errors
+    /// It cannot run; nothing of it is left running then.
+    pub fn start(config: NodeConfig) -> Result<Self, ServeError> {
+        config.limits.check()?;
+        let driver = config.driver.resolve()?;
+        let directory = DataDir::open(&config.directory, config.cluster, config.shards, config.allow_volatile)?;
+        let identity =
+            NodeIdentity { cluster: config.cluster, node: directory.node(), incarnation: Incarnation::random() };
+        let shards = directory.shards();
+        if let Some(bytes) = config.prepare_bytes.filter(|bytes| *bytes > 0) {
+            let segment = config.limits.segment_bytes;
+            let wanted =
+                (bytes / shards as u64).div_ceil(segment).saturating_mul(segment).saturating_mul(shards as u64);
+            let journals: Vec<_> = (0..shards).map(|shard| directory.journal(shard)).collect();
+            check_prepared(&config.directory, &journals, wanted)?;
+        }
+        let connections = connections_allowed(&config.limits, shards)?;
+        let (started, events) = channel();
+        let mut node = Self {
+            address: config.listen,
             identity,
-            shard,
-            shards,
-            directory: directory.journal(shard),
-            block_bytes: directory.block_bytes(),
-            limits,
-            seed: (Incarnation::random().0 as u64).wrapping_add(shard as u64),
-            durability: node.durability,
-            driver: driver.name(),
-            prepare_bytes: config.prepare_bytes.unwrap_or(0) / shards as u64,
+            durability: directory.durability().name(),
+            inboxes: Vec::new(),
+            threads: Vec::new(),
         };
-        let thread = ShardThread {
-            config: shard_config,
-            driver,
-            listen: (shard == 0).then_some(config.listen),
-            lock: directory.lock_for_ring().map_err(|error| ServeError::Shard { shard, error })?,
-            core: config.pin.then_some(shard),
-            started: started.clone(),
-            peers,
-        };
-        let spawned = std::thread::Builder::new().name(format!("naxos-shard-{shard}")).spawn(move || thread.run());
-        node.threads.push(spawned.map_err(|error| ServeError::Shard { shard, error })?);
+        let mut peers_senders = Vec::new();
+        for shard in 0..shards {
+            let (peers_sender, peers) = sync_channel(1);
+            peers_senders.push(peers_sender);
+            let mut limits = config.limits.clone();
+            limits.connections_max = connections.div_ceil(shards as u32);
+            let shard_config = ShardConfig {
+                identity,
+                shard,
+                shards,
+                directory: directory.journal(shard),
+                block_bytes: directory.block_bytes(),
+                limits,
+                seed: (Incarnation::random().0 as u64).wrapping_add(shard as u64),
+                durability: node.durability,
+                driver: driver.name(),
+                prepare_bytes: config.prepare_bytes.unwrap_or(0) / shards as u64,
+            };
+            let thread = ShardThread {
+                config: shard_config,
+                driver,
+                listen: (shard == 0).then_some(config.listen),
+                lock: directory.lock_for_ring().map_err(|error| ServeError::Shard { shard, error })?,
+                core: config.pin.then_some(shard),
+                started: started.clone(),
+                peers,
+            };
+            let spawned = std::thread::Builder::new().name(format!("naxos-shard-{shard}")).spawn(move || thread.run());
+            node.threads.push(spawned.map_err(|error| ServeError::Shard { shard, error })?);
+        }
+        drop(started);
+        node.wait_until_ready(shards, &events, peers_senders)?;
+        Ok(node)
     }
-    drop(started);
-    node.wait_until_ready(shards, &events, peers_senders)?;
-    Ok(node)
-}
 
-impl Running {
     fn wait_until_ready(
         &mut self,
         shards: usize,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use naxos::base::{ClusterId, Limits, LogletId, NodeId};
 use naxos::client::{Client, ClientOptions, Log};
 use naxos::io::DriverChoice;
-use naxos::node::{NodeConfig, Running, serve};
+use naxos::node::{Node, NodeConfig};
 use naxos::wire::{LogletConfig, Member, Sequencer};
 
 pub const CLUSTER: ClusterId = ClusterId(0xC1);
@@ -25,17 +25,8 @@ pub fn small_limits() -> Limits {
 }
 
 pub fn node_config(directory: &Path) -> NodeConfig {
-    NodeConfig {
-        directory: directory.to_owned(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        cluster: CLUSTER,
-        shards: Some(1),
-        pin: false,
-        limits: small_limits(),
-        allow_volatile: false,
-        prepare_bytes: None,
-        driver: DriverChoice::Auto,
-    }
+    let any = "127.0.0.1:0".parse().unwrap();
+    NodeConfig { shards: Some(1), limits: small_limits(), ..NodeConfig::new(directory, any, CLUSTER) }
 }
 
 /// To start a node again on a directory that has its number of shards.
@@ -46,7 +37,7 @@ pub fn node_config_of(directory: &Path) -> NodeConfig {
 /// Nodes in this process, and a loglet over all of them whose sequencer is the first.
 pub struct Cluster {
     pub directory: tempfile::TempDir,
-    pub nodes: Vec<Option<Running>>,
+    pub nodes: Vec<Option<Node>>,
     pub config: LogletConfig,
     pub client: Client,
 }
@@ -62,7 +53,7 @@ impl Cluster {
         let running: Vec<_> = (0..nodes)
             .map(|node| {
                 let directory = directory.path().join(node.to_string());
-                serve(NodeConfig { shards: Some(shards), driver, ..node_config(&directory) }).unwrap()
+                Node::start(NodeConfig { shards: Some(shards), driver, ..node_config(&directory) }).unwrap()
             })
             .collect();
         let config = loglet_over(&running, 1);
@@ -81,7 +72,7 @@ impl Cluster {
     }
 
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.nodes.iter().flatten().map(Running::address).collect()
+        self.nodes.iter().flatten().map(Node::address).collect()
     }
 
     /// Whose data directory this is, as the loglet's configuration says: its LogServers are the nodes in their order.
@@ -98,7 +89,7 @@ impl Cluster {
 
     pub fn restart(&mut self, node: usize, listen: SocketAddr) {
         let config = NodeConfig { listen, ..node_config(&self.node_directory(node)) };
-        self.nodes[node] = Some(serve(NodeConfig { shards: None, ..config }).unwrap());
+        self.nodes[node] = Some(Node::start(NodeConfig { shards: None, ..config }).unwrap());
     }
 }
 
@@ -112,8 +103,8 @@ pub fn client_with(limits: Limits) -> Client {
 }
 
 /// The loglet number `nonce` over these nodes, sequenced by the first.
-pub fn loglet_over(nodes: &[Running], nonce: u64) -> LogletConfig {
-    let member = |node: &Running| Member { node: node.node(), address: node.address() };
+pub fn loglet_over(nodes: &[Node], nonce: u64) -> LogletConfig {
+    let member = |node: &Node| Member { node: node.node(), address: node.address() };
     LogletConfig {
         id: LogletId { log: 1, version: 1, nonce },
         sequencer: Sequencer {
