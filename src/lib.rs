@@ -6,6 +6,7 @@
 pub mod base;
 pub mod cli;
 pub mod client;
+pub mod control;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod history;

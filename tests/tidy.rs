@@ -15,11 +15,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &["base", "wire", "io::op"]),
     ("server", &["base", "wire", "proto", "ring", "io", "storage", "net"]),
     ("client", &["base", "wire", "proto", "ring", "io", "net"]),
+    ("control", &["base", "wire", "client", "io"]),
     ("metrics", &[]),
     ("history", &["base"]),
     ("sim", &["base", "wire", "proto", "io", "storage", "net", "server", "client", "history"]),
     // A data directory is born with the anchors of its journals.
-    ("node", &["base", "wire", "io", "storage", "server", "client", "net", "metrics"]),
+    ("node", &["base", "wire", "io", "storage", "server", "client", "control", "net", "metrics"]),
     ("inspect", &["base", "wire", "proto", "storage", "node"]),
     ("loadgen", &["base", "wire", "client", "io::op", "node", "history"]),
     ("fuzzing", &["base", "wire", "io", "storage", "net", "server"]),

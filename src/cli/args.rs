@@ -235,6 +235,9 @@ pub(super) struct Serve {
     /// Allow a directory in memory, where acknowledged records are lost with the power
     #[arg(long)]
     pub(super) allow_volatile: bool,
+    /// Take no part in healing the cluster's logs
+    #[arg(long)]
+    pub(super) no_control: bool,
     /// Journal bytes to prepare at the start, instead of the usual reserve
     #[arg(long, value_name = "BYTES")]
     pub(super) prepare_bytes: Option<u64>,

@@ -68,6 +68,7 @@ impl BenchCluster {
                 allow_volatile: scratch.volatile,
                 prepare_bytes: Some(prepare_bytes),
                 driver: options.driver.driver,
+                control: None,
             })
             .with_context(|| format!("cannot start node {index}"))
         };

@@ -26,6 +26,7 @@ pub(super) struct Settings {
     pub(super) pin: bool,
     pub(super) driver: DriverChoice,
     pub(super) allow_volatile: bool,
+    pub(super) control: bool,
     pub(super) prepare_bytes: Option<u64>,
     pub(super) limits: Limits,
 }
@@ -41,6 +42,7 @@ impl Default for Settings {
             pin: true,
             driver: DriverChoice::default(),
             allow_volatile: false,
+            control: true,
             prepare_bytes: None,
             limits: Limits::default(),
         }
@@ -210,6 +212,7 @@ mod tests {
             driver: DriverChoice::Epoll,
             pin: false,
             allow_volatile: true,
+            control: false,
             prepare_bytes: Some(12_345),
             limits: Limits { segment_bytes: 128 << 20, unit_depth: 4, ..Limits::default() },
         };

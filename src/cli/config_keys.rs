@@ -187,6 +187,17 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         section: "node",
+        name: "control",
+        help: "Whether the node takes part in healing the cluster's logs: it replaces lost sequencers and LogServers, and restores\ncopies.",
+        example: "",
+        get: |settings| Some(settings.control.to_string()),
+        set: |settings, given| {
+            settings.control = boolean(&given)?;
+            Ok(())
+        },
+    },
+    Key {
+        section: "node",
         name: "prepare_bytes",
         help: "Journal bytes to prepare at the start, over all shards, beyond the usual reserve: a size.",
         example: "\"1 GiB\"",

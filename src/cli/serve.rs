@@ -11,7 +11,7 @@ use super::config::Settings;
 use super::interrupt::Interrupt;
 use super::{directory, exit, notify, orphan, output};
 use crate::base::{ClusterId, Incarnation, NodeId};
-use crate::node::{AdminListener, Node, NodeConfig};
+use crate::node::{AdminListener, ControlOptions, Node, NodeConfig};
 
 /// The line that `serve --json` prints when the node is ready; a supervisor reads it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,6 +39,7 @@ fn settings(options: &Serve) -> anyhow::Result<Settings> {
     settings.shards = options.shards.or(settings.shards);
     settings.pin &= !options.no_pin;
     settings.driver = options.driver.unwrap_or(settings.driver);
+    settings.control &= !options.no_control;
     settings.allow_volatile |= options.allow_volatile;
     settings.prepare_bytes = options.prepare_bytes.or(settings.prepare_bytes);
     Ok(settings)
@@ -79,6 +80,7 @@ pub(super) fn run(global: &Global, options: &Serve) -> anyhow::Result<()> {
         allow_volatile: settings.allow_volatile,
         prepare_bytes: settings.prepare_bytes,
         driver: settings.driver,
+        control: settings.control.then(ControlOptions::default),
     };
     let running = Node::start(config).with_context(|| format!("cannot serve {}", dir.display()))?;
     let admin = admin.map(|listener| listener.start(running.reporter())).transpose().context("the admin endpoint")?;

@@ -158,7 +158,7 @@ impl Cluster {
             }
         })?;
         let record = root.log(name)?;
-        let log = self.open(record);
+        let log = self.open_record(record);
         match log.start_begin(self.first_loglet(&root, record)?).wait()? {
             Extended::Done(_) => Ok(log),
             Extended::Overtaken(_) | Extended::Pending(_) => Err(RootRefusal::NameTaken(name.to_owned()).into()),
@@ -202,10 +202,11 @@ impl Cluster {
     /// # Errors
     /// There is no such log, or the MetaStore does not answer.
     pub fn open_log(&self, name: &str) -> Result<VirtualLog, ClusterError> {
-        Ok(self.open(self.root()?.log(name)?))
+        Ok(self.open_record(self.root()?.log(name)?))
     }
 
-    fn open(&self, record: &LogRecord) -> VirtualLog {
+    /// Opens the log of this record.
+    pub(crate) fn open_record(&self, record: &LogRecord) -> VirtualLog {
         let opening = Opening { cluster: self.inner.cluster, register: record.register(), decided: record.birth() };
         self.handle().open_log(opening, Incarnation::random().0 as u64, &self.inner.client.limits)
     }

@@ -160,7 +160,8 @@ impl Client {
         self.start_hello(node).recv().map_err(|_| OpError::Closed)?
     }
 
-    pub(super) fn start_hello(&self, node: SocketAddr) -> Receiver<Result<NodeInfo, OpError>> {
+    /// [`Client::hello`] without blocking.
+    pub(crate) fn start_hello(&self, node: SocketAddr) -> Receiver<Result<NodeInfo, OpError>> {
         let (reply, result) = sync_channel(1);
         self.handle.inbox.push(Command::Errand { node, question: Question::Hello, reply: ErrandReply::Hello(reply) });
         result
@@ -184,10 +185,15 @@ impl Client {
     /// # Errors
     /// It does not answer in time.
     pub fn status(&self, node: SocketAddr) -> Result<serde_json::Value, OpError> {
-        let (reply, result) = sync_channel(1);
-        self.handle.inbox.push(Command::Errand { node, question: Question::Status, reply: ErrandReply::Status(reply) });
-        let json = result.recv().map_err(|_| OpError::Closed)??;
+        let json = self.start_status(node).recv().map_err(|_| OpError::Closed)??;
         serde_json::from_slice(&json)
             .map_err(|error| OpError::Unavailable { reason: format!("{node} answered with no JSON: {error}") })
+    }
+
+    /// [`Client::status`] without blocking, as JSON.
+    pub(crate) fn start_status(&self, node: SocketAddr) -> Receiver<Result<Vec<u8>, OpError>> {
+        let (reply, result) = sync_channel(1);
+        self.handle.inbox.push(Command::Errand { node, question: Question::Status, reply: ErrandReply::Status(reply) });
+        result
     }
 }

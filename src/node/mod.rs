@@ -15,4 +15,4 @@ pub use data_dir::{DataDir, DataDirError, Durability};
 pub use descriptors::TooFewDescriptors;
 pub use facts::{NodeFacts, SharedLock, journal_directory};
 pub use reporter::{Health, Reporter};
-pub use running::{Node, NodeConfig, ServeError};
+pub use running::{ControlOptions, Node, NodeConfig, ServeError};

@@ -11,6 +11,7 @@ use super::data_dir::{DataDir, DataDirError};
 use super::descriptors::{TooFewDescriptors, connections_allowed};
 use super::free_space::check_prepared;
 use crate::base::{ClusterId, Incarnation, InvalidLimits, Limits, NodeId};
+use crate::control::{Control, ControlConfig, Patience};
 use crate::io::{Driver, DriverChoice, DriverError, DriverKind, SystemDriver};
 use crate::server::{Command, Inbox, NodeIdentity, Shard, ShardConfig};
 
@@ -35,6 +36,17 @@ pub struct NodeConfig {
     pub prepare_bytes: Option<u64>,
     /// What its shards do their input and output with.
     pub driver: DriverChoice,
+    /// How it takes part in healing the cluster's logs, if it does.
+    pub control: Option<ControlOptions>,
+}
+
+/// How a node takes part in healing the cluster's logs.
+#[derive(Debug, Clone, Default)]
+pub struct ControlOptions {
+    /// Where other nodes of the cluster may be found, if this one does not know by itself.
+    pub seeds: Vec<SocketAddr>,
+    /// How long it waits before it acts.
+    pub patience: Patience,
 }
 
 impl NodeConfig {
@@ -50,6 +62,7 @@ impl NodeConfig {
             allow_volatile: false,
             prepare_bytes: None,
             driver: DriverChoice::Auto,
+            control: Some(ControlOptions::default()),
         }
     }
 }
@@ -86,6 +99,9 @@ pub enum ServeError {
         /// Why.
         reason: String,
     },
+    /// Control could not be started.
+    #[error("control")]
+    Control(#[source] io::Error),
     /// A thread could not be started, or ended.
     #[error("shard {shard}")]
     Shard {
@@ -105,6 +121,7 @@ pub struct Node {
     durability: &'static str,
     inboxes: Vec<Arc<Inbox>>,
     threads: Vec<JoinHandle<()>>,
+    control: Option<Control>,
 }
 
 impl Node {
@@ -143,7 +160,19 @@ impl Node {
         self.end();
     }
 
+    fn start_control(&mut self, options: ControlOptions, driver: DriverChoice) -> Result<(), ServeError> {
+        let ControlOptions { mut seeds, patience } = options;
+        seeds.insert(0, self.address);
+        let NodeIdentity { cluster, node, .. } = self.identity;
+        let inboxes = self.inboxes.clone();
+        let tell = move |missed: Vec<NodeId>| inboxes[0].push(Command::Misses(missed));
+        let control = Control::start(ControlConfig { cluster, node, seeds, driver, patience }, tell);
+        self.control = Some(control.map_err(ServeError::Control)?);
+        Ok(())
+    }
+
     fn end(&mut self) {
+        self.control = None;
         self.inboxes.iter().for_each(|inbox| inbox.push(Command::Stop));
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
@@ -201,6 +230,7 @@ impl Node {
             durability: directory.durability().name(),
             inboxes: Vec::new(),
             threads: Vec::new(),
+            control: None,
         };
         let mut peers_senders = Vec::new();
         for shard in 0..shards {
@@ -234,6 +264,9 @@ impl Node {
         }
         drop(started);
         node.wait_until_ready(shards, &events, peers_senders)?;
+        if let Some(options) = config.control {
+            node.start_control(options, config.driver)?;
+        }
         Ok(node)
     }
 

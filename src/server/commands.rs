@@ -63,6 +63,7 @@ impl<D: Driver> Shard<D> {
                 tracing::trace!(shard, question, "a shard has reported");
                 self.add_report(question, report);
             }
+            Command::Misses(nodes) => self.misses = nodes,
             Command::Stop => {
                 self.stopping = true;
                 self.adoptions.clear();
@@ -102,6 +103,7 @@ impl<D: Driver> Shard<D> {
             memory: memory::report(&self.config, &self.cores, &self.inbound),
             turns: self.turns,
             network: self.network,
+            misses: &self.misses,
         })
     }
 

@@ -5,6 +5,7 @@ use std::task::Waker;
 use crossbeam::queue::SegQueue;
 use serde_json::Value;
 
+use crate::base::NodeId;
 use crate::wire::Hello;
 
 /// What other threads ask of a shard.
@@ -35,6 +36,8 @@ pub enum Command {
         /// Its report.
         report: Value,
     },
+    /// Whom the node misses, for its status: others ask for it.
+    Misses(Vec<NodeId>),
     /// Stops gracefully: nothing new is taken, what is in flight ends, the journal is closed cleanly.
     Stop,
 }

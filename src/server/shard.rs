@@ -13,7 +13,7 @@ use super::journal_disk::JournalDisk;
 use super::members::{MemberEvent, Members};
 use super::sequencing::Sequencing;
 use super::timing::{NetworkCounters, TurnCounters, WriteTimes};
-use crate::base::{Instant, Limits, Write};
+use crate::base::{Instant, Limits, NodeId, Write};
 use crate::io::Driver;
 use crate::io::op::{Chunk, Completion, ConnId, ListenerId, Op, Outcome, Token};
 use crate::net::Closed;
@@ -90,6 +90,8 @@ pub struct Shard<D: Driver> {
     /// The log says that the LogServers have no space.
     pub(super) full_told: bool,
     pub(super) questions: Questions,
+    /// Whom the node's control misses.
+    pub(super) misses: Vec<NodeId>,
     /// Connections from other shards that wait for the recovery.
     pub(super) adoptions: Vec<(OwnedFd, Hello)>,
     pub(super) stopping: bool,
@@ -144,6 +146,7 @@ impl<D: Driver> Shard<D> {
             prepare_failures: 0,
             full_told: false,
             questions: Questions::default(),
+            misses: Vec::new(),
             adoptions: Vec::new(),
             stopping: false,
             abandon_at: None,

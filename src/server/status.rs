@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::timing::{NetworkCounters, TurnCounters, WriteTimes, histogram};
 use super::{NodeIdentity, ShardConfig, sequencing};
-use crate::base::Instant;
+use crate::base::{Instant, NodeId};
 use crate::proto::log_server::{LogServer, LogletStatus};
 use crate::proto::metastore::Acceptor;
 use crate::proto::sequencer::{Sequencer, ServerStatus, State};
@@ -30,6 +30,8 @@ pub(super) struct Parts<'a> {
     pub(super) memory: Value,
     pub(super) turns: TurnCounters,
     pub(super) network: NetworkCounters,
+    /// The nodes that this node's control misses.
+    pub(super) misses: &'a [NodeId],
 }
 
 /// What a shard says of itself, as a JSON object.
@@ -66,6 +68,7 @@ pub(super) fn report(parts: &Parts<'_>) -> Value {
         "sequencers": parts.sequencers,
         "metastore": parts.metastore,
         "appends": parts.appends,
+        "misses": parts.misses,
     })
 }
 

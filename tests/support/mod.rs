@@ -26,7 +26,8 @@ pub fn small_limits() -> Limits {
 
 pub fn node_config(directory: &Path) -> NodeConfig {
     let any = "127.0.0.1:0".parse().unwrap();
-    NodeConfig { shards: Some(1), limits: small_limits(), ..NodeConfig::new(directory, any, CLUSTER) }
+    // What a test does not ask for does not happen.
+    NodeConfig { shards: Some(1), limits: small_limits(), control: None, ..NodeConfig::new(directory, any, CLUSTER) }
 }
 
 /// To start a node again on a directory that has its number of shards.

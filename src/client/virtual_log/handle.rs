@@ -42,6 +42,15 @@ pub enum Extended {
     Pending(Intent),
 }
 
+fn extended(result: LogResult) -> Result<Extended, OpError> {
+    match result {
+        LogResult::Chain(chain) => Ok(Extended::Done(chain)),
+        LogResult::Overtaken(chain) => Ok(Extended::Overtaken(chain)),
+        LogResult::Pending(intent) => Ok(Extended::Pending(intent)),
+        other => unexpected(&other),
+    }
+}
+
 fn unexpected<T>(result: &LogResult) -> Result<T, OpError> {
     Err(OpError::Unavailable { reason: format!("the log answered with something else: {result:?}") })
 }
@@ -169,12 +178,28 @@ impl VirtualLog {
                 Some(Intent { id: IntentId::random(), replaces, wanted: wanted.clone(), since_unix_ms })
             }
         };
-        Ok(self.start(LogOp::Extend { wanted, intent }, |result| match result {
-            LogResult::Chain(chain) => Ok(Extended::Done(chain)),
-            LogResult::Overtaken(chain) => Ok(Extended::Overtaken(chain)),
-            LogResult::Pending(intent) => Ok(Extended::Pending(intent)),
+        Ok(self.start(LogOp::Extend { replaces: None, wanted, intent }, extended))
+    }
+
+    /// As [`VirtualLog::extend`], if this loglet still is the last one: else it is overtaken. An intent that is in the chain already,
+    /// whoever has written it, is carried out (P15).
+    ///
+    /// # Errors
+    /// As [`VirtualLog::extend`].
+    pub fn extend_from(&self, loglet: LogletId, wanted: Wanted, intent: Option<Intent>) -> Result<Extended, OpError> {
+        self.start(LogOp::Extend { replaces: Some(loglet), wanted: Some(wanted), intent }, extended).wait()
+    }
+
+    /// Gives up the intent of this name, which cannot be carried out; nothing if it is not pending. Returns the chain.
+    ///
+    /// # Errors
+    /// No majority of the register's members answered in time.
+    pub fn drop_intent(&self, intent: IntentId) -> Result<Chain, OpError> {
+        let dropping: Operation<Chain, LogResult> = self.start(LogOp::DropIntent(intent), |result| match result {
+            LogResult::Chain(chain) => Ok(chain),
             other => unexpected(&other),
-        }))
+        });
+        dropping.wait()
     }
 
     /// Makes the log, with this as its first loglet, named for version 1 of the log's chain.

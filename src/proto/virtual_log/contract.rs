@@ -4,7 +4,7 @@
 
 use super::chain::Chain;
 use super::intent::{Intent, Wanted};
-use crate::base::{LogPos, LogletId, Offset};
+use crate::base::{IntentId, LogPos, LogletId, Offset};
 use crate::proto::loglet::{LogletOp, OpId, Records};
 use crate::proto::metastore::contract::MetaStoreOp;
 use crate::wire::{LogletConfig, Member};
@@ -49,6 +49,8 @@ pub enum LogOp {
     },
     /// Ends the last loglet and puts another behind it (Delos OSDI'20, section 3.3).
     Extend {
+        /// The loglet that is to be ended, if it still is the last one; whichever is the last when nothing is said.
+        replaces: Option<LogletId>,
         /// What is wanted; a clone of the present loglet when nothing is said.
         wanted: Option<Wanted>,
         /// Written into the chain first, so that others finish what this client cannot (P15).
@@ -67,6 +69,8 @@ pub enum LogOp {
         /// All that it is to have, no fewer than now.
         log_servers: Vec<Member>,
     },
+    /// Gives up the intent of this name, if it is pending (P15).
+    DropIntent(IntentId),
     /// Seals the last loglet: whoever uses the log next puts another behind it.
     Seal,
     /// Reads the chain.

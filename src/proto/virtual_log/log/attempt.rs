@@ -26,7 +26,16 @@ impl VirtualLog {
             return;
         }
         let operation = self.operations.get(&id).expect("it waits");
-        let Kind::Extend(LogOp::Extend { wanted, intent }) = &operation.kind else { unreachable!("an extend") };
+        let Kind::Extend(LogOp::Extend { replaces, wanted, intent }) = &operation.kind else {
+            unreachable!("an extend")
+        };
+        let last = self.last().loglet.id;
+        // L7: it was about another loglet. An own intent may be what has replaced it.
+        let is_void = replaces.is_some_and(|replaces| replaces != last);
+        if is_void && intent.is_none() {
+            let chain = self.chain.clone().expect("asked only once there is a chain");
+            return self.end(id, LogResult::Overtaken(chain));
+        }
         let (deadline, intent) = (operation.deadline, intent.clone());
         let wanted = wanted.clone().or_else(|| self.clone_wanted());
         // Whoever answers first will do.

@@ -11,7 +11,7 @@ use super::modify::Modify;
 use super::reading::Following;
 use super::trim::Trim;
 use super::trouble::{Haste, Trouble};
-use crate::base::{Instant, Limits, LogPos, LogletId, NodeId, Offset, RegisterId, Rng, Version};
+use crate::base::{Instant, IntentId, Limits, LogPos, LogletId, NodeId, Offset, RegisterId, Rng, Version};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
 use crate::wire::{LogletConfig, Member};
@@ -59,6 +59,7 @@ pub(super) enum Kind {
     /// Waits for the register to say that there is no chain, then for the loglet, then for the write.
     Begin(LogletConfig),
     Modify(Modify),
+    DropIntent(IntentId),
     Seal,
     Chain,
 }
@@ -161,6 +162,7 @@ impl VirtualLog {
             LogOp::Extend { .. } => Kind::Extend(op),
             LogOp::Begin { loglet } => Kind::Begin(loglet),
             LogOp::Modify { loglet, log_servers } => Kind::Modify(Modify::new(loglet, log_servers)),
+            LogOp::DropIntent(intent) => Kind::DropIntent(intent),
             LogOp::Seal => Kind::Seal,
             LogOp::Chain => Kind::Chain,
         };
@@ -191,6 +193,7 @@ impl VirtualLog {
             Kind::Trim(_) => self.trim_on(id),
             Kind::Extend(_) => self.begin_wished(id),
             Kind::Modify(_) => self.modify_on(id),
+            Kind::DropIntent(_) => self.drop_intent(id),
             Kind::Seal => self.seal(id),
             Kind::Begin(_) => self.begun_by_another(id),
             // A read of it is under way.
@@ -253,7 +256,7 @@ impl VirtualLog {
             Kind::Modify(_) => self.copies_made(id, result),
             Kind::Seal => self.seal_answered(id, result),
             Kind::Begin(_) => self.first_loglet_made(id, result),
-            Kind::Extend(_) | Kind::Chain => unreachable!("these ask no loglet by themselves"),
+            Kind::Extend(_) | Kind::DropIntent(_) | Kind::Chain => unreachable!("these ask no loglet by themselves"),
         }
     }
 
@@ -269,6 +272,7 @@ impl VirtualLog {
                 match operation.kind {
                     Kind::Begin(_) => self.first_chain_written(op, result),
                     Kind::Modify(_) => self.modified_written(op, result),
+                    Kind::DropIntent(_) => self.intent_dropped(op, result),
                     _ => self.trim_written(op, result),
                 }
             }

@@ -12,6 +12,7 @@
 mod append;
 mod attempt;
 mod begin;
+mod intent;
 mod loglets;
 mod machine;
 mod modify;

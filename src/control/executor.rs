@@ -1,0 +1,304 @@
+//! The executor: asks the nodes, reads the chains, and carries out what is planned.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::detector::Detector;
+use super::pacing::Pacing;
+use super::planner::{Action, Change, Condition, Patience, View, plan};
+use super::sight::Sight;
+use crate::base::{ClusterId, Incarnation, Instant, IntentId, Limits, NodeId};
+use crate::client::{Chain, Client, ClientOptions, Cluster, LogRecord, NodeInfo, OpError, Root, VirtualLog};
+use crate::io::DriverChoice;
+
+/// How control is run.
+#[derive(Debug, Clone)]
+pub struct ControlConfig {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node that it runs on.
+    pub node: NodeId,
+    /// Where nodes of the cluster may be found, this one among them.
+    pub seeds: Vec<SocketAddr>,
+    /// What its client does its input and output with.
+    pub driver: DriverChoice,
+    /// How long it waits before it acts.
+    pub patience: Patience,
+}
+
+/// Control, running. Dropping it ends it; what it is doing may go on for a moment, and may be cut short at any step.
+#[derive(Debug)]
+pub struct Control {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Time from one look at everything to the next.
+const TICK: Duration = Duration::from_millis(250);
+/// How often each node is asked who it is.
+const HELLO: Duration = Duration::from_millis(500);
+/// How often the root and the chains are read.
+const REFRESH: Duration = Duration::from_secs(2);
+/// How often each node is asked how it is, and how often while somebody is missed.
+const STATUS: Duration = Duration::from_secs(10);
+const STATUS_SOON: Duration = Duration::from_secs(1);
+/// A question is given up after this, and asked again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Control {
+    /// Starts it. `tell` is told whom this node misses, whenever that changes, so that others can ask for it.
+    ///
+    /// # Errors
+    /// Its client or its thread cannot be started.
+    pub fn start(config: ControlConfig, tell: impl Fn(Vec<NodeId>) + Send + 'static) -> io::Result<Self> {
+        let limits = Limits { operation_timeout: PATIENCE, ..Limits::default() };
+        let client = Client::start(ClientOptions { limits, driver: config.driver, core: None })?;
+        let (stop, stopped) = channel();
+        let mut executor = Executor::new(config, client);
+        let run = move || {
+            while matches!(stopped.recv_timeout(TICK), Err(RecvTimeoutError::Timeout)) {
+                executor.tick(&tell);
+            }
+        };
+        let thread = std::thread::Builder::new().name("naxos-control".to_owned()).spawn(run)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("control had panicked");
+        }
+    }
+}
+
+/// A question to a node, under way.
+#[derive(Debug)]
+struct Asked<T> {
+    since: Instant,
+    answer: Receiver<Result<T, OpError>>,
+}
+
+struct Executor {
+    config: ControlConfig,
+    client: Client,
+    begun_at: std::time::Instant,
+    cluster: Option<Cluster>,
+    root: Option<Root>,
+    logs: BTreeMap<String, (LogRecord, VirtualLog)>,
+    chains: BTreeMap<String, Chain>,
+    intents: BTreeMap<IntentId, Instant>,
+    detector: Detector,
+    sight: Sight,
+    pacing: Pacing,
+    hellos: BTreeMap<NodeId, Asked<NodeInfo>>,
+    statuses: BTreeMap<NodeId, Asked<Vec<u8>>>,
+    refreshed_at: Instant,
+    hello_at: Instant,
+    status_at: Instant,
+    told: Vec<NodeId>,
+    /// One action at a time.
+    acting: Option<JoinHandle<()>>,
+}
+
+impl Executor {
+    fn new(config: ControlConfig, client: Client) -> Self {
+        Self {
+            config,
+            client,
+            begun_at: std::time::Instant::now(),
+            cluster: None,
+            root: None,
+            logs: BTreeMap::new(),
+            chains: BTreeMap::new(),
+            intents: BTreeMap::new(),
+            detector: Detector::default(),
+            sight: Sight::default(),
+            pacing: Pacing::new(Incarnation::random().0 as u64),
+            hellos: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            refreshed_at: Instant::ORIGIN,
+            hello_at: Instant::ORIGIN,
+            status_at: Instant::ORIGIN,
+            told: Vec::new(),
+            acting: None,
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.begun_at.elapsed().as_nanos() as u64)
+    }
+
+    fn tick(&mut self, tell: &impl Fn(Vec<NodeId>)) {
+        let now = self.now();
+        self.detector.look(now);
+        if now >= self.refreshed_at {
+            if let Err(error) = self.refresh() {
+                tracing::debug!(%error, "control cannot read the cluster's registers");
+            }
+            self.refreshed_at = self.now() + REFRESH;
+        }
+        self.ask(now);
+        self.listen(now);
+        let missed = self.detector.all_missed(now);
+        if missed != self.told {
+            tracing::info!(?missed, "other nodes are missed");
+            tell(missed.clone());
+            // Whoever is asked from now on has had the time to miss them as well.
+            self.status_at = self.status_at.min(now + STATUS_SOON);
+            self.told = missed;
+        }
+        self.act(now);
+    }
+
+    /// Reads the root and the chains.
+    fn refresh(&mut self) -> Result<(), OpError> {
+        let cluster = match &self.cluster {
+            Some(cluster) => cluster.clone(),
+            None => self.cluster.insert(self.client.cluster(&self.config.seeds)?).clone(),
+        };
+        let root = cluster.root().map_err(|error| OpError::Unavailable { reason: error.to_string() })?;
+        self.logs.retain(|name, (record, _)| root.logs.get(name).is_some_and(|now| now.log == record.log));
+        for (name, record) in &root.logs {
+            let open = || (record.clone(), cluster.open_record(record));
+            self.logs.entry(name.clone()).or_insert_with(open);
+        }
+        let reads: Vec<_> = self.logs.iter().map(|(name, (_, log))| (name.clone(), log.start_chain())).collect();
+        // Of a log that cannot be read nothing is known.
+        self.chains = reads.into_iter().filter_map(|(name, read)| Some((name, read.wait().ok()?))).collect();
+        let now = self.now();
+        let pending: Vec<IntentId> = self.chains.values().filter_map(|chain| Some(chain.intent.as_ref()?.id)).collect();
+        self.intents.retain(|id, _| pending.contains(id));
+        pending.into_iter().for_each(|id| drop(self.intents.entry(id).or_insert(now)));
+        let nodes: Vec<NodeId> = root.nodes.iter().map(|record| record.member.node).collect();
+        self.detector.watch(&nodes, now);
+        self.root = Some(root);
+        Ok(())
+    }
+
+    /// Asks every node who it is, and now and then how it is.
+    fn ask(&mut self, now: Instant) {
+        let Some(root) = &self.root else { return };
+        self.hellos.retain(|_, asked| now.since(asked.since) < PATIENCE);
+        self.statuses.retain(|_, asked| now.since(asked.since) < PATIENCE);
+        let (hello, status) = (now >= self.hello_at, now >= self.status_at);
+        for member in root.nodes.iter().map(|record| record.member) {
+            if hello && !self.hellos.contains_key(&member.node) {
+                let asked = Asked { since: now, answer: self.client.start_hello(member.address) };
+                self.hellos.insert(member.node, asked);
+            }
+            if status && !self.statuses.contains_key(&member.node) {
+                let asked = Asked { since: now, answer: self.client.start_status(member.address) };
+                self.statuses.insert(member.node, asked);
+            }
+        }
+        if hello {
+            self.hello_at = now + HELLO;
+        }
+        if status {
+            self.status_at = now + if self.told.is_empty() { STATUS } else { STATUS_SOON };
+        }
+    }
+
+    /// Takes in what they have answered.
+    fn listen(&mut self, now: Instant) {
+        let Self { hellos, statuses, detector, sight, .. } = self;
+        hellos.retain(|node, asked| match asked.answer.try_recv() {
+            Ok(Ok(info)) if info.node == *node => {
+                detector.heard(*node, info.incarnation, now);
+                false
+            }
+            Err(TryRecvError::Empty) => true,
+            // Nobody is there, or somebody else.
+            Ok(_) | Err(TryRecvError::Disconnected) => false,
+        });
+        statuses.retain(|node, asked| match asked.answer.try_recv() {
+            Ok(answer) => {
+                let status = answer.ok().and_then(|json| serde_json::from_slice(&json).ok());
+                status.iter().for_each(|status| sight.told(*node, status, now));
+                false
+            }
+            Err(TryRecvError::Empty) => true,
+            Err(TryRecvError::Disconnected) => false,
+        });
+    }
+
+    fn conditions(&self, root: &Root, now: Instant) -> BTreeMap<NodeId, Condition> {
+        let nodes: Vec<NodeId> = root.nodes.iter().map(|record| record.member.node).collect();
+        let voters: Vec<NodeId> = nodes.iter().copied().filter(|node| *node != self.config.node).collect();
+        let condition = |node: &NodeId| {
+            let missed = self.detector.missed(*node, now);
+            let others = missed.map_or(0, |missed| {
+                // What they say must be about this absence, and not long ago.
+                let since = now.as_nanos().saturating_sub(missed.min(2 * PATIENCE).as_nanos() as u64);
+                self.sight.votes(*node, &voters, Instant::from_nanos(since))
+            });
+            Condition {
+                missed,
+                votes: usize::from(missed.is_some()) + others,
+                failed: self.sight.failed_since(*node).map(|since| now.since(since)),
+                steady: self.detector.is_steady(*node, now),
+                incarnation: self.detector.incarnation(*node),
+            }
+        };
+        nodes.iter().map(|node| (*node, condition(node))).collect()
+    }
+
+    /// Does the next thing that is planned, if it is this node's turn.
+    fn act(&mut self, now: Instant) {
+        if self.acting.as_ref().is_some_and(|acting| !acting.is_finished()) {
+            return;
+        }
+        // What it has changed is read before anything else is done.
+        if self.acting.take().is_some() {
+            self.refreshed_at = now;
+            return;
+        }
+        let Some(root) = &self.root else { return };
+        let nodes = self.conditions(root, now);
+        let intents = self.intents.iter().map(|(id, since)| (*id, now.since(*since))).collect();
+        let patience = self.config.patience;
+        let planned = plan(&View { root, chains: &self.chains, nodes: &nodes, intents: &intents, patience });
+        let is_before =
+            |(node, condition): &(&NodeId, &Condition)| **node < self.config.node && condition.missed.is_none();
+        let rank = nodes.iter().filter(is_before).count();
+        let Some(action) = self.pacing.next(planned, rank, now) else { return };
+        let Some((_, log)) = self.logs.get(&action.log) else { return };
+        let log = log.clone();
+        let started =
+            std::thread::Builder::new().name("naxos-action".to_owned()).spawn(move || carry_out(&log, &action));
+        match started {
+            Ok(acting) => self.acting = Some(acting),
+            Err(error) => tracing::error!(%error, "cannot start a thread"),
+        }
+    }
+}
+
+fn carry_out(log: &VirtualLog, action: &Action) {
+    let Action { log: name, loglet, change, reason } = action;
+    tracing::info!(log = name, %loglet, reason, "control acts");
+    let done = match change {
+        Change::Extend(wanted) => log.extend_from(*loglet, wanted.clone(), None).map(drop),
+        Change::Fulfil(intent) => {
+            let fulfilled = log.extend_from(*loglet, intent.wanted.clone(), Some(intent.clone())).map(drop);
+            // It cannot be carried out now: a log that goes on is worth more (P15).
+            fulfilled.or_else(|error| {
+                tracing::warn!(log = name, intent = %intent.id, %error, "an intent is given up");
+                log.drop_intent(intent.id).map(drop)
+            })
+        }
+        Change::Modify(log_servers) => log.modify(*loglet, log_servers.clone()).map(drop),
+    };
+    match done {
+        Ok(()) => tracing::info!(log = name, %loglet, "control has acted"),
+        Err(error) => tracing::warn!(log = name, %loglet, %error, "control could not do it"),
+    }
+}

@@ -1,0 +1,15 @@
+//! Control: every node watches the others, and heals the cluster's logs without being asked.
+//!
+//! No leader: whoever acts does so by a conditional write, which one of them wins. [`detector`] says who is missed, [`planner`] what is to
+//! be done about it, [`pacing`] who does it and when; all three are pure. [`executor`] gives them eyes and hands.
+
+mod detector;
+mod executor;
+mod pacing;
+mod planner;
+mod sight;
+
+pub use detector::Detector;
+pub use executor::{Control, ControlConfig};
+pub use pacing::Pacing;
+pub use planner::{Action, Change, Condition, Patience, View, plan};

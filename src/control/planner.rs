@@ -1,0 +1,227 @@
+//! The planner: what is to be done about the nodes that are lost or are to leave. A pure function of what is known.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::base::{Incarnation, IntentId, LogletId, NodeId, quorum};
+use crate::client::{Chain, ChainSegment, Intent, LogRecord, Root, Wanted};
+use crate::wire::Member;
+
+/// How long something has to be wrong before it is acted upon. Clients that use a log replace its sequencer much sooner.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience {
+    /// A sequencer is missed, or was restarted.
+    pub sequencer: Duration,
+    /// A LogServer of the last loglet is missed. It costs nothing but redundancy, and most come back.
+    pub log_server: Duration,
+    /// One of a closed loglet is missed: replacing it means copying.
+    pub copies: Duration,
+    /// An intent is not carried out by who wrote it (P15).
+    pub intent: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            sequencer: Duration::from_secs(3),
+            log_server: Duration::from_secs(15),
+            copies: Duration::from_secs(60),
+            intent: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What is known of a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Condition {
+    /// How long this node has missed it; nothing while it has not.
+    pub missed: Option<Duration>,
+    /// How many nodes miss it, this one included.
+    pub votes: usize,
+    /// Since when it says that its journal has failed: what it holds can be read, and it takes nothing any more.
+    pub failed: Option<Duration>,
+    /// Whether something new may be placed on it.
+    pub steady: bool,
+    /// The life that has answered last.
+    pub incarnation: Option<Incarnation>,
+}
+
+/// All that a plan is made from.
+#[derive(Debug)]
+pub struct View<'a> {
+    /// The nodes and logs.
+    pub root: &'a Root,
+    /// The logs' chains, by their names, as far as they could be read.
+    pub chains: &'a BTreeMap<String, Chain>,
+    /// The nodes. One that is not here is as one that nobody misses and nobody knows.
+    pub nodes: &'a BTreeMap<NodeId, Condition>,
+    /// Since when this node knows of the intents that are pending.
+    pub intents: &'a BTreeMap<IntentId, Duration>,
+    /// How long to wait.
+    pub patience: Patience,
+}
+
+/// Something to be done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Action {
+    /// To this log.
+    pub log: String,
+    /// About this loglet: void when the chain has changed (L7).
+    pub loglet: LogletId,
+    /// What.
+    pub change: Change,
+    /// For people.
+    pub reason: String,
+}
+
+/// What is done to a chain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// The last loglet is ended, and this put behind it.
+    Extend(Wanted),
+    /// What somebody has intended is carried out.
+    Fulfil(Intent),
+    /// A closed segment gets these LogServers.
+    Modify(Vec<Member>),
+}
+
+/// What should be done now, the most urgent of each log first.
+pub fn plan(view: &View<'_>) -> Vec<Action> {
+    let logs = view.root.logs.iter().filter_map(|(name, record)| Some((name, record, view.chains.get(name)?)));
+    logs.flat_map(|(name, record, chain)| {
+        let active = view.fulfil(chain).or_else(|| view.replace_active(record, chain));
+        let closed = active.is_none().then(|| view.restore(record, chain)).flatten();
+        let found = active.or(closed);
+        found.map(|(loglet, change, reason)| Action { log: name.clone(), loglet, change, reason })
+    })
+    .collect()
+}
+
+type Found = (LogletId, Change, String);
+
+impl View<'_> {
+    fn condition(&self, node: NodeId) -> Condition {
+        self.nodes.get(&node).copied().unwrap_or_default()
+    }
+
+    /// Evidence counts when a majority of the nodes has it, or all others where there are only two (L7).
+    fn is_missed(&self, node: NodeId, patience: Duration) -> bool {
+        let nodes = self.root.nodes.len();
+        let needed = quorum(nodes).min(nodes.saturating_sub(1)).max(1);
+        let Condition { missed, votes, .. } = self.condition(node);
+        missed.is_some_and(|missed| missed >= patience) && votes >= needed
+    }
+
+    /// Whether a LogServer is to be replaced: lost, failed, about to leave, or gone from the cluster.
+    fn why_lost(&self, node: NodeId, patience: Duration) -> Option<&'static str> {
+        match self.root.node(node) {
+            None => Some("is not in the cluster any more"),
+            Some(record) if !record.state.is_active() => Some("is to leave"),
+            Some(_) if self.condition(node).failed.is_some_and(|failed| failed >= patience) => {
+                Some("has a failed journal")
+            }
+            Some(_) if self.is_missed(node, patience) => Some("is missed"),
+            Some(_) => None,
+        }
+    }
+
+    /// The cluster as far as something new may be placed on it.
+    fn placeable(&self) -> Root {
+        let is_steady = |node: NodeId| {
+            let Condition { steady, failed, missed, .. } = self.condition(node);
+            steady && failed.is_none() && missed.is_none()
+        };
+        let mut root = self.root.clone();
+        root.nodes.retain(|record| is_steady(record.member.node));
+        root
+    }
+
+    /// The LogServers that a loglet should have instead of `present`, of which these are lost: those that are well stay where they are
+    /// well, and the others are replaced as far as there is anybody; nothing if that changes nothing.
+    fn instead(&self, record: &LogRecord, present: &[Member], lost: impl Fn(NodeId) -> bool) -> Option<Vec<Member>> {
+        let root = self.placeable();
+        let kept: Vec<&Member> = present.iter().filter(|member| !lost(member.node)).collect();
+        let count = present.len().max(record.replicas);
+        // Those that are kept count for the zones, whether or not something new would be placed on them today.
+        let mut known = root.clone();
+        for member in &kept {
+            if known.node(member.node).is_none() {
+                known.nodes.extend(self.root.node(member.node).cloned());
+            }
+        }
+        let kept_nodes: Vec<NodeId> = kept.iter().map(|member| member.node).collect();
+        let spread = known.spread(record.log, &kept_nodes, count);
+        // Whom nobody can replace stays (P12): they count, and may come back.
+        let missing = count.saturating_sub(spread.len());
+        let stay = present.iter().filter(|member| lost(member.node)).take(missing);
+        let wanted: Vec<Member> = spread.into_iter().chain(stay.copied()).collect();
+        let is_same = wanted.iter().all(|member| present.iter().any(|other| other.node == member.node));
+        (!is_same || wanted.len() > present.len()).then_some(wanted)
+    }
+
+    fn fulfil(&self, chain: &Chain) -> Option<Found> {
+        let intent = chain.intent.as_ref()?;
+        let pending = *self.intents.get(&intent.id)?;
+        let reason = || format!("its reconfiguration {} is pending since {} s", intent.id, pending.as_secs());
+        (pending >= self.patience.intent).then(|| (intent.replaces, Change::Fulfil(intent.clone()), reason()))
+    }
+
+    /// What is wrong with the last loglet.
+    fn replace_active(&self, record: &LogRecord, chain: &Chain) -> Option<Found> {
+        let ChainSegment { loglet, .. } = chain.last();
+        let lost = |node: NodeId| self.why_lost(node, self.patience.log_server);
+        let log_servers = self.instead(record, &loglet.log_servers, |node| lost(node).is_some());
+        let sequencer = loglet.sequencer.node;
+        let restarted = self.condition(sequencer).incarnation.is_some_and(|life| life != loglet.sequencer.incarnation);
+        let sequencer_lost = match () {
+            () if restarted => Some("was restarted"),
+            () => self.why_lost(sequencer, self.patience.sequencer),
+        };
+        let reason = match (sequencer_lost, &log_servers) {
+            (Some(why), _) => format!("its sequencer {sequencer} {why}"),
+            (None, Some(_)) => {
+                let mut members = loglet.log_servers.iter();
+                let first = members.find_map(|member| Some(format!("{} {}", member.node, lost(member.node)?)));
+                format!("its LogServer {}", first.unwrap_or_else(|| "count is below its replicas".to_owned()))
+            }
+            (None, None) => return None,
+        };
+        let log_servers = log_servers.unwrap_or_else(|| loglet.log_servers.clone());
+        let is_well = |node: &NodeId| {
+            let Condition { missed, failed, incarnation, .. } = self.condition(*node);
+            let active = self.root.node(*node).is_some_and(|record| record.state.is_active());
+            active && missed.is_none() && failed.is_none() && incarnation.is_some()
+        };
+        let same = (sequencer_lost.is_none() || restarted).then_some(sequencer);
+        let mut candidates = same.into_iter().chain(log_servers.iter().map(|member| member.node));
+        let sequencer =
+            candidates.find(|node| is_well(node) && log_servers.iter().any(|member| member.node == *node))?;
+        Some((loglet.id, Change::Extend(Wanted { sequencer, log_servers }), reason))
+    }
+
+    /// The first closed segment that has lost a copy.
+    fn restore(&self, record: &LogRecord, chain: &Chain) -> Option<Found> {
+        let closed = chain.segments.iter().filter(|segment| segment.stop.is_some_and(|stop| stop > chain.trim_point));
+        closed.into_iter().find_map(|segment| {
+            let present = &segment.loglet.log_servers;
+            let why = |node: NodeId| self.why_lost(node, self.patience.copies);
+            let wanted = self.instead(record, present, |node| why(node).is_some())?;
+            // One at a time, and somebody who has it stays.
+            let is_kept = |member: &Member| wanted.iter().any(|other| other.node == member.node);
+            if !present.iter().any(is_kept) {
+                return None;
+            }
+            let mut lost = present.iter().filter_map(|member| Some(format!("{} {}", member.node, why(member.node)?)));
+            let reason = lost.next().unwrap_or_else(|| "fewer copies than replicas".to_owned());
+            Some((
+                segment.loglet.id,
+                Change::Modify(wanted.clone()),
+                format!("a copy of {}: {reason}", segment.loglet.id),
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "planner_tests.rs"]
+mod tests;

@@ -1,0 +1,43 @@
+use super::super::contract::LogResult;
+use super::machine::{Kind, Purpose, VirtualLog};
+use super::trouble::reason;
+use crate::base::IntentId;
+use crate::proto::loglet::OpId;
+use crate::proto::metastore::contract::MetaStoreResult;
+
+/// Gives up an intent that cannot be carried out (P15).
+impl VirtualLog {
+    fn intent_to_drop(&self, id: OpId) -> IntentId {
+        match self.operations.get(&id).map(|operation| &operation.kind) {
+            Some(Kind::DropIntent(intent)) => *intent,
+            other => unreachable!("an intent that is given up, not {other:?}"),
+        }
+    }
+
+    pub(super) fn drop_intent(&mut self, id: OpId) {
+        let chain = self.chain.clone().expect("asked only once there is a chain");
+        match chain.without_intent(self.intent_to_drop(id)) {
+            Some(next) => {
+                self.ask_metastore(Purpose::Operation(id, None), Some(&next));
+                self.mark_busy(id);
+            }
+            None => self.end(id, LogResult::Chain(chain)),
+        }
+    }
+
+    pub(super) fn intent_dropped(&mut self, id: OpId, result: MetaStoreResult) {
+        match result {
+            // The chain tells whether it is gone, and asks again if not.
+            MetaStoreResult::Written { .. } | MetaStoreResult::Unknown => self.read_chain(),
+            MetaStoreResult::Conflict(newest) => {
+                if let Err(reason) = self.learn(newest) {
+                    self.end(id, LogResult::Unavailable { reason });
+                }
+            }
+            other => {
+                let reason = reason(other);
+                self.end(id, LogResult::Unavailable { reason });
+            }
+        }
+    }
+}
