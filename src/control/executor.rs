@@ -177,7 +177,9 @@ impl Executor {
         let now = self.now();
         let pending: Vec<IntentId> = self.chains.values().filter_map(|chain| Some(chain.intent.as_ref()?.id)).collect();
         self.intents.retain(|id, _| pending.contains(id));
-        pending.into_iter().for_each(|id| drop(self.intents.entry(id).or_insert(now)));
+        for id in pending {
+            self.intents.entry(id).or_insert(now);
+        }
         let nodes: Vec<NodeId> = root.nodes.iter().map(|record| record.member.node).collect();
         self.detector.watch(&nodes, now);
         self.root = Some(root);
