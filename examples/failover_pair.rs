@@ -1,8 +1,8 @@
 //! A failover pair: two members, of which one writes; the other takes over when nothing has come from it for a while.
 //!
 //! Whose turn it is stands in the log, like everything else: a *turn* record begins a new turn, and what an earlier turn appends behind
-//! it does not count. The member that takes over also extends the log, with its own node as the sequencer: what the other has on
-//! its way is sealed off, and a dead sequencer is replaced without anybody else's help. No clock decides anything: a takeover
+//! it does not count. The member that takes over also extends the log, with another node as the sequencer: what the other member
+//! has on its way is sealed off, and a dead sequencer is replaced without anybody else's help. No clock decides anything: a takeover
 //! that came too early costs a turn, not a record.
 //!
 //! `cargo run --example failover_pair`, or with `-- --cluster naxos-dev/cluster.json` beside `naxos dev`.
@@ -72,8 +72,9 @@ impl Member {
     /// Makes it this member's turn: the loglet in use is sealed, and the next one is sequenced elsewhere.
     pub fn take_over(&mut self) -> anyhow::Result<()> {
         let last = self.log.chain()?.last().loglet.clone();
-        let others = last.log_servers.iter().map(|member| member.node).filter(|node| *node != last.sequencer.node);
-        let wanted = others.last().map(|node| Wanted::clone_of(&last, node));
+        let mut nodes = last.log_servers.iter().map(|member| member.node);
+        let other = nodes.find(|node| *node != last.sequencer.node);
+        let wanted = other.map(|node| Wanted::clone_of(&last, node));
         match self.log.extend(wanted, false)? {
             // Somebody else's extend has sealed it as well.
             Extended::Done(_) | Extended::Overtaken(_) => {}

@@ -1,4 +1,5 @@
 //! Every example, run to its end on three nodes in this process.
+#![allow(clippy::duplicate_mod, reason = "each example brings its own copy of what the examples share")]
 
 #[path = "../examples/failover_pair.rs"]
 #[allow(

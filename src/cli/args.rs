@@ -326,6 +326,10 @@ pub(super) enum BenchCommand {
     Reconfigure(ReconfigureLoad),
     /// Kill, stop or cut off the node of a log's sequencer again and again while the log is appended to
     Failover(FailoverLoad),
+    /// Append to a virtual log and to a bare loglet in turn, and see what the chain costs
+    Virtualization(VirtualizationLoad),
+    /// Open, show, read and trim a log of many chain segments
+    Chain(ChainLoad),
     /// Only measure what the disk and the loopback can do
     Floor(FloorOptions),
 }
@@ -419,6 +423,55 @@ pub(super) struct ReconfigureLoad {
     /// Share of the measured peak that is offered meanwhile
     #[arg(long, value_name = "SHARE", default_value = "0.55", value_parser = share)]
     pub(super) share: f64,
+    /// Size of every record; at least 8, its number
+    #[arg(long, value_name = "BYTES", default_value_t = 100)]
+    pub(super) record_bytes: usize,
+    /// Journal bytes of each node to prepare before the load [default: estimated from the floor]
+    #[arg(long, value_name = "BYTES")]
+    pub(super) prepare_bytes: Option<u64>,
+    #[command(flatten)]
+    pub(super) driver: Driver,
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct ChainLoad {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=15))]
+    pub(super) nodes: u16,
+    /// How many segments
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(2..=1_000))]
+    pub(super) segments: u16,
+    /// Records in each of them
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) records: u32,
+    /// Size of every record; at least 8, its number
+    #[arg(long, value_name = "BYTES", default_value_t = 1024)]
+    pub(super) record_bytes: usize,
+    /// How often each is measured
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(super) rounds: u16,
+    /// Journal bytes of each node to prepare before the load [default: what the records take]
+    #[arg(long, value_name = "BYTES")]
+    pub(super) prepare_bytes: Option<u64>,
+    #[command(flatten)]
+    pub(super) driver: Driver,
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct VirtualizationLoad {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=15))]
+    pub(super) nodes: u16,
+    /// How many pairs of blocks, of 100 ms each: as many with one append in flight as with many
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(super) pairs: u16,
+    /// Appends in flight in the blocks that measure throughput
+    #[arg(long, default_value_t = 2500, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub(super) inflight: u32,
     /// Size of every record; at least 8, its number
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
     pub(super) record_bytes: usize,

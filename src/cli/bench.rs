@@ -14,7 +14,7 @@ use super::bench_rig::Rig;
 use super::directory::Scratch;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
-use super::{bench_failover, bench_read, bench_reconfigure, exit, output};
+use super::{bench_chain, bench_failover, bench_read, bench_reconfigure, bench_virtualization, exit, output};
 use crate::loadgen::explain::{Explained, bytes, micros};
 use crate::loadgen::floor::measure;
 use crate::loadgen::generator::{Pace, Plan};
@@ -30,6 +30,8 @@ pub(super) fn run(global: &Global, options: &Bench) -> anyhow::Result<()> {
         Some(BenchCommand::Read(options)) => bench_read::run(global, options),
         Some(BenchCommand::Reconfigure(options)) => bench_reconfigure::run(global, options),
         Some(BenchCommand::Failover(options)) => bench_failover::run(global, options),
+        Some(BenchCommand::Virtualization(options)) => bench_virtualization::run(global, options),
+        Some(BenchCommand::Chain(options)) => bench_chain::run(global, options),
         Some(BenchCommand::Floor(options)) => floor(global, options),
     }
 }

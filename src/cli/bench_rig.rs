@@ -16,7 +16,7 @@ use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::{dev, exit};
 use crate::base::{Limits, quorum};
-use crate::client::{Client, ClientOptions, VirtualLog};
+use crate::client::{Client, ClientOptions, Log, VirtualLog};
 use crate::loadgen::counters::sum;
 use crate::loadgen::explain::bytes;
 use crate::loadgen::floor::{Floor, measure};
@@ -25,6 +25,7 @@ use crate::loadgen::machine::{BlockDevice, Machine};
 use crate::loadgen::network::Network;
 use crate::loadgen::report::{Report, Setup};
 use crate::loadgen::run::{Measured, Observer, Target, run};
+use crate::wire::LogletConfig;
 
 /// How long preparing may take for each gibibyte, on a slow disk.
 const PREPARE_PER_GIB: Duration = Duration::from_secs(30);
@@ -103,6 +104,13 @@ impl<'a> Rig<'a> {
             server_pids: self.cluster.pids(),
             device: BlockDevice::of(self.scratch.path()).ok(),
         })
+    }
+
+    /// Creates a loglet, and opens it without a chain.
+    pub(super) fn open_loglet(&self, config: &LogletConfig) -> anyhow::Result<Log> {
+        let log = self.client.open(config, self.cluster.id());
+        log.create().context("cannot create the loglet")?;
+        Ok(log)
     }
 
     /// Begins a cluster with all nodes, and creates a virtual log on all of them.

@@ -211,6 +211,8 @@ Examples:
   naxos bench append --rate 10000 --record-bytes 1024 --json
   naxos bench reconfigure --rounds 50
   naxos bench failover
+  naxos bench virtualization --pairs 100
+  naxos bench chain --segments 100
   naxos bench floor
 
 Environment:

@@ -3,6 +3,7 @@
 //! One generator thread keeps many clients busy ([`generator`]); [`verify`] reads everything back; [`report`] says how far
 //! the result is from the [`floor`] of the same disk and loopback.
 
+pub mod blocks;
 pub mod busy;
 pub mod catch_up;
 pub mod counters;
@@ -15,7 +16,9 @@ pub mod io_wq;
 pub mod live;
 pub mod machine;
 pub mod network;
+pub mod numbered;
 mod pace;
+pub mod paired;
 pub mod payload;
 mod prewritten;
 pub mod read_floor;

@@ -38,6 +38,14 @@ fn finding(result: &Value) -> String {
     if let Some(ratio) = number("ratio") {
         return format!(": {} x {ratio} ({})", plain(result, "field"), plain(result, "ratios"));
     }
+    if let (Some(p50), Some(ratio)) = (number("p50_added_us"), number("throughput_ratio")) {
+        let (sure, p99) = (plain(result, "p50_added_us_ci95"), plain(result, "p99_added_us"));
+        return format!(": a virtual log adds p50 {p50} us ({sure}), p99 {p99} us; throughput x {ratio}");
+    }
+    if let (Some(open), Some(share)) = (number("open_ms.p50"), number("read_ratio")) {
+        let (segments, show) = (plain(result, "segments"), plain(result, "show_ms.p50"));
+        return format!(": {segments} segments: open {open} ms, show {show} ms; full read x {share} of one segment's");
+    }
     if let (Some(p50), Some(max)) = (number("unavailable_ms.p50"), number("unavailable_ms.max")) {
         let (times, fault) = (plain(result, "rounds"), plain(result, "fault"));
         return format!(": {times} times {fault}: unavailable p50 {p50} ms, max {max} ms");
