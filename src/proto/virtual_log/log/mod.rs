@@ -3,7 +3,8 @@
 //! - `machine`: what goes in and out.
 //! - `begin`: the first loglet.
 //! - `append`: appends in their order, and what becomes of them when the loglet under them ends.
-//! - `reading`: tails, reads and subscriptions across segments.
+//! - `reading`: tails, and reads across segments.
+//! - `following`: subscriptions across segments, which read ahead in those that are closed.
 //! - `trim`: giving up the beginning.
 //! - `trouble`: a loglet that takes no appends: who finds out, and when somebody acts.
 //! - `attempt`: an extend on its way.
@@ -12,6 +13,7 @@
 mod append;
 mod attempt;
 mod begin;
+mod following;
 mod intent;
 mod loglets;
 mod machine;

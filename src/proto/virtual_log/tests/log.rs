@@ -65,6 +65,21 @@ impl Rig {
         self.chain = self.chain.extended(last, Offset(tail), next, None).unwrap();
     }
 
+    /// The streams that were begun: the request, its loglet, and the credit that it has now.
+    fn opened(&mut self) -> Vec<(OpId, LogletId, u32)> {
+        let mut streams: Vec<(OpId, LogletId, u32)> = Vec::new();
+        for (loglet, id, op) in self.requests() {
+            match op {
+                LogletOp::Subscribe { credit, .. } => streams.push((id, loglet, credit)),
+                LogletOp::Credit { bytes, .. } => {
+                    streams.iter_mut().filter(|stream| stream.0 == id).for_each(|stream| stream.2 += bytes);
+                }
+                _ => {}
+            }
+        }
+        streams
+    }
+
     fn appends(&mut self) -> Vec<(LogletId, OpId, Records)> {
         let is_append = |(loglet, id, op)| match op {
             LogletOp::Append { records } => Some((loglet, id, records)),
@@ -193,4 +208,54 @@ fn a_subscription_that_stands_still_looks_at_the_chain() {
         _ => None,
     });
     assert_eq!(limit, Some(Offset(3)), "its server is told where the loglet ends: {told:?}");
+}
+
+/// Segments behind the present one are begun before their turn; what they bring is given in its turn, and nothing beyond a stop.
+#[test]
+fn closed_segments_are_read_ahead_and_given_in_their_order() {
+    let mut rig = Rig::new();
+    for round in 0..7 {
+        let last = rig.chain.last().loglet.id;
+        rig.chain = rig.chain.extended(last, Offset(2), loglet(rig.chain.version + 1, 50 + round), None).unwrap();
+    }
+    const CREDIT: u32 = 2 << 20;
+    rig.start(1, LogOp::Subscribe { from: LogPos(1), credit: CREDIT });
+    let mut streams = rig.opened();
+    assert_eq!(streams.len(), 5, "the present one, and four ahead");
+    let granted: u32 = streams.iter().map(|stream| stream.2).sum();
+    assert_eq!(granted, CREDIT, "no more is on the way than the caller has granted");
+    let two = |first: u64| {
+        let texts = [format!("r{first}"), format!("r{}", first + 1)];
+        records(&texts.each_ref().map(String::as_str))
+    };
+    // The third comes first, with one record beyond its stop.
+    let late = records(&["r4", "r5", "no part of the log"]);
+    rig.answer(streams[2].0, LogletResult::Records { first: Offset(0), records: late });
+    assert_eq!(rig.results(), [], "its turn has not come");
+    rig.answer(streams[1].0, LogletResult::Records { first: Offset(0), records: two(2) });
+    assert_eq!(rig.results(), []);
+    rig.answer(streams[0].0, LogletResult::Records { first: Offset(1), records: records(&["r1"]) });
+    let given = rig.results();
+    let given: Vec<_> = given
+        .into_iter()
+        .map(|(_, result)| match result {
+            LogResult::Records { first, records } => (first, records),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(given, [(LogPos(1), records(&["r1"])), (LogPos(2), two(2)), (LogPos(4), two(4))]);
+    streams.extend(rig.opened());
+    assert_eq!(streams.len(), 7, "all closed segments by now; the last is not closed, and in its turn");
+    // A loglet that cannot is asked again in its turn, and not before.
+    rig.answer(streams[4].0, LogletResult::Unavailable { reason: "not now".to_owned() });
+    assert_eq!((rig.results(), rig.opened().len()), (Vec::new(), 0));
+    rig.answer(streams[3].0, LogletResult::Records { first: Offset(0), records: two(6) });
+    let again = rig.opened();
+    assert_eq!(again[0].1, streams[4].1, "its turn has come");
+    assert_eq!(again.len(), 3, "with those behind it");
+    for (stream, first) in again.iter().zip([8, 10, 12]) {
+        rig.answer(stream.0, LogletResult::Records { first: Offset(0), records: two(first) });
+    }
+    assert_eq!(rig.results().len(), 4);
+    assert_eq!(rig.opened().len(), 1, "the open one");
 }
