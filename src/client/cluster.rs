@@ -77,10 +77,15 @@ impl Cluster {
         &self.inner.client.handle
     }
 
-    fn op(&self, decided: Decision, op: MetaStoreOp) -> Result<MetaStoreResult, OpError> {
+    /// Carries out an operation on a register, of which `decided` is any decided version.
+    pub(super) fn ask_metastore(&self, decided: Decision, op: MetaStoreOp) -> Result<MetaStoreResult, OpError> {
         let (reply, result) = sync_channel(1);
         self.handle().inbox.push(Command::RegisterOp { key: self.inner.key, decided, op, reply });
-        match result.recv().map_err(|_| OpError::Closed)? {
+        result.recv().map_err(|_| OpError::Closed)
+    }
+
+    fn op(&self, decided: Decision, op: MetaStoreOp) -> Result<MetaStoreResult, OpError> {
+        match self.ask_metastore(decided, op)? {
             MetaStoreResult::Unavailable { reason } => {
                 Err(OpError::Unavailable { reason: format!("the MetaStore: {reason}") })
             }
@@ -88,7 +93,7 @@ impl Cluster {
         }
     }
 
-    fn birth(&self) -> Decision {
+    pub(super) fn birth(&self) -> Decision {
         self.inner.root.lock().expect("no panic while locked").clone()
     }
 

@@ -1,4 +1,6 @@
 //! The contract of [`crate::proto::metastore::contract`] as a test suite: one function for each behaviour, for any [`MetaStoreUnderTest`].
+//!
+//! Also compiled into `tests/metastore_conformance.rs`, which runs it over real nodes and over files.
 
 use crate::base::{RegisterId, Version};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, OpId, Versioned};
