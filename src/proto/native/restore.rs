@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_new_server_gets_everything_below_the_stop_sealed_and_nothing_beyond() {
         // A zombie has grown beyond the stop.
-        let mut rig = Rig::new(vec![Server::with(0..11).sealed(), Server::with(0..8).sealed(), Server::default()]);
+        let mut rig = Rig::new(vec![Server::with(0..11).sealed(), Server::with(0..8).sealed(), Server::with(0..0)]);
         restore(&mut rig, STOP);
         assert_eq!(rig.results(), [LogletResult::Done]);
         assert!(rig.servers[2].sealed);
@@ -161,7 +161,7 @@ mod tests {
     fn what_is_trimmed_is_not_copied() {
         let mut trimmed = Server::with(5..8).sealed();
         trimmed.trim = 5;
-        let mut rig = Rig::new(vec![trimmed.clone(), trimmed, Server::default()]);
+        let mut rig = Rig::new(vec![trimmed.clone(), trimmed, Server::with(0..0)]);
         restore(&mut rig, STOP);
         assert_eq!(rig.results(), [LogletResult::Done]);
         assert_eq!((rig.servers[2].trim, rig.servers[2].tail(), rig.servers[2].stored.len()), (5, 8, 3));
