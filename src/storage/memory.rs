@@ -29,6 +29,7 @@ impl MemoryBound {
         // The one that fills, those that wait, those in flight, and twice as many of these in the cache. Of each, the table is
         // kept a second time, and is at most the whole.
         let units = u64::from(1 + limits.unit_queue_max + limits.unit_depth + 2 * limits.unit_depth);
+        let units = units + writer::URGENT_DEPTH as u64;
         let units = 2 * (units * largest_unit + writer::SPARES_MAX as u64 * usual_unit);
         // A head, and so all cells, is at most a quarter of a segment.
         let cells = 2 * (limits.segment_bytes / 4);

@@ -15,6 +15,10 @@ use crate::io::op::{Op, Token};
 /// Units kept for their memory.
 pub(super) const SPARES_MAX: usize = 32;
 
+/// Units that may be in flight beyond `unit_depth` while one with a cell waits: a reconfiguration is a row of such cells, each of which
+/// would otherwise wait for a full unit of records to be done before its own is even begun.
+pub(super) const URGENT_DEPTH: usize = 1;
+
 /// What a unit is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
@@ -31,6 +35,8 @@ pub(super) struct Unit {
     pub(super) builder: UnitBuilder,
     pub(super) purpose: Purpose,
     flags: u16,
+    /// It has a cell: a seal, a promise, a vote, for which somebody stands still.
+    urgent: bool,
     /// The file and number of the segment that begins before this unit.
     roll: Option<(usize, SegmentNumber)>,
     sequence: Sequence,
@@ -43,7 +49,18 @@ pub(super) struct Unit {
 impl Unit {
     pub(super) fn new(builder: UnitBuilder, purpose: Purpose, flags: u16) -> Self {
         let (sequence, segment) = Default::default();
-        Self { builder, purpose, flags, roll: None, sequence, segment, position: 0, bytes: 0, done: false }
+        Self {
+            builder,
+            purpose,
+            flags,
+            urgent: false,
+            roll: None,
+            sequence,
+            segment,
+            position: 0,
+            bytes: 0,
+            done: false,
+        }
     }
 }
 
@@ -52,7 +69,8 @@ pub(super) struct Writer {
     filling: Option<Unit>,
     queue: VecDeque<Unit>,
     pub(super) heads: VecDeque<Unit>,
-    /// In order of sequence; a unit leaves when it and all before it are done, so that at most `unit_depth` are unclaimed.
+    /// In order of sequence; a unit leaves when it and all before it are done, so that at most `unit_depth`, and [`URGENT_DEPTH`] more, are
+    /// unclaimed.
     in_flight: VecDeque<Unit>,
     spares: Vec<UnitBuilder>,
     unit_bytes_max: usize,
@@ -146,6 +164,11 @@ impl Writer {
         self.claim_due = true;
     }
 
+    /// Whether a unit with a cell waits, or one that goes before it.
+    fn is_urgent(&self) -> bool {
+        self.queue.iter().chain(&self.filling).any(|unit| unit.urgent)
+    }
+
     pub(super) fn durable_write(&self) -> Write {
         self.durable_write
     }
@@ -187,6 +210,7 @@ impl Journal {
         }
         let unit = self.writer.filling.as_mut().expect("there is a filling unit now");
         unit.builder.push(entry, payload);
+        unit.urgent |= matches!(entry.kind(), Some(Kind::Cell));
         self.writer.claim_due = false;
         match unit.purpose {
             Purpose::Data(write) => Ok(write),
@@ -270,7 +294,9 @@ impl Journal {
         if let Some(op) = self.poll_index_block() {
             return Some(op);
         }
-        if self.writer.in_flight.len() >= self.config.limits.unit_depth as usize {
+        let depth = self.config.limits.unit_depth as usize;
+        let depth = if self.writer.is_urgent() { depth + URGENT_DEPTH } else { depth };
+        if self.writer.in_flight.len() >= depth {
             return None;
         }
         // The first unit of a life is durable before another one begins: were it torn with one behind it on the disk, a later start

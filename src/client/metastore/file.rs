@@ -184,6 +184,8 @@ impl MetaStore for FileMetaStore {
             MetaStoreOp::Read { register } => {
                 self.read(register).map(|found| found.map_or(MetaStoreResult::UnknownRegister, MetaStoreResult::Value))
             }
+            // Nobody else has to be asked.
+            MetaStoreOp::Prepare { .. } => return MetaStoreResult::Prepared,
             MetaStoreOp::Write { value, .. } if value.len() > self.value_bytes_max as usize => {
                 return MetaStoreResult::TooLarge { limit: self.value_bytes_max, value };
             }

@@ -15,6 +15,14 @@ pub enum MetaStoreOp {
         /// Of which register.
         register: RegisterId,
     },
+    /// Does ahead of time what a write of the version after `expected` can do before its value is known. It ends at once where there is
+    /// nothing of the kind, or somebody else is about to write; the write that follows is none the worse for it.
+    Prepare {
+        /// To which register.
+        register: RegisterId,
+        /// The version that the caller has read or written.
+        expected: Version,
+    },
     /// Writes the version after `expected`, if that is the newest.
     Write {
         /// To which register.
@@ -33,7 +41,7 @@ impl MetaStoreOp {
     /// Which register it is about.
     pub fn register(&self) -> RegisterId {
         match self {
-            Self::Read { register } | Self::Write { register, .. } => *register,
+            Self::Read { register } | Self::Prepare { register, .. } | Self::Write { register, .. } => *register,
         }
     }
 }
@@ -54,6 +62,8 @@ pub struct Versioned {
 pub enum MetaStoreResult {
     /// The newest version, at some moment since the question.
     Value(Versioned),
+    /// As far as it goes, a write is prepared.
+    Prepared,
     /// The value has been written, as this version.
     Written {
         /// The version after the expected one.

@@ -8,6 +8,8 @@ use crate::wire::{Ballot, Decision, RegisterMessage, Vote};
 #[derive(Clone, Hash, Debug)]
 pub(super) enum Kind {
     Read,
+    /// Phase 1 of this instance, for a write that is to come.
+    Prepare(Version),
     Write {
         /// What is to be decided: the version after the expected one.
         own: Decision,

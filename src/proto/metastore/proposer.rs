@@ -51,6 +51,7 @@ impl Proposer {
         };
         let kind = match op {
             MetaStoreOp::Read { .. } => Kind::Read,
+            MetaStoreOp::Prepare { expected, .. } => Kind::Prepare(expected.next()),
             MetaStoreOp::Write { value, .. } if value.len() > limit as usize => {
                 return self.shared.results.push_back((id, MetaStoreResult::TooLarge { limit, value }));
             }

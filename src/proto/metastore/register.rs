@@ -19,6 +19,8 @@ pub(super) struct Register {
     pub(super) used: bool,
     active: Option<Operation>,
     waiting: VecDeque<Operation>,
+    /// A majority has promised this ballot in this instance, and had accepted nothing: whatever is proposed with it first is all that is.
+    promised: Option<(Version, Ballot)>,
 }
 
 fn versioned(decision: &Decision) -> Versioned {
@@ -33,7 +35,7 @@ fn same_nodes(one: &Decision, other: &Decision) -> bool {
 
 impl Register {
     pub(super) fn new(id: RegisterId, known: Decision) -> Self {
-        Self { id, known, round: 0, used: false, active: None, waiting: VecDeque::new() }
+        Self { id, known, round: 0, used: false, active: None, waiting: VecDeque::new(), promised: None }
     }
 
     /// The operation is begun, when those before it have ended.
@@ -72,10 +74,17 @@ impl Register {
         match &operation.kind {
             // Also after an instance was finished: there may be newer ones, with other members.
             Kind::Read => self.ask(shared),
+            Kind::Prepare(instance) if known.next() == *instance => self.prepare(shared),
+            Kind::Prepare(_) => self.end(MetaStoreResult::Prepared, shared),
             Kind::Write { own } if known.next() < own.version => self.ask(shared),
             Kind::Write { own } if known.next() == own.version => {
                 operation.moves = !same_nodes(own, &self.known);
-                self.prepare(shared);
+                let own = own.clone();
+                // Taken out: a ballot is for one value.
+                match self.promised.take().filter(|(instance, _)| *instance == own.version) {
+                    Some((_, ballot)) => self.accept(ballot, own, shared),
+                    None => self.prepare(shared),
+                }
             }
             Kind::Write { own } if known == own.version => {
                 let is_own = own.nonce == self.known.nonce || mutants::is(Mutant::WrittenWithoutNonce);
@@ -206,6 +215,9 @@ impl Register {
 
     /// Another proposer has a higher ballot: it gets time to finish.
     fn refused(&mut self, shared: &mut Shared) {
+        if self.active.as_ref().is_some_and(|operation| matches!(operation.kind, Kind::Prepare(_))) {
+            return self.end(MetaStoreResult::Prepared, shared);
+        }
         if let Some(operation) = self.active.as_mut().filter(|operation| operation.prepare_at.is_none()) {
             operation.prepare_at = Some(shared.now + shared.backoff(operation.attempts));
             operation.attempts += 1;
@@ -269,6 +281,7 @@ impl Register {
         let newest = versioned(&self.known);
         let result = match operation.kind {
             Kind::Read => MetaStoreResult::Value(newest),
+            Kind::Prepare(_) => MetaStoreResult::Prepared,
             Kind::Write { .. } => MetaStoreResult::Conflict(newest),
         };
         self.end(result, shared);
@@ -284,6 +297,11 @@ impl Register {
         let ballot = *ballot;
         let accepted: Option<&Vote> = promises.values().flatten().max_by_key(|vote| vote.ballot);
         let accepted = accepted.map(|vote| &vote.decision).filter(|_| !mutants::is(Mutant::IgnoreAcceptedValue));
+        if matches!(operation.kind, Kind::Prepare(_)) {
+            // What somebody has proposed is for the write to finish, which begins with a ballot of its own.
+            self.promised = accepted.is_none().then_some((instance, ballot));
+            return self.end(MetaStoreResult::Prepared, shared);
+        }
         match accepted.or(operation.own(instance)).cloned() {
             Some(decision) => self.accept(ballot, decision, shared),
             // Nothing can have been decided.

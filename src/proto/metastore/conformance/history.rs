@@ -81,7 +81,7 @@ impl History {
     pub(super) fn begin(&mut self, client: usize, id: OpId, op: &MetaStoreOp) {
         let register = op.register();
         let write = match op {
-            MetaStoreOp::Read { .. } => None,
+            MetaStoreOp::Read { .. } | MetaStoreOp::Prepare { .. } => None,
             MetaStoreOp::Write { expected, value, .. } => Some((expected.next(), value.clone())),
         };
         let at_least = self.told.get(&register).copied().unwrap_or_default();
@@ -159,6 +159,7 @@ impl History {
                 self.told(register, current);
                 ("read", Some(current.version))
             }
+            MetaStoreResult::Prepared => ("prepared", None),
             MetaStoreResult::Written { version, .. } => {
                 let (own, value) = write.clone().expect("only a write is written");
                 if own != *version || own <= at_least {

@@ -50,6 +50,11 @@ impl Run {
                 0 => self.world.history.seen(client, LOG),
                 _ => self.world.history.newest(LOG),
             };
+            if self.random.u8(..3) == 0 {
+                self.world.start(client, OpId(id), MetaStoreOp::Prepare { register: LOG, expected });
+                self.operations += 1;
+            }
+            let id = self.operations;
             let members = if self.random.bool() { FIRST.to_vec() } else { self.members() };
             write(LOG, id, expected, &members)
         };

@@ -420,3 +420,67 @@ fn what_no_register_can_hold_is_refused_at_once() {
     rig.start(1, MetaStoreOp::Read { register: RegisterId(8) });
     assert_eq!(rig.result(), Some(MetaStoreResult::UnknownRegister));
 }
+
+fn prepare(rig: &mut Rig, id: u64, expected: u64) {
+    rig.start(id, MetaStoreOp::Prepare { register: LOG, expected: Version(expected) });
+}
+
+/// What a write asks first: phase 2 at once, or phase 1.
+fn begins_with_accept(rig: &mut Rig) -> bool {
+    let (_, asked) = rig.sent(1);
+    matches!(asked.last(), Some(RegisterMessage::Accept { .. }))
+}
+
+#[test]
+fn a_prepared_write_takes_one_round_trip() {
+    let mut rig = Rig::new();
+    prepare(&mut rig, 9, 0);
+    rig.answers(&[1, 2], votes(None));
+    assert_eq!(rig.result(), Some(MetaStoreResult::Prepared));
+    rig.write(0);
+    assert!(begins_with_accept(&mut rig));
+}
+
+/// A ballot is for one value: what was promised for one write is nothing for the next.
+#[test]
+fn a_promise_serves_one_write_of_one_instance() {
+    let mut rig = Rig::new();
+    prepare(&mut rig, 9, 0);
+    rig.answers(&[1, 2], votes(None));
+    rig.result();
+    rig.write(0);
+    rig.answers(&[1, 2], votes(None));
+    assert!(matches!(rig.result(), Some(MetaStoreResult::Written { .. })));
+    rig.write(1);
+    assert!(!begins_with_accept(&mut rig));
+    let mut rig = Rig::new();
+    prepare(&mut rig, 9, 0);
+    rig.answers(&[1, 2], votes(None));
+    rig.result();
+    rig.answer(1, 0, RegisterMessage::Decided { decision: others(1, &[1, 2, 3]) });
+    rig.write(1);
+    assert!(!begins_with_accept(&mut rig), "the promise was for another instance");
+}
+
+/// What somebody has had accepted must not be overwritten: the write looks at it again.
+#[test]
+fn a_write_behind_an_accepted_value_is_not_taken_for_prepared() {
+    let mut rig = Rig::new();
+    let vote = Vote { ballot: Ballot { round: 1, proposer: ProposerId(4) }, decision: others(1, &[1, 2, 3]) };
+    prepare(&mut rig, 9, 0);
+    rig.answers(&[1, 2], votes(Some(vote)));
+    assert_eq!(rig.result(), Some(MetaStoreResult::Prepared));
+    rig.write(0);
+    assert!(!begins_with_accept(&mut rig));
+}
+
+#[test]
+fn a_refused_promise_is_left_to_the_write() {
+    let mut rig = Rig::new();
+    prepare(&mut rig, 9, 0);
+    let promised = Ballot { round: 8, proposer: ProposerId(4) };
+    rig.answers(&[1], |_| RegisterMessage::Refused { instance: Version(1), promised });
+    assert_eq!(rig.result(), Some(MetaStoreResult::Prepared));
+    rig.write(0);
+    assert!(!begins_with_accept(&mut rig));
+}

@@ -89,7 +89,11 @@ impl VirtualLog {
             attempt.asked = true;
             match step {
                 Step::Ask(_) => unreachable!("answered above"),
-                Step::Prepare(config) => self.create_loglet(&config, Purpose::Attempt(Some(config.id))),
+                Step::Prepare(config) => {
+                    // While the loglet is made the log still takes appends: what can be done for the write is done now.
+                    self.prepare_write();
+                    self.create_loglet(&config, Purpose::Attempt(Some(config.id)));
+                }
                 Step::Seal(config) => {
                     self.ask_loglet(&config, Purpose::Attempt(Some(config.id)), LogletOp::Seal);
                 }

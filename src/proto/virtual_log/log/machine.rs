@@ -436,6 +436,14 @@ impl VirtualLog {
         self.request(Request::MetaStore { id, op });
     }
 
+    /// Has the next write of the chain prepared, by and by.
+    pub(super) fn prepare_write(&mut self) {
+        let expected = Version(self.chain.as_ref().expect("asked only once there is a chain").version);
+        self.next_request += 1;
+        let (id, register) = (OpId(self.next_request), self.register);
+        self.request(Request::MetaStore { id, op: MetaStoreOp::Prepare { register, expected } });
+    }
+
     pub(super) fn is_asked(&self, wanted: Purpose) -> bool {
         self.purposes.values().any(|purpose| *purpose == wanted)
     }
