@@ -8,6 +8,8 @@ mod executor;
 mod pacing;
 mod planner;
 mod sight;
+#[cfg(test)]
+mod storms;
 
 pub use detector::Detector;
 pub use executor::{Control, ControlConfig};

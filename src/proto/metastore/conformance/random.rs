@@ -42,7 +42,7 @@ impl Run {
             return;
         }
         self.operations += 1;
-        let id = self.operations;
+        let mut id = self.operations;
         let op = if self.random.u8(..3) == 0 {
             MetaStoreOp::Read { register: LOG }
         } else {
@@ -53,8 +53,8 @@ impl Run {
             if self.random.u8(..3) == 0 {
                 self.world.start(client, OpId(id), MetaStoreOp::Prepare { register: LOG, expected });
                 self.operations += 1;
+                id = self.operations;
             }
-            let id = self.operations;
             let members = if self.random.bool() { FIRST.to_vec() } else { self.members() };
             write(LOG, id, expected, &members)
         };
