@@ -18,6 +18,7 @@ pub(super) const INVALID: u8 = 6;
 pub(super) const DAMAGED: u8 = 7;
 pub(super) const NO_SPACE: u8 = 8;
 pub(super) const VIOLATED: u8 = 9;
+pub(super) const BLOCKED: u8 = 10;
 pub(super) const INTERRUPTED: u8 = 130;
 
 /// The table that `--help` shows.
@@ -33,6 +34,7 @@ Exit codes:
     7  a data directory that was inspected is damaged; the report says where
     8  no majority of LogServers has disk space left: trim the log or make room, then try again
     9  a simulation violated an invariant; the report gives the command that repeats it; or left out branches that it had to take
+   10  something blocks the appends or the reads of a log: `naxos why` says what
   130  interrupted";
 
 /// An error whose exit code is decided where it is made.
@@ -102,7 +104,7 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         return Some(match error {
             LogAppendError::NoSpace { .. } => NO_SPACE,
             LogAppendError::Unavailable { .. } => UNAVAILABLE,
-            LogAppendError::TooLarge { .. } | LogAppendError::Closed => FAILURE,
+            LogAppendError::Deleted { .. } | LogAppendError::TooLarge { .. } | LogAppendError::Closed => FAILURE,
         });
     }
     // Transparent ones do not show what they are made of.
@@ -110,15 +112,15 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         Some(ClusterError::Op(error)) => return Some(code_of_operation(error)),
         Some(ClusterError::Refused(_)) => return Some(USAGE),
         Some(ClusterError::Unknown) => return Some(UNAVAILABLE),
-        Some(ClusterError::NoRoot(_)) => return Some(FAILURE),
+        Some(ClusterError::Node(error)) => return Some(code_of_genesis(error)),
+        Some(ClusterError::InvalidMembers(_)) => return Some(USAGE),
+        Some(
+            ClusterError::NoRoot(_) | ClusterError::NoChain(_) | ClusterError::Unfinished(_) | ClusterError::Contended,
+        ) => return Some(FAILURE),
         None => {}
     }
     if let Some(error) = cause.downcast_ref::<GenesisError>() {
-        return Some(match error {
-            GenesisError::Unreached(error) => code_of_operation(error),
-            GenesisError::Twice(..) | GenesisError::Count => USAGE,
-            _ => FAILURE,
-        });
+        return Some(code_of_genesis(error));
     }
     if let Some(error) = cause.downcast_ref::<OpError>() {
         return Some(code_of_operation(error));
@@ -140,6 +142,14 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             Some(code_of_operation(error))
         }
         _ => None,
+    }
+}
+
+fn code_of_genesis(error: &GenesisError) -> u8 {
+    match error {
+        GenesisError::Unreached(error) => code_of_operation(error),
+        GenesisError::Twice(..) | GenesisError::Count => USAGE,
+        _ => FAILURE,
     }
 }
 

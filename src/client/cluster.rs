@@ -1,11 +1,12 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::handle::Handle;
 use super::inbox::{Command, LogKey};
 use super::virtual_log::Opening;
-use super::{Client, Extended, OpError, VirtualLog};
+use super::{Client, Extended, GenesisError, OpError, VirtualLog};
 use crate::base::{ClusterId, Incarnation, LogletId, Nonce, RegisterId, Version};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
 use crate::proto::virtual_log::{LogRecord, Root, RootRefusal};
@@ -23,6 +24,21 @@ pub enum ClusterError {
     /// The root register holds something else.
     #[error("the root register holds no list of nodes and logs: {0}")]
     NoRoot(String),
+    /// A log's register cannot be used.
+    #[error("the log's register: {0}")]
+    NoChain(String),
+    /// The log has no chain yet.
+    #[error("the creation of log `{0}` has not been finished: create it again, or delete it")]
+    Unfinished(String),
+    /// Nobody can keep a register so.
+    #[error("{0} members cannot keep a register: it takes 1 to {max}, none twice", max = Decision::MEMBERS_MAX)]
+    InvalidMembers(usize),
+    /// A node has not taken what it was told.
+    #[error(transparent)]
+    Node(#[from] GenesisError),
+    /// Others were faster, again and again.
+    #[error("others change the same all the time; do it again")]
+    Contended,
     /// Whether it was done nobody can say.
     #[error("the MetaStore did not answer in time: whether it was done is not known; do it again")]
     Unknown,
@@ -39,8 +55,8 @@ struct Inner {
     key: LogKey,
     client: Client,
     cluster: ClusterId,
-    /// The newest decided version of the root register that is known.
-    root: Mutex<Decision>,
+    /// The decided version of the root register that was found.
+    root: Decision,
 }
 
 impl Drop for Inner {
@@ -49,8 +65,30 @@ impl Drop for Inner {
     }
 }
 
-/// Tries of a conditional write that others have been faster with.
-const TRIES: usize = 16;
+/// Pause before another try of a conditional write that others have been faster with, at most; random, so that they do not go on together.
+const RETRY_PAUSE_MAX: Duration = Duration::from_millis(20);
+
+/// Tries of something that others may be faster with, for as long as one operation may take.
+pub(super) struct Tries {
+    deadline: Instant,
+    tried: bool,
+}
+
+impl Iterator for Tries {
+    type Item = ();
+
+    fn next(&mut self) -> Option<()> {
+        if std::mem::replace(&mut self.tried, true) {
+            let share = (Incarnation::random().0 as u32) as f64 / f64::from(u32::MAX);
+            thread::sleep(RETRY_PAUSE_MAX.mul_f64(share));
+        }
+        (Instant::now() < self.deadline).then_some(())
+    }
+}
+
+pub(super) fn not_finished() -> ClusterError {
+    ClusterError::NoRoot("the cluster's beginning has not been finished".to_owned())
+}
 
 impl Client {
     /// Finds the cluster that the nodes at these addresses belong to; one that answers is enough.
@@ -62,7 +100,7 @@ impl Client {
         let key = LogKey(self.handle.next_key());
         let seed = Incarnation::random().0 as u64;
         self.handle.inbox.push(Command::OpenRegisters { key, cluster, seed });
-        let inner = Inner { key, client: self.clone(), cluster, root: Mutex::new(root) };
+        let inner = Inner { key, client: self.clone(), cluster, root };
         Ok(Cluster { inner: Arc::new(inner) })
     }
 }
@@ -73,18 +111,23 @@ impl Cluster {
         self.inner.cluster
     }
 
-    fn handle(&self) -> &Arc<Handle> {
-        &self.inner.client.handle
+    /// For a conditional write that others may be faster with.
+    pub(super) fn tries(&self) -> Tries {
+        Tries { deadline: Instant::now() + self.client().limits.operation_timeout, tried: false }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.inner.client
     }
 
     /// Carries out an operation on a register, of which `decided` is any decided version.
     pub(super) fn ask_metastore(&self, decided: Decision, op: MetaStoreOp) -> Result<MetaStoreResult, OpError> {
         let (reply, result) = sync_channel(1);
-        self.handle().inbox.push(Command::RegisterOp { key: self.inner.key, decided, op, reply });
+        self.client().handle.inbox.push(Command::RegisterOp { key: self.inner.key, decided, op, reply });
         result.recv().map_err(|_| OpError::Closed)
     }
 
-    fn op(&self, decided: Decision, op: MetaStoreOp) -> Result<MetaStoreResult, OpError> {
+    pub(super) fn op(&self, decided: Decision, op: MetaStoreOp) -> Result<MetaStoreResult, OpError> {
         match self.ask_metastore(decided, op)? {
             MetaStoreResult::Unavailable { reason } => {
                 Err(OpError::Unavailable { reason: format!("the MetaStore: {reason}") })
@@ -93,12 +136,13 @@ impl Cluster {
         }
     }
 
-    pub(super) fn birth(&self) -> Decision {
-        self.inner.root.lock().expect("no panic while locked").clone()
+    /// A decided version of the root register.
+    pub(super) fn known_root(&self) -> Decision {
+        self.inner.root.clone()
     }
 
-    fn read_root(&self) -> Result<(Versioned, Option<Root>), ClusterError> {
-        match self.op(self.birth(), MetaStoreOp::Read { register: RegisterId::ROOT })? {
+    pub(super) fn read_root(&self) -> Result<(Versioned, Option<Root>), ClusterError> {
+        match self.op(self.known_root(), MetaStoreOp::Read { register: RegisterId::ROOT })? {
             MetaStoreResult::Value(newest) if newest.version == Version::BIRTH => Ok((newest, None)),
             MetaStoreResult::Value(newest) => {
                 let root = Root::from_json(&newest.value).map_err(|error| ClusterError::NoRoot(error.to_string()))?;
@@ -114,7 +158,19 @@ impl Cluster {
     /// No majority of the root register's members answers in time.
     pub fn root(&self) -> Result<Root, ClusterError> {
         let (_, root) = self.read_root()?;
-        root.ok_or_else(|| ClusterError::NoRoot("the cluster's beginning has not been finished".to_owned()))
+        root.ok_or_else(not_finished)
+    }
+
+    /// Changes the root that is there; nothing is written if `change` changes nothing.
+    pub(super) fn edit_root(
+        &self,
+        mut change: impl FnMut(&Root) -> Result<Root, RootRefusal>,
+    ) -> Result<Root, ClusterError> {
+        self.change_root(|root, _| {
+            let root = root.ok_or_else(not_finished)?;
+            let next = change(&root)?;
+            Ok(Some(next).filter(|next| *next != root))
+        })
     }
 
     /// Changes the root on the condition that nobody else has meanwhile; `change` is asked again if somebody has.
@@ -122,21 +178,21 @@ impl Cluster {
         &self,
         mut change: impl FnMut(Option<Root>, &Versioned) -> Result<Option<Root>, ClusterError>,
     ) -> Result<Root, ClusterError> {
-        for _ in 0..TRIES {
+        for () in self.tries() {
             let (newest, root) = self.read_root()?;
             let Some(next) = change(root.clone(), &newest)? else {
                 return Ok(root.expect("nothing is to be changed of what is there"));
             };
             let (expected, members) = (newest.version, newest.members);
             let op = MetaStoreOp::Write { register: RegisterId::ROOT, expected, value: next.to_json(), members };
-            match self.op(self.birth(), op)? {
+            match self.op(self.known_root(), op)? {
                 MetaStoreResult::Written { .. } => return Ok(next),
                 MetaStoreResult::Conflict(_) => {}
                 MetaStoreResult::Unknown => return Err(ClusterError::Unknown),
                 other => return Err(ClusterError::NoRoot(format!("{other:?}"))),
             }
         }
-        Err(ClusterError::Unknown)
+        Err(ClusterError::Contended)
     }
 
     /// Writes the first list of nodes, after [`Client::begin_cluster`]; nothing if there is one.
@@ -154,8 +210,7 @@ impl Cluster {
     pub fn create_log(&self, name: &str, replicas: usize) -> Result<VirtualLog, ClusterError> {
         let nonce = Nonce::random();
         let root = self.change_root(|root, newest| {
-            let root =
-                root.ok_or_else(|| ClusterError::NoRoot("the cluster's beginning has not been finished".to_owned()))?;
+            let root = root.ok_or_else(not_finished)?;
             // One that is there may be half made.
             match root.log(name) {
                 Ok(_) => Ok(None),
@@ -183,7 +238,7 @@ impl Cluster {
 
     /// On the log's nodes, sequenced by the first that answers.
     fn first_loglet(&self, root: &Root, record: &LogRecord) -> Result<LogletConfig, OpError> {
-        let log_servers = root.place(record);
+        let log_servers = Self::useful(root, &self.living(root), &[], record.replicas).place(record);
         let mut failure = OpError::Unavailable { reason: "the log has no nodes".to_owned() };
         for &Member { node, address } in &log_servers {
             match self.inner.client.hello(address) {
@@ -212,7 +267,8 @@ impl Cluster {
 
     /// Opens the log of this record.
     pub(crate) fn open_record(&self, record: &LogRecord) -> VirtualLog {
-        let opening = Opening { cluster: self.inner.cluster, register: record.register(), decided: record.birth() };
-        self.handle().open_log(opening, Incarnation::random().0 as u64, &self.inner.client.limits)
+        let decided = self.known_version(record);
+        let opening = Opening { cluster: self.inner.cluster, register: record.register(), decided };
+        self.client().handle.open_log(opening, Incarnation::random().0 as u64, &self.inner.client.limits)
     }
 }

@@ -23,8 +23,8 @@ pub(super) enum Question {
     Hello,
     /// Its status.
     Status,
-    /// Something about the root register, of a node of this cluster.
-    Root(ClusterId, Box<RegisterMessage>),
+    /// Something about a register, of a node of this cluster.
+    Register(ClusterId, RegisterId, Box<RegisterMessage>),
 }
 
 /// One question to one node, on a connection of its own.
@@ -47,7 +47,7 @@ impl Errand {
         now: Instant,
     ) -> Self {
         let (cluster, route) = match &question {
-            Question::Root(cluster, _) => (*cluster, RegisterId::ROUTE),
+            Question::Register(cluster, ..) => (*cluster, RegisterId::ROUTE),
             Question::Hello | Question::Status => (ClusterId(0), LogletId::default()),
         };
         let hello = Hello { cluster, node: NodeId(0), incarnation: Incarnation(0), role: Role::Client, route };
@@ -84,12 +84,8 @@ impl Errand {
             match &self.question {
                 Question::Hello => {}
                 Question::Status => connection.send(&Message::Status { request: 1 }),
-                Question::Root(_, message) => {
-                    connection.send(&Message::Register {
-                        request: 1,
-                        register: RegisterId::ROOT,
-                        message: message.clone(),
-                    });
+                Question::Register(_, register, message) => {
+                    connection.send(&Message::Register { request: 1, register: *register, message: message.clone() });
                 }
             }
         }
@@ -125,6 +121,12 @@ impl Errand {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let deadline = self.reply.as_ref().map(|_| self.deadline);
         [deadline, self.link.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(super) fn close(&mut self) {
+        self.reply = None;
+        self.link.set_wanted(false);
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Client, NodeInfo, OpError};
-use crate::base::{ClusterId, Nonce, Version};
+use crate::base::{ClusterId, Nonce, RegisterId, Version};
 use crate::wire::{Decision, Member, RegisterMessage};
 
 /// Why no cluster has been made of some nodes.
@@ -36,6 +36,9 @@ pub enum GenesisError {
         /// Members of that cluster's root register.
         members: usize,
     },
+    /// It holds nothing of the cluster that the others have begun.
+    #[error("the cluster has begun without the node at {0}, which can join it")]
+    BegunWithout(SocketAddr),
     /// A node answered with something else.
     #[error("the node at {0} answered with something else: {1}")]
     Unexpected(SocketAddr, String),
@@ -77,7 +80,7 @@ impl Client {
         cluster: ClusterId,
         message: RegisterMessage,
     ) -> Result<RegisterMessage, OpError> {
-        self.ask_root(address, cluster, message).recv().map_err(|_| OpError::Closed)?
+        self.ask_register(address, cluster, RegisterId::ROOT, message).recv().map_err(|_| OpError::Closed)?
     }
 
     fn root_at(&self, address: SocketAddr, cluster: ClusterId) -> Result<Held, GenesisError> {
@@ -157,7 +160,8 @@ impl Client {
                 Err(TryRecvError::Disconnected) => Err(OpError::Closed.into()),
                 Ok(info) => {
                     let (cluster, instance) = (info?.cluster, Version::BIRTH);
-                    let root = self.ask_root(address, cluster, RegisterMessage::Query { instance });
+                    let query = RegisterMessage::Query { instance };
+                    let root = self.ask_register(address, cluster, RegisterId::ROOT, query);
                     Ok(Found::Nothing(Asked::Root(cluster, root)))
                 }
             },

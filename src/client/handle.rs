@@ -10,7 +10,7 @@ use super::reactor::Reactor;
 use super::submission::Submission;
 use super::virtual_log::Opening;
 use super::{Log, OpError, VirtualLog};
-use crate::base::{ClusterId, Incarnation, Limits, NodeId};
+use crate::base::{ClusterId, Incarnation, Limits, NodeId, RegisterId};
 use crate::io::{DriverChoice, SystemDriver};
 use crate::wire::{LogletConfig, RegisterMessage};
 
@@ -167,15 +167,16 @@ impl Client {
         result
     }
 
-    /// Asks the node at this address, which belongs to this cluster, something about the root register.
-    pub(super) fn ask_root(
+    /// Asks the node at this address, which belongs to this cluster, something about a register.
+    pub(super) fn ask_register(
         &self,
         node: SocketAddr,
         cluster: ClusterId,
+        register: RegisterId,
         message: RegisterMessage,
     ) -> Receiver<Result<RegisterMessage, OpError>> {
         let (reply, result) = sync_channel(1);
-        let question = Question::Root(cluster, Box::new(message));
+        let question = Question::Register(cluster, register, Box::new(message));
         self.handle.inbox.push(Command::Errand { node, question, reply: ErrandReply::Register(reply) });
         result
     }
@@ -185,9 +186,18 @@ impl Client {
     /// # Errors
     /// It does not answer in time.
     pub fn status(&self, node: SocketAddr) -> Result<serde_json::Value, OpError> {
-        let json = self.start_status(node).recv().map_err(|_| OpError::Closed)??;
-        serde_json::from_slice(&json)
-            .map_err(|error| OpError::Unavailable { reason: format!("{node} answered with no JSON: {error}") })
+        self.statuses(&[node]).pop().expect("one answer for each node")
+    }
+
+    /// Asks the nodes at these addresses how they are, all at once; the answers are in their order.
+    pub fn statuses(&self, nodes: &[SocketAddr]) -> Vec<Result<serde_json::Value, OpError>> {
+        let asked: Vec<_> = nodes.iter().map(|node| (node, self.start_status(*node))).collect();
+        let wait = |(node, result): (&SocketAddr, Receiver<Result<Vec<u8>, OpError>>)| {
+            let json = result.recv().map_err(|_| OpError::Closed)??;
+            serde_json::from_slice(&json)
+                .map_err(|error| OpError::Unavailable { reason: format!("{node} answered with no JSON: {error}") })
+        };
+        asked.into_iter().map(wait).collect()
     }
 
     /// [`Client::status`] without blocking, as JSON.

@@ -50,6 +50,8 @@ pub(super) enum Command {
     Op { log: LogKey, op: LogletOp, reply: SyncSender<LogletResult> },
     /// Creates the loglet.
     Create { log: LogKey, reply: SyncSender<LogletResult> },
+    /// Deletes the loglet, which this version of its log's chain does not name, as no later one (P5).
+    Delete { log: LogKey, chain_version: u64, reply: SyncSender<LogletResult> },
     /// Tells where the log ends, once it is known for good.
     Stop { log: LogKey, stop: Offset },
     /// Streams records.

@@ -147,6 +147,13 @@ impl Log {
         operation
     }
 
+    /// Deletes the loglet, and all that is stored of it: the version of the chain that ends its log names no loglet any more (P5).
+    pub(super) fn start_delete(&self, chain_version: u64) -> Operation<()> {
+        let (reply, operation) = Operation::new(|_| Ok(()));
+        self.inner.handle.inbox.push(Command::Delete { log: self.inner.key, chain_version, reply });
+        operation
+    }
+
     /// Finds the tail: every record acknowledged before the call is below it.
     ///
     /// # Errors

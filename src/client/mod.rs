@@ -4,15 +4,20 @@
 //! depends on an async runtime: an [`Append`] is a plain future, and can be waited for on any thread.
 
 mod append;
+mod bootstrap;
 mod cluster;
 mod deduplicate;
+mod deletion;
 mod errand;
 mod error;
+mod gather;
 mod genesis;
 mod handle;
 mod inbox;
+mod keepers;
 mod log;
 mod loglet;
+mod membership;
 mod metastore;
 mod nodes;
 mod operation;
@@ -32,10 +37,12 @@ pub use crate::proto::virtual_log::{
 pub use append::Append;
 pub use cluster::{Cluster, ClusterError};
 pub use deduplicate::{Deduplicate, Seen};
+pub use deletion::DeletedLog;
 pub use error::{AppendError, Full, OpError, StopConflict};
 pub use genesis::GenesisError;
 pub use handle::{Client, ClientOptions, NodeInfo};
 pub use log::{Delivery, Log, ReadResult, Tail};
+pub use membership::{Drained, NodeUse};
 pub use metastore::{EmbeddedMetaStore, FileMetaStore, FileMetaStoreError, MetaStore};
 pub use operation::Operation;
 pub use reactor::Reactor;

@@ -215,6 +215,10 @@ impl<D: Driver> Reactor<D> {
                 self.with(log, |session| session.create(reply, now));
                 log
             }
+            Command::Delete { log, chain_version, reply } => {
+                self.with(log, |session| session.delete(chain_version, reply, now));
+                log
+            }
             Command::Stop { log, stop } => {
                 self.with(log, |session| session.set_stop(stop, now));
                 log
@@ -238,6 +242,7 @@ impl<D: Driver> Reactor<D> {
             Command::End => {
                 self.ending = true;
                 self.sessions.values_mut().for_each(|session| session.work().close());
+                self.errands.values_mut().for_each(Errand::close);
                 self.touched.extend(self.sessions.keys());
                 return;
             }

@@ -105,6 +105,12 @@ impl Session {
         self.loglet.core.create(id, now);
     }
 
+    pub(super) fn delete(&mut self, chain_version: u64, reply: SyncSender<LogletResult>, now: Instant) {
+        let id = self.next_op();
+        self.replies.insert(id, reply);
+        self.loglet.core.delete(id, chain_version, Vec::new(), now);
+    }
+
     pub(super) fn set_stop(&mut self, stop: Offset, now: Instant) {
         assert!(self.stop.is_none_or(|before| before == stop), "the log's handle lets one stop through");
         self.stop = Some(stop);

@@ -17,7 +17,7 @@ pub struct EmbeddedMetaStore {
 impl EmbeddedMetaStore {
     /// The store of this cluster, so far with its root register only.
     pub fn new(cluster: Cluster) -> Self {
-        let decided = BTreeMap::from([(RegisterId::ROOT, cluster.birth())]);
+        let decided = BTreeMap::from([(RegisterId::ROOT, cluster.known_root())]);
         Self { cluster, decided }
     }
 

@@ -24,6 +24,12 @@ pub enum LogAppendError {
         /// Whether it may be in the log.
         maybe_stored: bool,
     },
+    /// The log has been deleted. If `maybe_stored`, the record may have been in it before.
+    #[error("the log has been deleted")]
+    Deleted {
+        /// Whether it may have been in the log.
+        maybe_stored: bool,
+    },
     /// The record is over the limit.
     #[error("a record of {bytes} bytes is over the limit of {limit}")]
     TooLarge {
@@ -68,6 +74,7 @@ impl BatchEnd {
                 LogAppendError::NoSpace { record_at: first.map(|first| first + u64::from(left)) }
             }
             Some(AppendFailure::Unavailable { maybe_stored }) => LogAppendError::Unavailable { maybe_stored },
+            Some(AppendFailure::Deleted { maybe_stored }) => LogAppendError::Deleted { maybe_stored },
             None => unreachable!("a record is in a run, or has failed"),
         })
     }

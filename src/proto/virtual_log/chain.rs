@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::intent::Intent;
-use super::stored::StoredChain;
+use super::stored::{LastValue, StoredChain};
 use crate::base::{IntentId, LogPos, LogletId, Offset};
 use crate::wire::LogletConfig;
 
@@ -81,6 +81,12 @@ pub enum InvalidChain {
     /// A chain that contradicts itself.
     #[error("a chain that contradicts itself: {0}")]
     Contradiction(&'static str),
+    /// What the register of a deleted log holds, for ever.
+    #[error("the log has been deleted")]
+    Deleted {
+        /// Its last chain, if it has ever had one.
+        last: Option<Box<Chain>>,
+    },
 }
 
 /// A change that this chain does not allow. Whoever lost a race fetches the chain and looks again.
@@ -123,9 +129,29 @@ impl Chain {
     /// # Errors
     /// Not a chain, or one that contradicts itself.
     pub fn from_json(json: &[u8]) -> Result<Self, InvalidChain> {
-        let chain = serde_json::from_slice::<StoredChain>(json)?.restore().map_err(InvalidChain::Contradiction)?;
+        match serde_json::from_slice::<StoredChain>(json) {
+            Ok(stored) => Self::restored(stored),
+            Err(error) => match serde_json::from_slice::<LastValue>(json) {
+                Ok(LastValue::Deleted(deleted)) => {
+                    let last = deleted.map(Self::restored).transpose()?;
+                    Err(InvalidChain::Deleted { last: last.map(Box::new) })
+                }
+                Err(_) => Err(error.into()),
+            },
+        }
+    }
+
+    fn restored(stored: StoredChain) -> Result<Self, InvalidChain> {
+        let chain = stored.restore().map_err(InvalidChain::Contradiction)?;
         chain.check().map_err(InvalidChain::Contradiction)?;
         Ok(chain)
+    }
+
+    /// What is written behind the last chain of a log that is deleted, if it has one: from then on nobody can put a loglet into it, and
+    /// those it had can be found and deleted.
+    pub fn deleted(last: Option<&Self>) -> Vec<u8> {
+        let deleted = LastValue::Deleted(last.map(StoredChain::from));
+        serde_json::to_vec(&deleted).expect("a chain is always serialisable")
     }
 
     /// What every chain obeys.
@@ -254,6 +280,11 @@ impl Chain {
     /// Whether an intent was carried out by one of the segments.
     pub fn has_fulfilled(&self, id: IntentId) -> bool {
         self.segments.iter().any(|segment| segment.fulfils == Some(id))
+    }
+
+    /// The next version, which says the same: its register gets other keepers.
+    pub fn kept_by_others(&self) -> Self {
+        self.next()
     }
 
     /// The next version, trimmed up to `point`, a position that the caller knows to be committed (P3); none if it is already.

@@ -95,6 +95,11 @@ pub enum AppendFailure {
         /// Of the first record that is not acknowledged.
         first: Option<LogPos>,
     },
+    /// The log has been deleted.
+    Deleted {
+        /// Whether they were in it before.
+        maybe_stored: bool,
+    },
     /// Nobody has taken them in time.
     Unavailable {
         /// Whether they may be in the log nevertheless.

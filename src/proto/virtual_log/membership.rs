@@ -2,7 +2,10 @@
 
 use super::root::{NodeRecord, NodeState, Root, RootRefusal, is_name};
 use crate::base::NodeId;
-use crate::wire::Member;
+use crate::wire::{Decision, Member};
+
+/// Keepers of a register, where there are nodes enough: one may be lost.
+const KEEPERS_USUAL: usize = 3;
 
 impl Root {
     /// The nodes that something may be placed on.
@@ -68,6 +71,27 @@ impl Root {
         Ok(next)
     }
 
+    /// Who is to keep a register that `present` keep: those of them that are active, where they are now, and others in the place of those
+    /// that are not. As many as before, at least three where there are so many, and an odd number beyond two: one more would outlive no
+    /// loss more.
+    pub fn keepers(&self, turn: u64, present: &[Member]) -> Vec<Member> {
+        let most = self.active().count().min(Decision::MEMBERS_MAX);
+        let count = present.len().max(KEEPERS_USUAL).min(most);
+        let count = if count > 2 && count % 2 == 0 { count - 1 } else { count };
+        let present: Vec<NodeId> = present.iter().map(|member| member.node).collect();
+        self.spread(turn, &present, count)
+    }
+
+    /// With these keepers of a log's register; the same root if the log is not there any more.
+    pub fn with_keepers(&self, log: u64, keepers: &[Member]) -> Self {
+        let mut next = self.clone();
+        for record in next.logs.values_mut().filter(|record| record.log == log) {
+            let is_birth = record.members == keepers;
+            record.keepers = if is_birth { Vec::new() } else { keepers.to_vec() };
+        }
+        next
+    }
+
     fn known(&self, node: NodeId) -> Result<&NodeRecord, RootRefusal> {
         self.node(node).ok_or(RootRefusal::NoSuchNode(node))
     }
@@ -125,6 +149,34 @@ mod tests {
         assert_eq!(draining.undrained(NodeId(2)).unwrap(), root);
         assert_eq!(root.draining(NodeId(9)), Err(RootRefusal::NoSuchNode(NodeId(9))));
         assert_eq!(root.undrained(NodeId(9)), Err(RootRefusal::NoSuchNode(NodeId(9))));
+    }
+
+    #[test]
+    fn registers_are_kept_by_an_odd_number_of_active_nodes() {
+        let keepers = |root: &Root, present: &[u128]| {
+            let present: Vec<_> = present.iter().map(|node| member(*node)).collect();
+            root.keepers(0, &present).iter().map(|member| member.node.0).collect::<Vec<_>>()
+        };
+        assert_eq!(keepers(&root(3), &[1, 2, 3]), [1, 2, 3]);
+        assert_eq!(keepers(&root(3), &[1]), [1, 2, 3], "a register grows with its cluster");
+        assert_eq!(keepers(&root(2), &[1]), [1, 2]);
+        assert_eq!(keepers(&root(4), &[1, 2, 3, 4]), [1, 2, 3]);
+        assert_eq!(keepers(&root(7), &[1, 2, 3, 4, 5]), [1, 2, 3, 4, 5]);
+        let draining = root(4).draining(NodeId(2)).unwrap();
+        assert_eq!(keepers(&draining, &[1, 2, 3]), [1, 3, 4], "the others stay");
+        let two = root(3).draining(NodeId(2)).unwrap();
+        assert_eq!(keepers(&two, &[1, 2, 3]), [1, 3], "a second copy is worth more than an odd number");
+        assert_eq!(keepers(&root(40), &(1..=40).collect::<Vec<_>>()).len(), 31);
+    }
+
+    #[test]
+    fn who_keeps_a_register_is_said_beside_its_birth() {
+        let root = root(4).with_log("one", 1, Nonce(1), vec![member(1), member(2)]).unwrap();
+        let moved = root.with_keepers(1, &[member(3)]);
+        let record = moved.log("one").unwrap();
+        assert_eq!((record.keepers(), record.birth()), (&[member(3)][..], root.log("one").unwrap().birth()));
+        assert_eq!(moved.with_keepers(1, &[member(1), member(2)]), root);
+        assert_eq!(root.with_keepers(7, &[member(3)]), root);
     }
 
     #[test]

@@ -21,6 +21,14 @@ pub(super) struct StoredChain {
     segments: Vec<StoredSegment>,
 }
 
+/// The last value of a log's register.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LastValue {
+    /// The log is deleted; the chain before, or none if it was only half made.
+    Deleted(Option<StoredChain>),
+}
+
 /// What is left out is as in the segment before. Where it stops is where the next one starts.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

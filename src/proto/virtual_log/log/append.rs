@@ -79,6 +79,7 @@ impl Pending {
     fn end(self, records: Records, end: Result<LogPos, AppendFailure>) -> LogResult {
         // A later try does not say what has become of an earlier one.
         let end = end.map_err(|failure| match self.maybe_stored {
+            true if matches!(failure, AppendFailure::Deleted { .. }) => AppendFailure::Deleted { maybe_stored: true },
             true => AppendFailure::Unavailable { maybe_stored: true },
             false => failure,
         });
@@ -110,10 +111,12 @@ impl VirtualLog {
         let since = self.now;
         let state = State::Queued { records };
         self.appends.pending.push_back(Pending { id, since, state, maybe_stored: false, divided: None });
-        if self.appends.held || self.trouble.is_some() || self.chain.is_none() {
+        if self.appends.held || self.trouble.is_some() || self.chain.is_none() || self.deleted {
             self.appends.held = true;
-            if self.chain.is_none() {
-                self.read_chain();
+            match self.deleted {
+                true => self.settle_appends(),
+                false if self.chain.is_none() => self.read_chain(),
+                false => {}
             }
         } else {
             self.send(self.appends.pending.len() - 1);
@@ -198,6 +201,9 @@ impl VirtualLog {
         if !self.appends.held {
             return;
         }
+        if self.deleted {
+            return self.give_up_appends(|_, maybe_stored| Some(AppendFailure::Deleted { maybe_stored }));
+        }
         let Some(last) = self.chain.as_ref().map(|chain| chain.last().loglet.id) else { return };
         let mut at = 0;
         while at < self.appends.pending.len() {
@@ -245,15 +251,24 @@ impl VirtualLog {
 
     /// Ends what has waited too long.
     pub(super) fn expire_appends(&mut self) {
-        while self.appends.deadline(&self.limits).is_some_and(|deadline| deadline <= self.now) {
-            let at = self.appends.pending.iter().position(Pending::waits).expect("one of them is late");
-            let waiting = State::Queued { records: Records::default() };
-            let (records, maybe_stored) = match std::mem::replace(&mut self.appends.pending[at].state, waiting) {
-                State::Queued { records } => (records, false),
-                State::Unsettled { records, .. } => (records, true),
+        let (now, timeout) = (self.now, self.limits.operation_timeout);
+        self.give_up_appends(|since, maybe_stored| {
+            (since + timeout <= now).then_some(AppendFailure::Unavailable { maybe_stored })
+        });
+    }
+
+    /// Ends those that wait, oldest first, as far as there is a failure for who waits since then, and may be stored or surely is not.
+    fn give_up_appends(&mut self, failure: impl Fn(Instant, bool) -> Option<AppendFailure>) {
+        while let Some(at) = self.appends.pending.iter().position(Pending::waits) {
+            let pending = &mut self.appends.pending[at];
+            let maybe_stored = matches!(pending.state, State::Unsettled { .. });
+            let Some(failure) = failure(pending.since, maybe_stored) else { break };
+            let ended = State::Queued { records: Records::default() };
+            let records = match std::mem::replace(&mut pending.state, ended) {
+                State::Queued { records } | State::Unsettled { records, .. } => records,
                 State::UnderWay { .. } => unreachable!("it waits"),
             };
-            self.close(at, records, Err(AppendFailure::Unavailable { maybe_stored }));
+            self.close(at, records, Err(failure));
         }
         self.appends.held &= self.appends.pending.iter().any(Pending::waits);
     }

@@ -180,7 +180,7 @@ impl VirtualLog {
     }
 
     /// The attempt is given up. What it has prepared stays: whether a write of it is still on its way nobody knows.
-    fn fail_attempt(&mut self, reason: String) {
+    pub(super) fn fail_attempt(&mut self, reason: String) {
         let Some(Attempt { owner, .. }) = self.attempt.take() else { return };
         self.forget_attempt_requests();
         if let Some(trouble) = &mut self.trouble {

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 
 use super::super::contract::{LogResult, Request};
+use super::deleted::DELETED;
 use super::machine::{Purpose, VirtualLog};
 use super::trouble::Sign;
 use crate::base::{LogPos, LogletId, Offset};
@@ -46,6 +47,9 @@ fn granted(bytes: i64) -> u32 {
 
 impl VirtualLog {
     pub(super) fn subscribe(&mut self, id: OpId, from: LogPos, credit: u32) {
+        if self.deleted {
+            return self.give(id, LogResult::Unavailable { reason: DELETED.to_owned() });
+        }
         let following = Following { next: from, credit: credit.into(), streams: VecDeque::new(), halted: false };
         self.subscriptions.insert(id, following);
         if self.chain.is_none() {

@@ -1,11 +1,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::super::chain::{Chain, ChainSegment};
+use super::super::chain::{Chain, ChainSegment, InvalidChain};
 use super::super::contract::{LogOp, LogResult, Request};
 use super::super::extend::Host;
 use super::append::Appends;
 use super::attempt::Attempt;
+use super::deleted::DELETED;
 use super::following::Following;
 use super::loglets::Loglets;
 use super::modify::Modify;
@@ -87,6 +88,8 @@ pub struct VirtualLog {
     pub(super) now: Instant,
     /// The newest chain known; none before the first answer, or while the log has none.
     pub(super) chain: Option<Chain>,
+    /// The register has said that there will be none any more.
+    pub(super) deleted: bool,
     /// Who decides the next version of it.
     pub(super) members: Vec<Member>,
     /// The largest tail of the last loglet that is known to be committed, by own acknowledgements and open tails (P1).
@@ -119,6 +122,7 @@ impl VirtualLog {
             limits: limits.clone(),
             now: Instant::ORIGIN,
             chain: None,
+            deleted: false,
             members: Vec::new(),
             committed: Offset::ZERO,
             appends: Appends::default(),
@@ -166,6 +170,9 @@ impl VirtualLog {
             LogOp::Seal => Kind::Seal,
             LogOp::Chain => Kind::Chain,
         };
+        if self.deleted {
+            return self.give(id, LogResult::Unavailable { reason: DELETED.to_owned() });
+        }
         // Copying takes as long as it takes; it ends by itself when it does not come further.
         let allowed = match kind {
             Kind::Modify(_) => COPY_TIME_MAX,
@@ -473,7 +480,13 @@ impl VirtualLog {
             self.make_first_loglets();
             return Err("the log has no chain yet: its creation has not been finished".to_owned());
         }
-        let chain = Chain::from_json(&value).map_err(|error| format!("the register holds no chain: {error}"))?;
+        let chain = Chain::from_json(&value).map_err(|error| match error {
+            InvalidChain::Deleted { .. } => {
+                self.deleted();
+                DELETED.to_owned()
+            }
+            error => format!("the register holds no chain: {error}"),
+        })?;
         if chain.version != version.0 {
             return Err(format!("the register's version {version} holds version {} of the chain", chain.version));
         }

@@ -6,6 +6,7 @@
 //! - `reading`: tails, and reads across segments.
 //! - `following`: subscriptions across segments, which read ahead in those that are closed.
 //! - `trim`: giving up the beginning.
+//! - `deleted`: the end of the log.
 //! - `trouble`: a loglet that takes no appends: who finds out, and when somebody acts.
 //! - `attempt`: an extend on its way.
 //! - `loglets`: which loglets the host has clients of.
@@ -13,6 +14,7 @@
 mod append;
 mod attempt;
 mod begin;
+mod deleted;
 mod following;
 mod intent;
 mod loglets;

@@ -88,7 +88,7 @@ pub(super) fn reason(result: MetaStoreResult) -> String {
 impl VirtualLog {
     /// A loglet has shown that it takes no appends.
     pub(super) fn suspect(&mut self, loglet: LogletId, sign: Sign) {
-        if self.chain.as_ref().is_none_or(|chain| chain.last().loglet.id != loglet) {
+        if self.deleted || self.chain.as_ref().is_none_or(|chain| chain.last().loglet.id != loglet) {
             return;
         }
         if let Some(trouble) = &mut self.trouble {
@@ -151,6 +151,9 @@ impl VirtualLog {
                     (Ok(()), None) => unreachable!("it has just been learned"),
                 },
             );
+        }
+        if self.deleted {
+            return;
         }
         let Err(reason) = learned else {
             // Who follows a log that stands still looks again (L5).

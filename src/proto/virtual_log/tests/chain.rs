@@ -2,7 +2,7 @@
 
 use super::{id, intent, loglet};
 use crate::base::{Incarnation, IntentId, Limits, LogPos, NodeId, Offset};
-use crate::proto::virtual_log::{Chain, Place, Refusal, Settled};
+use crate::proto::virtual_log::{Chain, InvalidChain, Place, Refusal, Settled};
 
 /// `[0, 10)`, `[10, 25)`, and from 25 on.
 fn three() -> Chain {
@@ -21,6 +21,21 @@ fn positions_and_offsets_are_converted_in_both_directions() {
     assert_eq!(chain.locate(LogPos(9)), Some(Place { segment: 0, offset: Offset(9), stop: Some(Offset(10)) }));
     assert_eq!(chain.locate(LogPos(10)), Some(Place { segment: 1, offset: Offset(0), stop: Some(Offset(15)) }));
     assert_eq!(chain.locate(LogPos(25)), Some(Place { segment: 2, offset: Offset(0), stop: None }));
+}
+
+/// What is to be deleted of a log is found after its end.
+#[test]
+fn a_deleted_chain_is_none_and_says_what_it_was() {
+    let last_of = |json: &[u8]| match Chain::from_json(json) {
+        Err(InvalidChain::Deleted { last }) => last.map(|last| *last),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(last_of(&Chain::deleted(Some(&three()))), Some(three()));
+    assert_eq!(last_of(&Chain::deleted(None)), None);
+    assert_eq!(Chain::deleted(None), br#"{"deleted":null}"#);
+    assert!(matches!(Chain::from_json(b"{}"), Err(InvalidChain::Json(_))));
+    let kept = three().kept_by_others();
+    assert_eq!((kept.version, kept.segments), (three().version + 1, three().segments));
 }
 
 #[test]

@@ -14,13 +14,14 @@ struct Rig {
     log: VirtualLog,
     now: Instant,
     chain: Chain,
+    deleted: bool,
 }
 
 impl Rig {
     /// A log whose chain has one loglet.
     fn new() -> Self {
         let log = VirtualLog::new(RegisterId(7), 1, &Limits::default());
-        Self { log, now: Instant::from_nanos(1), chain: Chain::begin(loglet(1, 1)) }
+        Self { log, now: Instant::from_nanos(1), chain: Chain::begin(loglet(1, 1)), deleted: false }
     }
 
     fn start(&mut self, op_id: u64, op: LogOp) {
@@ -34,8 +35,11 @@ impl Rig {
             match request {
                 Request::Loglet { loglet, id, op } => asked.push((loglet, id, op)),
                 Request::MetaStore { id, op: MetaStoreOp::Read { .. } } => {
-                    let value = self.chain.to_json();
-                    let newest = Versioned { version: Version(self.chain.version), members: Vec::new(), value };
+                    let (version, value) = match self.deleted {
+                        true => (self.chain.version + 1, Chain::deleted(Some(&self.chain))),
+                        false => (self.chain.version, self.chain.to_json()),
+                    };
+                    let newest = Versioned { version: Version(version), members: Vec::new(), value };
                     self.log.handle_metastore(id, MetaStoreResult::Value(newest), self.now);
                 }
                 Request::Open(_) | Request::Close(_) => {}
@@ -258,4 +262,37 @@ fn closed_segments_are_read_ahead_and_given_in_their_order() {
     }
     assert_eq!(rig.results().len(), 4);
     assert_eq!(rig.opened().len(), 1, "the open one");
+}
+
+/// Nobody waits for a log that is deleted, and nobody goes on asking about it.
+#[test]
+fn whatever_waits_for_a_deleted_log_ends() {
+    let mut rig = Rig::new();
+    for (op, payload) in [(1, "a"), (2, "b")] {
+        rig.start(op, LogOp::Append { records: records(&[payload]) });
+    }
+    rig.start(3, LogOp::Subscribe { from: LogPos(0), credit: 100 });
+    let asked = rig.requests();
+    let appends: Vec<_> = asked.iter().filter(|(.., op)| matches!(op, LogletOp::Append { .. })).collect();
+    rig.start(4, LogOp::CheckTail);
+    rig.requests();
+    rig.deleted = true;
+    let sealed = LogletResult::AppendSealed { first: Some(Offset(5)), records: records(&["a"]) };
+    rig.answer(appends[0].1, sealed);
+    rig.requests();
+    let deleted = LogResult::Unavailable { reason: "the log has been deleted".to_owned() };
+    let lost = |maybe_stored, payload| LogResult::AppendedApart {
+        runs: Vec::new(),
+        failure: Some(AppendFailure::Deleted { maybe_stored }),
+        records: records(&[payload]),
+    };
+    assert_eq!(rig.results(), [(4, deleted.clone()), (1, lost(true, "a")), (3, deleted.clone())]);
+    // What was with the loglet ends when that says so, and what comes now at once.
+    rig.answer(appends[1].1, LogletResult::AppendSealed { first: None, records: records(&["b"]) });
+    rig.start(5, LogOp::Append { records: records(&["c"]) });
+    rig.start(6, LogOp::Chain);
+    rig.start(7, LogOp::Subscribe { from: LogPos(0), credit: 100 });
+    let expected = [(2, lost(false, "b")), (5, lost(false, "c")), (6, deleted.clone()), (7, deleted)];
+    assert_eq!(rig.results(), expected);
+    assert_eq!(rig.log.poll_timeout(), None);
 }

@@ -1,0 +1,88 @@
+//! Nodes that make a cluster, or come to one, by themselves.
+
+use std::net::SocketAddr;
+
+use super::cluster::ClusterError;
+use super::{Client, Cluster, GenesisError, NodeInfo, OpError};
+use crate::base::{ClusterId, NodeId};
+use crate::wire::Member;
+
+impl ClusterError {
+    /// Whether trying again is of no use: what is in the way goes by no time.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::Node(error) => !matches!(error, GenesisError::Unreached(_) | GenesisError::Unexpected(..)),
+            _ => false,
+        }
+    }
+}
+
+impl Client {
+    /// One try of the node at `own` to begin a cluster with the nodes at `peers`, itself among them, all of which try the same. The one
+    /// with the smallest identity begins it, once all have answered (P8 f); the others see it begun. None: not yet, try again.
+    ///
+    /// A node that is in a cluster already does nothing, whoever else is there.
+    ///
+    /// # Errors
+    /// Somebody does not answer: try again. Or somebody is, or was, in another cluster: no second one comes of it, however often it is
+    /// tried.
+    pub fn bootstrap(
+        &self,
+        cluster: ClusterId,
+        own: SocketAddr,
+        peers: &[SocketAddr],
+    ) -> Result<Option<Cluster>, ClusterError> {
+        if let Ok(begun) = self.cluster(&[own]) {
+            match begun.root() {
+                Ok(_) => return Ok(Some(begun)),
+                // Its list of nodes is still to be written, by whoever has begun it.
+                Err(ClusterError::NoRoot(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let asked: Vec<_> = peers.iter().map(|peer| (*peer, self.start_hello(*peer))).collect();
+        let mut nodes: Vec<(NodeId, SocketAddr)> = Vec::new();
+        for (address, answer) in asked {
+            let info: NodeInfo = answer.recv().map_err(|_| OpError::Closed)?.map_err(GenesisError::Unreached)?;
+            if info.cluster != cluster {
+                return Err(GenesisError::OtherCluster { address, found: info.cluster, wanted: cluster }.into());
+            }
+            nodes.push((info.node, address));
+        }
+        let own_node = nodes.iter().find(|(_, address)| *address == own).map(|(node, _)| *node);
+        if let Ok((_, root)) = self.find_root(peers)
+            && own_node.is_none_or(|node| !root.names(node))
+        {
+            return Err(GenesisError::BegunWithout(own).into());
+        }
+        match nodes.iter().min() {
+            Some((_, first)) if *first == own => {
+                self.begin_cluster(cluster, peers)?;
+                let begun = self.cluster(&[own])?;
+                begun.found()?;
+                Ok(Some(begun))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Makes `member`, a node that runs, one of the cluster that the nodes at `seeds` belong to, or tells that cluster where it is now.
+    ///
+    /// # Errors
+    /// Nobody answers: try again. Or the node is of another cluster.
+    pub fn join_cluster(
+        &self,
+        seeds: &[SocketAddr],
+        member: Member,
+        zone: Option<&str>,
+    ) -> Result<Cluster, ClusterError> {
+        let cluster = self.cluster(seeds)?;
+        let found = self.hello(member.address)?.cluster;
+        if found != cluster.id() {
+            return Err(GenesisError::OtherCluster { address: member.address, found, wanted: cluster.id() }.into());
+        }
+        cluster.join(member, zone)?;
+        Ok(cluster)
+    }
+}

@@ -1,0 +1,265 @@
+//! Who belongs to a cluster: nodes join, are drained, and leave (L9).
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::cluster::{Cluster, ClusterError, not_finished};
+use super::gather::gather;
+use super::keepers::Kept;
+use super::{Extended, OpError};
+use crate::base::NodeId;
+use crate::proto::virtual_log::{Chain, LogRecord, NodeRecord, Root, RootRefusal, Wanted};
+use crate::wire::{LogletConfig, Member};
+
+/// What names a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum NodeUse {
+    /// It keeps the root register.
+    RootRegister,
+    /// It keeps the register of a log.
+    Register {
+        /// The log.
+        log: String,
+    },
+    /// A log appends to a loglet that is stored or sequenced there.
+    Active {
+        /// The log.
+        log: String,
+    },
+    /// Records of a log are stored there, in loglets that have ended.
+    Closed {
+        /// The log.
+        log: String,
+        /// How many loglets.
+        segments: usize,
+    },
+    /// A reconfiguration of a log that somebody has begun.
+    Intent {
+        /// The log.
+        log: String,
+    },
+    /// A log is half made, or half deleted: nobody knows where its first loglet is.
+    Unfinished {
+        /// The log.
+        log: String,
+    },
+    /// The chain of a log cannot be read.
+    Unknown {
+        /// The log.
+        log: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl fmt::Display for NodeUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RootRegister => write!(f, "the root register"),
+            Self::Register { log } => write!(f, "the register of log `{log}`"),
+            Self::Active { log } => write!(f, "the active loglet of log `{log}`"),
+            Self::Closed { log, segments } => write!(f, "{segments} closed segments of log `{log}`"),
+            Self::Intent { log } => write!(f, "a pending reconfiguration of log `{log}`"),
+            Self::Unfinished { log } => {
+                write!(f, "log `{log}`, which is half made or half deleted: create or delete it again")
+            }
+            Self::Unknown { log, reason } => write!(f, "log `{log}` perhaps, whose chain cannot be read ({reason})"),
+        }
+    }
+}
+
+/// What a drain has come to.
+#[derive(Debug)]
+pub struct Drained {
+    /// What is still on the node. Nothing: it can be removed.
+    pub left: Vec<NodeUse>,
+    /// What could not be moved, by log, or by none for the root register.
+    pub failures: Vec<(Option<String>, ClusterError)>,
+}
+
+fn names(loglet: &LogletConfig, node: NodeId) -> bool {
+    loglet.sequencer.node == node || loglet.log_servers.iter().any(|member| member.node == node)
+}
+
+/// What of a log's chain is on a node. The sequencer of a loglet that has ended is not needed any more.
+fn uses_of_chain(chain: &Chain, node: NodeId, log: &str) -> Vec<NodeUse> {
+    let log = || log.to_owned();
+    let mut uses = Vec::new();
+    if names(&chain.last().loglet, node) {
+        uses.push(NodeUse::Active { log: log() });
+    }
+    let stores = |loglet: &LogletConfig| loglet.log_servers.iter().any(|member| member.node == node);
+    let closed = chain.segments.iter().filter(|segment| segment.stop.is_some() && stores(&segment.loglet)).count();
+    if closed > 0 {
+        uses.push(NodeUse::Closed { log: log(), segments: closed });
+    }
+    let wanted = chain.intent.as_ref().map(|intent| &intent.wanted);
+    if wanted.is_some_and(|wanted| wanted.sequencer == node || wanted.log_servers.iter().any(|at| at.node == node)) {
+        uses.push(NodeUse::Intent { log: log() });
+    }
+    uses
+}
+
+impl Cluster {
+    /// Makes this node one of the cluster's, or says where it is now. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// The node, or a majority of the root register's members, does not answer; or the zone has no name.
+    pub fn join(&self, member: Member, zone: Option<&str>) -> Result<Root, ClusterError> {
+        // First, so that from the moment when it is in the list it can begin no cluster of its own (P8 f).
+        self.teach_root(member.address)?;
+        let before = self.root()?;
+        let root = self.edit_root(|root| root.with_node(member, zone.map(str::to_owned)))?;
+        if root.node(member.node) != before.node(member.node) {
+            for (log, error) in self.tend_registers()? {
+                let what = log.map_or_else(|| "the root register".to_owned(), |log| format!("the register of `{log}`"));
+                tracing::warn!(%error, "{what} does not know of the node yet");
+            }
+        }
+        Ok(root)
+    }
+
+    /// What names a node.
+    ///
+    /// # Errors
+    /// The root register cannot be read.
+    pub fn uses(&self, node: NodeId) -> Result<Vec<NodeUse>, ClusterError> {
+        let (newest, root) = self.read_root()?;
+        let root = root.ok_or_else(not_finished)?;
+        let is_named = |members: &[Member]| members.iter().any(|member| member.node == node);
+        let mut uses = Vec::new();
+        if is_named(&newest.members) {
+            uses.push(NodeUse::RootRegister);
+        }
+        for (name, record) in &root.logs {
+            let log = || name.clone();
+            match self.read_log(record) {
+                Ok((newest, kept)) => {
+                    if is_named(&newest.members) || is_named(record.keepers()) {
+                        uses.push(NodeUse::Register { log: log() });
+                    }
+                    match kept {
+                        Kept::Chain(chain) => uses.extend(uses_of_chain(&chain, node, name)),
+                        Kept::Nothing | Kept::Deleted(_) => uses.push(NodeUse::Unfinished { log: log() }),
+                    }
+                }
+                Err(error) => uses.push(NodeUse::Unknown { log: log(), reason: error.to_string() }),
+            }
+        }
+        Ok(uses)
+    }
+
+    /// Prepares a node for its end: nothing new is placed on it, its registers are given to others, and logs that append to it go on
+    /// without it. What is in closed segments stays, and is named in the result. Doing it again goes on.
+    ///
+    /// # Errors
+    /// There is no such node, or too few would be left; or the root register cannot be changed.
+    pub fn drain(&self, node: NodeId) -> Result<Drained, ClusterError> {
+        let root = self.edit_root(|root| root.draining(node))?;
+        let mut failures = self.tend_registers()?;
+        let living = self.living(&root);
+        for (name, record) in &root.logs {
+            if let Err(error) = self.move_appends(name, record, node, &living) {
+                failures.push((Some(name.clone()), error));
+            }
+        }
+        Ok(Drained { left: self.uses(node)?, failures })
+    }
+
+    /// Takes a node back into use.
+    ///
+    /// # Errors
+    /// There is no such node, or the root register cannot be changed.
+    pub fn undrain(&self, node: NodeId) -> Result<Root, ClusterError> {
+        self.edit_root(|root| root.undrained(node))
+    }
+
+    /// Takes a node that has been drained out of the cluster. It may run, or be gone for ever.
+    ///
+    /// # Errors
+    /// It is not draining, or something names it, or too few would be left.
+    pub fn remove(&self, node: NodeId) -> Result<Root, ClusterError> {
+        let root = self.root()?;
+        if root.node(node).is_none_or(|record| record.state.is_active()) {
+            // Said without asking all logs who uses it.
+            return Err(root.without_node(node, &[]).err().unwrap_or(RootRefusal::NotDraining(node)).into());
+        }
+        let users: Vec<_> = self.uses(node)?.iter().map(ToString::to_string).collect();
+        // Nothing can have been placed on it since: it is draining, and a log that is half made counts as a user.
+        self.edit_root(|root| root.without_node(node, &users))
+    }
+
+    /// Puts a loglet behind the last one of a log, without this node, if the last one names it.
+    fn move_appends(
+        &self,
+        name: &str,
+        record: &LogRecord,
+        node: NodeId,
+        living: &BTreeSet<NodeId>,
+    ) -> Result<(), ClusterError> {
+        let (_, Kept::Chain(chain)) = self.read_log(record)? else { return Ok(()) };
+        if !names(&chain.last().loglet, node) {
+            return Ok(());
+        }
+        let log = self.open_record(record);
+        for () in self.tries() {
+            let chain = log.chain()?;
+            let present = &chain.last().loglet;
+            if !names(present, node) {
+                return Ok(());
+            }
+            match log.extend(Some(self.without(name, present, node, living)?), true)? {
+                Extended::Done(_) | Extended::Overtaken(_) => {}
+                // Without a wish of its own this carries out what somebody else has begun (P15).
+                Extended::Pending(_) => drop(log.extend(None, false)?),
+            }
+        }
+        Err(ClusterError::Contended)
+    }
+
+    /// What is to come behind a loglet when a node leaves: the others, and some that answer in its place.
+    fn without(
+        &self,
+        name: &str,
+        present: &LogletConfig,
+        node: NodeId,
+        living: &BTreeSet<NodeId>,
+    ) -> Result<Wanted, ClusterError> {
+        let root = self.root()?;
+        let record = root.log(name)?;
+        let servers: Vec<NodeId> = present.log_servers.iter().map(|member| member.node).collect();
+        // Who does not answer now may do so later, and counts (P12).
+        let useful = Self::useful(&root, living, &servers, record.replicas);
+        let count = servers.len().clamp(record.replicas, useful.active().count().max(record.replicas));
+        let log_servers = useful.spread(record.log, &servers, count);
+        if log_servers.len() < record.replicas {
+            let active = root.active().count();
+            let draining = root.nodes.len() - active;
+            return Err(RootRefusal::TooFewNodes { wanted: record.replicas, active, draining }.into());
+        }
+        let can_sequence = |at: &NodeId| *at != node && living.contains(at);
+        let stored_on = log_servers.iter().map(|member| member.node);
+        let mut candidates = stored_on.clone().filter(|at| *at == present.sequencer.node).chain(stored_on);
+        let sequencer = candidates.find(can_sequence).ok_or_else(|| OpError::Unavailable {
+            reason: format!("none of the nodes that are to store `{name}` answers"),
+        })?;
+        Ok(Wanted { sequencer, log_servers })
+    }
+
+    /// The nodes that answer, all asked at once; those that need a second longer than the first are not among them.
+    pub fn living(&self, root: &Root) -> BTreeSet<NodeId> {
+        let ask = |node: &NodeRecord| (node.member.node, self.client().start_hello(node.member.address));
+        let answers = gather(root.nodes.iter().map(ask).collect());
+        answers.into_iter().filter(|(node, info)| info.node == *node).map(|(node, _)| node).collect()
+    }
+
+    /// The cluster without nodes that do not answer and are none of `present`, as far as it has enough of the others.
+    pub(super) fn useful(root: &Root, living: &BTreeSet<NodeId>, present: &[NodeId], replicas: usize) -> Root {
+        let mut useful = root.clone();
+        useful.nodes.retain(|node| living.contains(&node.member.node) || present.contains(&node.member.node));
+        if useful.active().count() < replicas { root.clone() } else { useful }
+    }
+}
