@@ -48,11 +48,17 @@ pub(super) enum Command {
     /// Run one node
     #[command(after_long_help = help::SERVE)]
     Serve(Serve),
-    /// Begin a cluster with nodes that run
+    /// Begin a cluster with nodes that run, or find one
     #[command(after_long_help = help::CLUSTER)]
     Cluster {
         #[command(subcommand)]
         command: ClusterCommand,
+    },
+    /// Show the nodes of a cluster, and take them out of it
+    #[command(after_long_help = help::NODE)]
+    Node {
+        #[command(subcommand)]
+        command: NodeCommand,
     },
     /// Append records: from the arguments, from a file, or from standard input, one a line
     #[command(after_long_help = help::APPEND)]
@@ -69,6 +75,9 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: LogCommand,
     },
+    /// Say what blocks the appends or the reads of a log, since when, and who can change it
+    #[command(after_long_help = help::WHY)]
+    Why(OneLog),
     /// Give up the beginning of the log
     #[command(after_long_help = help::TRIM)]
     Trim(Trim),
@@ -131,6 +140,34 @@ pub(super) struct Sim {
 pub(super) enum ClusterCommand {
     /// Make a cluster of these nodes, all of which have to run, and write its cluster file
     Init(InitCluster),
+    /// Write the cluster file of the cluster that these nodes belong to; one that answers is enough
+    Find(FindCluster),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FindCluster {
+    /// Addresses of nodes
+    #[arg(value_name = "ADDRESS", required = true, num_args = 1..=31)]
+    pub(super) nodes: Vec<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum NodeCommand {
+    /// Show the nodes: where they are, whether they answer, and what they may be used for
+    List,
+    /// Prepare a node for its end: nothing new is placed on it, and logs that append to it go on without it
+    Drain(OneNode),
+    /// Take a node back into use
+    Undrain(OneNode),
+    /// Take a node that has been drained, and that nothing names any more, out of the cluster
+    Remove(OneNode),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OneNode {
+    /// The beginning of its identity, or its address
+    #[arg(value_name = "NODE")]
+    pub(super) node: String,
 }
 
 #[derive(Debug, Args)]
@@ -152,6 +189,18 @@ pub(super) enum LogCommand {
     Reconfigure(Reconfigure),
     /// Seal the loglet that the log appends to: whoever uses the log next puts another behind it
     Seal(OneLog),
+    /// Delete a log and all its records, for ever
+    Delete(DeleteLog),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DeleteLog {
+    /// Its name
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -215,6 +264,20 @@ pub(super) struct Serve {
     /// Where the node keeps its data: a directory on a disk
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
+    /// Come to the cluster that the nodes at these addresses belong to; one that answers is enough. A node that is in it already tells
+    /// it where it is now
+    #[arg(long, value_name = "ADDRESSES", value_delimiter = ',')]
+    pub(super) join: Vec<SocketAddr>,
+    /// Begin a cluster of this many nodes, all of which are started so, and with the same --peers and --cluster-id
+    #[arg(long, value_name = "N", requires = "peers", conflicts_with = "join")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=31))]
+    pub(super) bootstrap_expect: Option<u16>,
+    /// The addresses of all of them, this one among them
+    #[arg(long, value_name = "ADDRESSES", value_delimiter = ',', requires = "bootstrap_expect")]
+    pub(super) peers: Vec<SocketAddr>,
+    /// What the node fails together with, such as a rack: copies are spread over zones; with --join or --bootstrap-expect
+    #[arg(long, value_name = "ZONE")]
+    pub(super) zone: Option<String>,
     /// The cluster that the node belongs to: 32 hexadecimal digits, the same for all its nodes
     #[arg(long, value_name = "ID")]
     pub(super) cluster_id: Option<ClusterId>,

@@ -1,11 +1,15 @@
 //! `naxos cluster`: how a cluster of nodes on their own machines begins.
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 use serde_json::json;
 
-use super::args::{ClusterCommand, Global, InitCluster};
+use super::args::{ClusterCommand, FindCluster, Global, InitCluster};
 use super::cluster_file::{ClusterFile, NodeEntry, path, start_client};
 use super::{exit, output};
+use crate::base::ClusterId;
+use crate::client::Root;
 use crate::io::DriverChoice;
 
 /// The log that commands mean when nobody says otherwise.
@@ -14,6 +18,7 @@ const DEFAULT_LOG: &str = "default";
 pub(super) fn run(global: &Global, command: &ClusterCommand) -> anyhow::Result<()> {
     match command {
         ClusterCommand::Init(options) => init(global, options),
+        ClusterCommand::Find(options) => find(global, options),
     }
 }
 
@@ -28,14 +33,7 @@ fn init(global: &Global, options: &InitCluster) -> anyhow::Result<()> {
         let text = format!("the cluster has begun before, with {} nodes", root.nodes.len());
         return Err(exit::coded(exit::USAGE, text));
     }
-    let nodes = root.nodes.iter().map(|node| &node.member);
-    let nodes = nodes.map(|member| NodeEntry { node: member.node, address: member.address, pid: None }).collect();
-    let file = ClusterFile { cluster, default_log: DEFAULT_LOG.to_owned(), nodes };
-    let path = path(global);
-    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    }
-    file.save(&path)?;
+    let (file, path) = write_file(global, cluster, &root)?;
     if global.json {
         return output::json(&json!({ "cluster_file": path, "cluster": cluster, "nodes": file.nodes }));
     }
@@ -45,4 +43,28 @@ fn init(global: &Global, options: &InitCluster) -> anyhow::Result<()> {
         path.display()
     ))?;
     output::text("next: naxos log create default")
+}
+
+/// Writes the file by which others find a cluster that is there.
+fn find(global: &Global, options: &FindCluster) -> anyhow::Result<()> {
+    let client = start_client(global, DriverChoice::Auto)?;
+    let found = client.cluster(&options.nodes).context("find the cluster")?;
+    let (file, path) = write_file(global, found.id(), &found.root()?)?;
+    if global.json {
+        return output::json(&json!({ "cluster_file": path, "cluster": found.id(), "nodes": file.nodes }));
+    }
+    let (id, count) = (found.id(), file.nodes.len());
+    output::text(format_args!("cluster {id} of {count} nodes; {} says where to find it", path.display()))
+}
+
+fn write_file(global: &Global, cluster: ClusterId, root: &Root) -> anyhow::Result<(ClusterFile, PathBuf)> {
+    let nodes = root.nodes.iter().map(|node| &node.member);
+    let nodes = nodes.map(|member| NodeEntry { node: member.node, address: member.address, pid: None }).collect();
+    let file = ClusterFile { cluster, default_log: DEFAULT_LOG.to_owned(), nodes };
+    let path = path(global);
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    file.save(&path)?;
+    Ok((file, path))
 }

@@ -41,6 +41,9 @@ Exit codes:
 pub(super) const SERVE: &str = "\
 Examples:
   naxos serve --dir /var/lib/naxos --cluster-id 7f3a --listen 10.0.0.1:4100 --admin 127.0.0.1:4101
+  naxos serve --dir /var/lib/naxos --listen 10.0.0.4:4100 --join 10.0.0.1:4100,10.0.0.2:4100 --zone rack-2
+  naxos serve --dir /var/lib/naxos --cluster-id 7f3a --listen 10.0.0.1:4100 --bootstrap-expect 3 \\
+      --peers 10.0.0.1:4100,10.0.0.2:4100,10.0.0.3:4100
   naxos serve --config /etc/naxos/naxos.toml
   naxos serve --print-config > naxos.toml
   curl http://127.0.0.1:4101/healthz
@@ -49,6 +52,13 @@ Configuration:
   --print-config prints every key with its meaning and the values that would be used, and starts
   nothing. Flags override the file. An unknown key, a wrong value or limits that contradict each
   other end the start with the file's line.
+
+Membership:
+  With --join a node in an empty directory asks the cluster for its id, and becomes one of its nodes. With
+  --bootstrap-expect N nodes begin one cluster, once all of them have answered, never two; without one of
+  them they wait, and say so. Both may stay on the command line: a later start tells the cluster where
+  the node is now. A directory of another cluster is refused. Without either, `naxos cluster init`
+  begins a cluster.
 
 Admin endpoint:
   /metrics  Prometheus text; docs/OPERATING.md lists the names
@@ -74,6 +84,7 @@ pub(super) const CLUSTER: &str = "\
 Examples:
   naxos --cluster prod.json cluster init 10.0.0.1:4100 10.0.0.2:4100 10.0.0.3:4100
   naxos --cluster prod.json log create default
+  naxos --cluster prod.json cluster find 10.0.0.2:4100
 
 The nodes run already (`naxos serve`), with one cluster id. Every one of them has to answer, and none
 may have begun another cluster: no second one can come of it. Doing it again, also after it was cut
@@ -84,6 +95,25 @@ Exit codes:
   1  a node belongs to another cluster, or has begun one with other nodes
   2  wrong usage
   4  a node does not answer
+";
+
+/// Of `naxos node`.
+pub(super) const NODE: &str = "\
+Examples:
+  naxos node list
+  naxos node drain 3f9a
+  naxos node remove 10.0.0.4:4100
+
+`drain` marks the node, gives the registers that it keeps to others, and lets the logs that append to it
+go on without it. It says what is still there: records of loglets that have ended. `remove` is
+refused until nothing names the node. A node that is gone for ever leaves in the same way. One that was
+removed and is started again with --join joins again: stop it before.
+
+Exit codes:
+  0  done
+  1  something could not be moved; do it again
+  2  wrong usage: an unknown node, one that is in use or not drained, or the last one for a log's replicas
+  4  a majority of the nodes that are needed cannot be reached
 ";
 
 /// Of `naxos append`.
@@ -143,16 +173,35 @@ Examples:
   naxos log reconfigure orders
   naxos log reconfigure orders --sequencer 3f9a --log-servers 3f9a,71c0,e552
   naxos log seal orders
+  naxos log delete orders --yes
 
 A log is a chain of loglets, kept in the MetaStore of the nodes. `reconfigure` ends the last one and
 puts another behind it, while the log is used: a clone with the same nodes, or what is asked for. A
-reconfiguration that its writer cannot finish is finished by whoever appends next.
+reconfiguration that its writer cannot finish is finished by whoever appends next. `delete` cut short
+goes on when it is done again; appends of clients that have the log open fail after their time limit.
 
 Exit codes:
   0  done
   1  somebody else has changed the chain at the same time, or a change is pending; nothing was done
   2  wrong usage: an unknown log or node, a name that is taken, replicas that the nodes do not allow
   4  a majority of the nodes cannot be reached
+";
+
+/// Of `naxos why`.
+pub(super) const WHY: &str = "\
+Examples:
+  naxos why
+  naxos why orders --json | jq '.findings[].cause'
+
+Reads the chain of the log, and asks every node that it names. One finding a line: what it blocks, the
+cause, since when if that is known, and the remedy. What blocks nothing now, such as a LogServer that
+is missing while a majority is there, comes last. It changes nothing.
+
+Exit codes:
+   0  nothing blocks the log
+   2  wrong usage, or there is no such log
+   4  the cluster cannot be found
+  10  appends or reads are blocked
 ";
 
 /// Of `naxos trim`.

@@ -1,13 +1,16 @@
 //! `naxos log`: the logs of a cluster, and what they are made of.
 
+use std::io::IsTerminal;
+
 use anyhow::Context;
 use serde_json::json;
 
-use super::args::{CreateLog, Global, LogCommand, OneLog, Reconfigure};
+use super::args::{CreateLog, DeleteLog, Global, LogCommand, OneLog, Reconfigure};
 use super::cluster_file::{NamedLog, Session};
+use super::node::{find, short};
 use super::{exit, output};
-use crate::base::NodeId;
-use crate::client::{Chain, ChainSegment, Extended, Root, Wanted};
+use crate::client::{Chain, ChainSegment, ClusterError, Extended, NodeState, Root, Wanted};
+use crate::wire::Member;
 
 pub(super) fn run(global: &Global, command: &LogCommand) -> anyhow::Result<()> {
     match command {
@@ -16,6 +19,7 @@ pub(super) fn run(global: &Global, command: &LogCommand) -> anyhow::Result<()> {
         LogCommand::Show(options) => show(global, options),
         LogCommand::Reconfigure(options) => reconfigure(global, options),
         LogCommand::Seal(options) => seal(global, options),
+        LogCommand::Delete(options) => delete(global, options),
     }
 }
 
@@ -25,7 +29,7 @@ fn open(global: &Global, options: &OneLog) -> anyhow::Result<NamedLog> {
 
 /// Copies of each record, where nothing is said: as many as outlive the loss of a node, if there are so many.
 fn usual_replicas(root: &Root) -> usize {
-    root.nodes.len().min(3)
+    root.active().count().min(3)
 }
 
 fn create(global: &Global, options: &CreateLog) -> anyhow::Result<()> {
@@ -98,24 +102,6 @@ fn describe(segment: &ChainSegment, root: &Root) -> String {
     )
 }
 
-/// Enough of an identity to tell a cluster's nodes apart.
-fn short(node: NodeId) -> String {
-    node.to_string().chars().take(8).collect()
-}
-
-/// The node whose identity begins with this.
-fn node(root: &Root, text: &str) -> anyhow::Result<crate::wire::Member> {
-    let found: Vec<_> = root.nodes.iter().filter(|node| node.member.node.to_string().starts_with(text)).collect();
-    match found[..] {
-        [one] => Ok(one.member),
-        _ => {
-            let known: Vec<_> = root.nodes.iter().map(|node| short(node.member.node)).collect();
-            let (count, known) = (found.len(), known.join(", "));
-            Err(exit::coded(exit::USAGE, format!("{count} nodes begin with `{text}`; the cluster has: {known}")))
-        }
-    }
-}
-
 fn reconfigure(global: &Global, options: &Reconfigure) -> anyhow::Result<()> {
     let NamedLog { name, log, session } = open(global, &options.log)?;
     let wanted = match (&options.sequencer, options.log_servers.is_empty()) {
@@ -146,6 +132,18 @@ fn reconfigure(global: &Global, options: &Reconfigure) -> anyhow::Result<()> {
     output::text(format_args!("`{name}` goes on at {} in loglet {}", chain.last().start, chain.last().loglet.id))
 }
 
+/// A node on which something new may be placed (L9).
+fn usable(root: &Root, text: &str) -> anyhow::Result<Member> {
+    let node = find(root, text)?;
+    match node.state {
+        NodeState::Active => Ok(node.member),
+        NodeState::Draining => {
+            let text = format!("node {} is draining; `naxos node undrain` takes it back", short(node.member.node));
+            Err(exit::coded(exit::USAGE, text))
+        }
+    }
+}
+
 fn wanted(
     root: &Root,
     chain: &Chain,
@@ -156,7 +154,7 @@ fn wanted(
     let present = &chain.last().loglet;
     let log_servers = match options.log_servers.is_empty() {
         true => present.log_servers.clone(),
-        false => options.log_servers.iter().map(|text| node(root, text)).collect::<anyhow::Result<Vec<_>>>()?,
+        false => options.log_servers.iter().map(|text| usable(root, text)).collect::<anyhow::Result<Vec<_>>>()?,
     };
     let replicas = root.log(name)?.replicas;
     let mut nodes: Vec<_> = log_servers.iter().map(|member| member.node).collect();
@@ -171,7 +169,7 @@ fn wanted(
         return Err(exit::coded(exit::USAGE, text));
     }
     let sequencer = match sequencer {
-        Some(text) => node(root, text)?.node,
+        Some(text) => usable(root, text)?.node,
         None if nodes.contains(&present.sequencer.node) => present.sequencer.node,
         None => log_servers[0].node,
     };
@@ -186,4 +184,40 @@ fn seal(global: &Global, options: &OneLog) -> anyhow::Result<()> {
         return output::json(&json!({ "log": name, "sealed": loglet }));
     }
     output::text(format_args!("loglet {loglet} of `{name}` is sealed; the next append puts another one behind it"))
+}
+
+/// Says what is about to be lost, and waits for a yes, or for the option that says it.
+fn confirm(name: &str, options: &DeleteLog) -> anyhow::Result<()> {
+    if options.yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        let text = format!("deleting `{name}` loses all its records; say --yes where nobody can be asked");
+        return Err(exit::coded(exit::USAGE, text));
+    }
+    eprint!("All records of `{name}` will be lost. Type its name to delete it: ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if answer.trim_end() != name {
+        return Err(exit::coded(exit::USAGE, "nothing was deleted"));
+    }
+    Ok(())
+}
+
+fn delete(global: &Global, options: &DeleteLog) -> anyhow::Result<()> {
+    let (session, name) = (Session::open(global)?, &options.name);
+    let cluster = session.cluster()?;
+    cluster.root()?.log(name).map_err(ClusterError::from)?;
+    confirm(name, options)?;
+    let deleted = cluster.delete_log(name).with_context(|| format!("delete `{name}`"))?;
+    let kept: Vec<_> = deleted.failures.iter().map(|(loglet, error)| format!("{loglet}: {error}")).collect();
+    if global.json {
+        output::json(&json!({ "deleted": name, "loglets": deleted.loglets, "not_deleted": kept }))?;
+    } else {
+        output::text(format_args!("log `{name}` is deleted, and {} loglets of it", deleted.loglets.len()))?;
+    }
+    for line in kept {
+        eprintln!("naxos: a loglet takes nothing any more, and its space does not come back: {line}");
+    }
+    Ok(())
 }

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{admin, append, args, bench, cluster, dev, exit, inspect, log, man, output, read, serve, sim, status};
+use super::{
+    admin, append, args, bench, cluster, dev, exit, inspect, log, man, node, output, read, serve, sim, status, why,
+};
 
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
@@ -35,10 +37,12 @@ fn run(arguments: args::Arguments) -> anyhow::Result<()> {
         args::Command::Dev(options) => dev::run(&global, &options),
         args::Command::Serve(options) => serve::run(&global, &options),
         args::Command::Cluster { command } => cluster::run(&global, &command),
+        args::Command::Node { command } => node::run(&global, &command),
         args::Command::Append(options) => append::run(&global, &options),
         args::Command::Read(options) => read::run(&global, &options),
         args::Command::Tail => admin::tail(&global),
         args::Command::Log { command } => log::run(&global, &command),
+        args::Command::Why(options) => why::run(&global, &options),
         args::Command::Trim(options) => admin::trim(&global, &options),
         args::Command::Status => status::run(&global),
         args::Command::Inspect(options) => inspect::run(&global, &options),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::args::{Global, Serve};
 use super::config::Settings;
+use super::entry::{Entering, Entry};
 use super::interrupt::Interrupt;
 use super::{directory, exit, notify, orphan, output};
 use crate::base::{ClusterId, Incarnation, NodeId};
@@ -59,7 +60,11 @@ pub(super) fn run(global: &Global, options: &Serve) -> anyhow::Result<()> {
         };
     }
     let dir = settings.dir.clone().ok_or_else(|| missing("--dir", "dir"))?;
-    let cluster = settings.cluster_id.ok_or_else(|| missing("--cluster-id", "cluster_id"))?;
+    let entry = Entry::from_options(options, settings.driver)?;
+    // Who joins is told by the others.
+    if settings.cluster_id.is_none() && options.join.is_empty() {
+        return Err(missing("--cluster-id", "cluster_id"));
+    }
     let interrupt = Interrupt::install()?;
     if options.exit_with_parent {
         orphan::follow_parent(interrupt.sender())?;
@@ -70,6 +75,12 @@ pub(super) fn run(global: &Global, options: &Serve) -> anyhow::Result<()> {
     };
     let admin = settings.admin.map(bind).transpose()?;
     directory::prepare(&dir, settings.allow_volatile)?;
+    let cluster = match &entry {
+        Some(entry) => entry.cluster_id(&dir, settings.cluster_id, &interrupt)?,
+        None => settings.cluster_id,
+    };
+    // None: it was asked to end before anybody has answered.
+    let Some(cluster) = cluster else { return Ok(()) };
     let config = NodeConfig {
         directory: dir.clone(),
         listen: settings.listen,
@@ -84,6 +95,7 @@ pub(super) fn run(global: &Global, options: &Serve) -> anyhow::Result<()> {
     };
     let running = Node::start(config).with_context(|| format!("cannot serve {}", dir.display()))?;
     let admin = admin.map(|listener| listener.start(running.reporter())).transpose().context("the admin endpoint")?;
+    let entering = entry.map(|entry| entry.start(&running, cluster)).transpose()?;
     let ready = Ready {
         address: running.address(),
         admin: admin.as_ref().map(|admin| admin.address()),
@@ -107,6 +119,7 @@ pub(super) fn run(global: &Global, options: &Serve) -> anyhow::Result<()> {
         if running.has_failed() {
             bail!("a shard has ended by itself; the log above says why");
         }
+        entering.as_ref().map_or(Ok(()), Entering::check)?;
     }
     notify::tell("STOPPING=1\n");
     drop(admin);

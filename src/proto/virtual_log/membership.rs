@@ -77,7 +77,7 @@ impl Root {
     pub fn keepers(&self, turn: u64, present: &[Member]) -> Vec<Member> {
         let most = self.active().count().min(Decision::MEMBERS_MAX);
         let count = present.len().max(KEEPERS_USUAL).min(most);
-        let count = if count > 2 && count % 2 == 0 { count - 1 } else { count };
+        let count = if count > 2 && count.is_multiple_of(2) { count - 1 } else { count };
         let present: Vec<NodeId> = present.iter().map(|member| member.node).collect();
         self.spread(turn, &present, count)
     }

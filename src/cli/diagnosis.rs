@@ -1,0 +1,360 @@
+//! What blocks a log, judged by its chain and by what the nodes say of themselves.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::node::short;
+use crate::base::{Incarnation, LogletId, NodeId};
+use crate::client::{Chain, ChainSegment, NodeState, Root};
+use crate::wire::LogletConfig;
+
+/// A watermark that has stood still for less is one that moves.
+const BLOCKED_MS_MIN: u64 = 1000;
+
+/// What a finding keeps from working.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Blocks {
+    Everything,
+    Appends,
+    Reads,
+    /// Nothing now; the next loss may.
+    Nothing,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Finding {
+    pub(super) blocks: Blocks,
+    pub(super) cause: String,
+    /// For how long, if somebody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) since_ms: Option<u64>,
+    pub(super) remedy: String,
+}
+
+impl Finding {
+    pub(super) fn new(blocks: Blocks, cause: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { blocks, cause: cause.into(), since_ms: None, remedy: remedy.into() }
+    }
+
+    fn since(self, since_ms: u64) -> Self {
+        Self { since_ms: Some(since_ms), ..self }
+    }
+}
+
+/// What is known of a log.
+pub(super) struct Facts<'a> {
+    pub(super) chain: &'a Chain,
+    pub(super) root: &'a Root,
+    /// What each node that the chain names has answered.
+    pub(super) statuses: BTreeMap<NodeId, Result<Value, String>>,
+    pub(super) now_unix_ms: u64,
+}
+
+/// What is wrong with it, the worst first.
+pub(super) fn findings(facts: &Facts<'_>) -> Vec<Finding> {
+    let mut found = facts.of_active();
+    found.extend(facts.chain.segments.iter().filter_map(|segment| facts.of_reads(segment)));
+    found.extend(facts.of_intent());
+    found.extend(facts.of_draining());
+    // Stable, so that causes come before what follows from them.
+    found.sort_by_key(|finding| finding.blocks);
+    found
+}
+
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+fn is_loglet(value: &Value, loglet: LogletId) -> bool {
+    serde_json::from_value(value.clone()).is_ok_and(|id: LogletId| id == loglet)
+}
+
+/// What a LogServer can do for a loglet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Server {
+    /// It stores and is read.
+    Well { sealed: bool, tail: u64, missing: u64 },
+    /// It is read, and stores nothing.
+    ReadsOnly(String),
+    /// It does neither.
+    Away(String),
+}
+
+impl Server {
+    /// Whether it has all that it should have of the loglet.
+    fn is_whole(&self) -> bool {
+        matches!(self, Self::Well { missing: 0, .. } | Self::ReadsOnly(_))
+    }
+}
+
+impl Facts<'_> {
+    fn status(&self, node: NodeId) -> Result<&Value, &str> {
+        match self.statuses.get(&node) {
+            Some(Ok(status)) => Ok(status),
+            Some(Err(error)) => Err(error),
+            None => Err("it was not asked"),
+        }
+    }
+
+    fn server(&self, node: NodeId, id: LogletId) -> Server {
+        let status = match self.status(node) {
+            Ok(status) => status,
+            Err(error) => return Server::Away(format!("does not answer ({error})")),
+        };
+        let shards = items(&status["shards"]);
+        let all = shards.flat_map(|shard| items(&shard["loglets"]).map(move |loglet| (shard, loglet)));
+        let Some((shard, loglet)) = all.into_iter().find(|(_, loglet)| is_loglet(&loglet["id"], id)) else {
+            let silent = items(&status["shards"]).find(|shard| shard["responsive"] == false);
+            return Server::Away(match silent {
+                Some(shard) => format!("has a shard that does not answer ({})", shard["shard"]),
+                None => "has nothing of the loglet".to_owned(),
+            });
+        };
+        let journal = &shard["journal"];
+        if let Some(failure) = journal["failure"].as_str() {
+            return Server::ReadsOnly(format!("has a journal that has failed ({failure})"));
+        }
+        if loglet["catching_up"] == true {
+            return Server::Away("is copying what it lost from the others".to_owned());
+        }
+        if journal["no_space"] == true {
+            return Server::ReadsOnly("has no disk space left".to_owned());
+        }
+        let count = |name: &str| loglet[name].as_u64().unwrap_or(0);
+        Server::Well { sealed: loglet["sealed"] == true, tail: count("local_tail"), missing: count("missing") }
+    }
+
+    fn servers(&self, loglet: &LogletConfig) -> Vec<(NodeId, Server)> {
+        let nodes = loglet.log_servers.iter().map(|member| member.node);
+        nodes.map(|node| (node, self.server(node, loglet.id))).collect()
+    }
+
+    /// The loglet that the log appends to.
+    fn of_active(&self) -> Vec<Finding> {
+        let loglet = &self.chain.last().loglet;
+        let go_on = "the next append puts another loglet behind it, and so does `naxos log reconfigure`";
+        let servers = self.servers(loglet);
+        let mut found = Vec::from_iter(of_majority(&servers, loglet.quorum()));
+        let is_sealed = |server: &Server| matches!(server, Server::Well { sealed: true, .. });
+        let sealed = servers.iter().filter(|(_, server)| is_sealed(server)).map(|(node, _)| short(*node));
+        let sealed: Vec<String> = sealed.collect();
+        if !sealed.is_empty() {
+            let on = sealed.join(", ");
+            let cause = format!("loglet {} is sealed on {on}, and nothing stands behind it yet", loglet.id);
+            found.push(Finding::new(Blocks::Appends, cause, go_on));
+        }
+        found.extend(self.of_sequencer(loglet, go_on));
+        found.extend(of_laggards(&servers));
+        found
+    }
+
+    fn of_sequencer(&self, loglet: &LogletConfig, go_on: &str) -> Vec<Finding> {
+        let blocked = |cause: String, remedy: &str| Finding::new(Blocks::Appends, cause, remedy);
+        let node = short(loglet.sequencer.node);
+        let status = match self.status(loglet.sequencer.node) {
+            Ok(status) => status,
+            Err(error) => {
+                return vec![blocked(format!("the sequencer, node {node}, does not answer ({error})"), go_on)];
+            }
+        };
+        let lives: Option<Incarnation> = serde_json::from_value(status["incarnation"].clone()).ok();
+        if lives != Some(loglet.sequencer.incarnation) {
+            return vec![blocked(format!("the sequencer is lost: node {node} has been started again since"), go_on)];
+        }
+        let mut found = Vec::new();
+        let sequencers = items(&status["shards"]).flat_map(|shard| items(&shard["sequencers"]));
+        for sequencer in sequencers.filter(|sequencer| is_loglet(&sequencer["loglet"], loglet.id)) {
+            if let Some(reason) = sequencer["lost_because"].as_str() {
+                found.push(blocked(format!("the sequencer on node {node} has given up: {reason}"), go_on));
+            }
+            if sequencer["no_space"] == true {
+                let cause = format!("the sequencer on node {node} refuses appends: no majority has disk space left");
+                found.push(blocked(cause, "`naxos trim`, or make room on the disks"));
+            }
+            let since = sequencer["blocked_ms"].as_u64().filter(|since| *since >= BLOCKED_MS_MIN);
+            if let (Some(since), Some(reason)) = (since, sequencer["blocked_because"].as_str()) {
+                let remedy = "the LogServers named have to answer; a sequencer that waits too long gives up by itself";
+                found.push(blocked(reason.to_owned(), remedy).since(since));
+            }
+        }
+        found
+    }
+
+    /// Whether a segment can be read: one LogServer that has all of it is enough.
+    fn of_reads(&self, segment: &ChainSegment) -> Option<Finding> {
+        let servers = self.servers(&segment.loglet);
+        let whole = servers.iter().filter(|(_, server)| server.is_whole()).count();
+        let says = |(node, server): &(NodeId, Server)| match server {
+            Server::Well { missing, .. } => format!("node {} lacks {missing} records", short(*node)),
+            Server::ReadsOnly(why) | Server::Away(why) => format!("node {} {why}", short(*node)),
+        };
+        let lacking: Vec<_> = servers.iter().filter(|(_, server)| !server.is_whole()).map(says).collect();
+        let lacking = lacking.join("; ");
+        let stop = segment.stop.map_or_else(|| "the end".to_owned(), |stop| stop.to_string());
+        let range = format!("records from {} to {stop}", segment.start);
+        if whole == 0 {
+            let cause = format!("no LogServer that answers has all {range}: {lacking}");
+            return Some(Finding::new(Blocks::Reads, cause, "bring one of these nodes back"));
+        }
+        // What the active loglet lacks is said with its majority.
+        let is_short = segment.stop.is_some() && whole < servers.len();
+        let cause = || format!("all {range} have {whole} copies of {}: {lacking}", servers.len());
+        is_short.then(|| Finding::new(Blocks::Nothing, cause(), "bring the others back, or have them replaced"))
+    }
+
+    fn of_intent(&self) -> Option<Finding> {
+        let intent = self.chain.intent.as_ref()?;
+        let cause =
+            format!("reconfiguration {} is pending, to sequencer {}", intent.id, short(intent.wanted.sequencer));
+        let remedy = "whoever reconfigures next, or appends when the loglet is sealed, carries it out";
+        let since = self.now_unix_ms.saturating_sub(intent.since_unix_ms);
+        Some(Finding::new(Blocks::Nothing, cause, remedy).since(since))
+    }
+
+    fn of_draining(&self) -> Vec<Finding> {
+        let loglet = &self.chain.last().loglet;
+        let mut nodes: Vec<NodeId> = loglet.log_servers.iter().map(|member| member.node).collect();
+        nodes.push(loglet.sequencer.node);
+        nodes.sort_unstable();
+        nodes.dedup();
+        let is_draining = |node: &NodeId| self.root.node(*node).is_some_and(|found| found.state == NodeState::Draining);
+        let finding = |node: NodeId| {
+            let cause = format!("node {} is draining, and the log still appends to it", short(node));
+            Finding::new(Blocks::Nothing, cause, "`naxos node drain` again, or `naxos log reconfigure`")
+        };
+        nodes.into_iter().filter(is_draining).map(finding).collect()
+    }
+}
+
+fn of_majority(servers: &[(NodeId, Server)], quorum: usize) -> Option<Finding> {
+    let says = |(node, server): &(NodeId, Server)| match server {
+        Server::Well { .. } => None,
+        Server::ReadsOnly(why) | Server::Away(why) => Some(format!("node {} {why}", short(*node))),
+    };
+    let troubled: Vec<String> = servers.iter().filter_map(says).collect();
+    let (count, well) = (servers.len(), servers.len() - troubled.len());
+    let troubled_text = troubled.join("; ");
+    if well < quorum {
+        let cause = format!("only {well} of {count} LogServers can store, and {quorum} are needed: {troubled_text}");
+        let remedy = format!("bring {} of these nodes back, or give them space", quorum - well);
+        return Some(Finding::new(Blocks::Appends, cause, remedy));
+    }
+    let cause = format!("{well} of {count} LogServers can store, and {quorum} are needed: {troubled_text}");
+    (well < count).then(|| Finding::new(Blocks::Nothing, cause, "bring the others back, or `naxos node drain` them"))
+}
+
+/// LogServers that lack something of what others have.
+fn of_laggards(servers: &[(NodeId, Server)]) -> Vec<Finding> {
+    let tails = servers.iter().filter_map(|(node, server)| match server {
+        Server::Well { tail, .. } => Some((*node, *tail)),
+        _ => None,
+    });
+    let largest = tails.clone().map(|(_, tail)| tail).max().unwrap_or(0);
+    let finding = |(node, tail): (NodeId, u64)| {
+        let cause = format!("node {} is {} records behind the others", short(node), largest - tail);
+        Finding::new(Blocks::Nothing, cause, "it catches up by itself, if its disk and its network keep up")
+    };
+    tails.filter(|(_, tail)| *tail < largest).map(finding).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Offset;
+    use crate::wire::{Member, Sequencer};
+    use serde_json::json;
+
+    fn member(node: u128) -> Member {
+        Member { node: NodeId(node << 96), address: ([10, 0, 0, node as u8], 1).into() }
+    }
+
+    fn loglet(version: u64) -> LogletConfig {
+        let Member { node, address } = member(1);
+        LogletConfig {
+            id: LogletId { log: 1, version, nonce: version },
+            sequencer: Sequencer { node, incarnation: Incarnation(7), address },
+            log_servers: (1..=3).map(member).collect(),
+        }
+    }
+
+    /// A closed segment of ten records, and one that is appended to, on three nodes.
+    fn chain() -> Chain {
+        Chain::begin(loglet(1)).extended(loglet(1).id, Offset(10), loglet(2), None).unwrap()
+    }
+
+    fn status() -> Value {
+        let stored = |version: u64, sealed: bool| json!({ "id": loglet(version).id, "sealed": sealed, "local_tail": 10, "missing": 0, "catching_up": false });
+        json!({
+            "incarnation": Incarnation(7),
+            "shards": [{
+                "shard": 0, "responsive": true, "journal": { "failure": null, "no_space": false },
+                "loglets": [stored(1, true), stored(2, false)],
+                "sequencers": [{ "loglet": loglet(2).id, "lost_because": null, "no_space": false, "blocked_ms": null }]
+            }]
+        })
+    }
+
+    fn found(chain: &Chain, change: impl Fn(u128, Value) -> Result<Value, String>) -> Vec<(Blocks, String)> {
+        let root = Root::begin(&(1..=3).map(member).collect::<Vec<_>>());
+        let statuses = (1..=3).map(|node| (member(node).node, change(node, status()))).collect();
+        let facts = Facts { chain, root: &root, statuses, now_unix_ms: 5000 };
+        findings(&facts).into_iter().map(|finding| (finding.blocks, finding.cause)).collect()
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_is_well() {
+        assert_eq!(found(&chain(), |_, status| Ok(status)), []);
+    }
+
+    #[test]
+    fn a_minority_that_is_missing_blocks_nothing() {
+        let causes = found(&chain(), |node, status| if node == 3 { Err("refused".to_owned()) } else { Ok(status) });
+        assert!(causes.iter().all(|(blocks, _)| *blocks == Blocks::Nothing), "{causes:?}");
+        let expected = "2 of 3 LogServers can store, and 2 are needed: node 00000003 does not answer (refused)";
+        assert_eq!(causes[0].1, expected);
+        assert!(causes[1].1.starts_with("all records from 0 to 10 have 2 copies of 3"), "{causes:?}");
+    }
+
+    #[test]
+    fn a_lost_majority_blocks_appends_and_one_server_is_enough_to_read() {
+        let causes = found(&chain(), |node, mut status| {
+            match node {
+                1 => status["shards"][0]["journal"]["no_space"] = json!(true),
+                2 => status["shards"][0]["journal"]["failure"] = json!("EIO"),
+                _ => {}
+            }
+            Ok(status)
+        });
+        let blocked: Vec<_> = causes.iter().filter(|(blocks, _)| *blocks != Blocks::Nothing).collect();
+        assert_eq!(blocked.len(), 1);
+        assert!(blocked[0].1.starts_with("only 1 of 3 LogServers can store, and 2 are needed"), "{causes:?}");
+        assert!(blocked[0].1.contains("no disk space left") && blocked[0].1.contains("failed (EIO)"), "{causes:?}");
+        let causes = found(&chain(), |_, _| Err("refused".to_owned()));
+        assert_eq!(causes.iter().filter(|(blocks, _)| *blocks == Blocks::Reads).count(), 2, "{causes:?}");
+    }
+
+    #[test]
+    fn a_sequencer_of_another_life_or_a_seal_blocks_appends() {
+        let causes = found(&chain(), |node, mut status| {
+            if node == 1 {
+                status["incarnation"] = json!(Incarnation(8));
+            }
+            Ok(status)
+        });
+        let lost = "the sequencer is lost: node 00000001 has been started again since".to_owned();
+        assert_eq!(causes, [(Blocks::Appends, lost)]);
+        let causes = found(&chain(), |_, mut status| {
+            status["shards"][0]["loglets"][1]["sealed"] = json!(true);
+            status["shards"][0]["sequencers"][0]["blocked_ms"] = json!(1500);
+            status["shards"][0]["sequencers"][0]["blocked_because"] = json!("record 3 is on 1 of 2");
+            Ok(status)
+        });
+        assert_eq!(causes.len(), 2, "{causes:?}");
+        assert!(causes[0].1.contains("is sealed on 00000001, 00000002, 00000003"), "{causes:?}");
+        assert_eq!(causes[1].1, "record 3 is on 1 of 2");
+    }
+}

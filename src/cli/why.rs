@@ -1,0 +1,96 @@
+//! `naxos why`: what blocks a log.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use super::args::{Global, OneLog};
+use super::cluster_file::Session;
+use super::diagnosis::{Blocks, Facts, Finding, findings};
+use super::{exit, output};
+use crate::base::NodeId;
+use crate::client::{Chain, ClusterError, OpError, Root};
+
+pub(super) fn run(global: &Global, options: &OneLog) -> anyhow::Result<()> {
+    let session = Session::open(global)?;
+    let name = options.name.as_deref().or(global.log.as_deref()).unwrap_or(&session.file.default_log);
+    report(global, name, &look(&session, name)?)
+}
+
+fn look(session: &Session, name: &str) -> anyhow::Result<Vec<Finding>> {
+    let cluster = session.cluster()?;
+    let majority = "a majority of these members has to answer; who has the log open goes on until its loglet ends";
+    let unread = |what: &str, error: OpError| {
+        Ok(vec![Finding::new(Blocks::Everything, format!("{what} cannot be read: {error}"), majority)])
+    };
+    let root = match cluster.root() {
+        Ok(root) => root,
+        Err(ClusterError::Op(error)) => return unread("the list of nodes and logs", error),
+        Err(error) => return Err(error.into()),
+    };
+    root.log(name).map_err(ClusterError::from)?;
+    match cluster.open_log(name)?.chain() {
+        Ok(chain) => {
+            let statuses = ask(session, &chain, &root);
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let now_unix_ms = now.map_or(0, |now| now.as_millis() as u64);
+            Ok(findings(&Facts { chain: &chain, root: &root, statuses, now_unix_ms }))
+        }
+        Err(error) => unread("the chain", error),
+    }
+}
+
+/// Asks every node that the chain names, where the list of nodes has it now.
+fn ask(session: &Session, chain: &Chain, root: &Root) -> BTreeMap<NodeId, Result<Value, String>> {
+    let loglets = chain.segments.iter().map(|segment| &segment.loglet);
+    let stored_on = loglets.flat_map(|loglet| loglet.log_servers.iter().map(|member| (member.node, member.address)));
+    let sequencer = chain.last().loglet.sequencer;
+    let named: BTreeMap<NodeId, SocketAddr> = stored_on.chain([(sequencer.node, sequencer.address)]).collect();
+    let now_at = |node: NodeId, address| root.node(node).map_or(address, |found| found.member.address);
+    let addresses: Vec<SocketAddr> = named.iter().map(|(node, address)| now_at(*node, *address)).collect();
+    let told = |(node, answer): (&NodeId, Result<Value, OpError>)| {
+        let answer = match answer {
+            Ok(status) if status["node"] != json!(node) => Err("another node is at its address".to_owned()),
+            Ok(status) => Ok(status),
+            Err(OpError::Unavailable { reason }) => Err(reason),
+            Err(error) => Err(error.to_string()),
+        };
+        (*node, answer)
+    };
+    named.keys().zip(session.client.statuses(&addresses)).map(told).collect()
+}
+
+fn report(global: &Global, name: &str, found: &[Finding]) -> anyhow::Result<()> {
+    let is_blocked = |what: Blocks| found.iter().any(|finding| [what, Blocks::Everything].contains(&finding.blocks));
+    let (appends, reads) = (is_blocked(Blocks::Appends), is_blocked(Blocks::Reads));
+    if global.json {
+        output::json(&json!({ "log": name, "appends_blocked": appends, "reads_blocked": reads, "findings": found }))?;
+    } else {
+        if found.is_empty() {
+            output::text(format_args!("nothing blocks log `{name}`"))?;
+        }
+        for finding in found {
+            output::text(line(finding))?;
+        }
+    }
+    let what = match (appends, reads) {
+        (false, false) => return Ok(()),
+        (true, false) => "appends",
+        (false, true) => "reads of a part",
+        (true, true) => "appends and reads",
+    };
+    Err(exit::coded(exit::BLOCKED, format!("{what} of log `{name}` are blocked")))
+}
+
+fn line(finding: &Finding) -> String {
+    let blocks = match finding.blocks {
+        Blocks::Everything => "EVERYTHING BLOCKED",
+        Blocks::Appends => "APPENDS BLOCKED",
+        Blocks::Reads => "READS BLOCKED",
+        Blocks::Nothing => "blocks nothing now",
+    };
+    let since = finding.since_ms.map_or_else(String::new, |ms| format!(" (for {:.1} s)", ms as f64 / 1e3));
+    format!("{blocks}: {}{since}; remedy: {}", finding.cause, finding.remedy)
+}

@@ -1,0 +1,295 @@
+//! Nodes as processes that begin a cluster or join one by themselves, and the commands that show and change who belongs to it.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use naxos::base::NodeId;
+use naxos::client::{Client, ClusterError, GenesisError};
+use serde_json::Value;
+use support::process::program;
+use support::{CLUSTER, scratch};
+
+const FAILURE: i32 = 1;
+const USAGE: i32 = 2;
+const BLOCKED: i32 = 10;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Addresses that were free a moment ago: who is to be found by others needs one that they know before.
+fn addresses(count: usize) -> Vec<SocketAddr> {
+    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    listeners.iter().map(|listener| listener.local_addr().unwrap()).collect()
+}
+
+/// `naxos serve`, killed when it goes out of scope.
+struct Node {
+    child: Child,
+    /// Its identity.
+    id: NodeId,
+}
+
+fn serve(directory: &Path, listen: SocketAddr, options: &[&str]) -> Command {
+    let mut command = program();
+    command.args(["--json", "serve", "--no-pin", "--shards", "1", "--exit-with-parent", "--dir"]).arg(directory);
+    command.args(["--listen", &listen.to_string()]).args(options);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+impl Node {
+    fn start(directory: &Path, listen: SocketAddr, options: &[&str]) -> Self {
+        let mut child = serve(directory, listen, options).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).expect("a node says when it is ready");
+        let id = ready["node"].as_str().unwrap().parse().unwrap();
+        Self { child, id }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // SIGKILL: nothing is finished on the way.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn naxos(file: &Path, arguments: &[&str]) -> Output {
+    let mut command = program();
+    command.arg("--cluster").arg(file).args(arguments).env_remove("NAXOS_CLUSTER").stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+fn json(file: &Path, arguments: &[&str]) -> Value {
+    let output = naxos(file, &[&["--json"], arguments].concat());
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {text}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Expects this exit code and these words on standard error.
+fn refused(output: &Output, code: i32, words: &[&str]) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(words.iter().all(|word| text.contains(word)), "{words:?}: {text}");
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn quick() -> Client {
+    let limits = naxos::base::Limits { operation_timeout: Duration::from_secs(2), ..support::small_limits() };
+    support::client_with(limits)
+}
+
+/// How many nodes the cluster has that this one belongs to; none if it is in none, or it is not founded.
+fn size_of(client: &Client, node: SocketAddr) -> Option<usize> {
+    let root = client.cluster(&[node]).ok()?.root().ok()?;
+    Some(root.nodes.len())
+}
+
+/// Three nodes that are to begin a cluster with each other.
+struct Founders {
+    directory: tempfile::TempDir,
+    addresses: Vec<SocketAddr>,
+    peers: String,
+}
+
+impl Founders {
+    fn new() -> Self {
+        let addresses = addresses(3);
+        let peers = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        Self { directory: scratch(), addresses, peers }
+    }
+
+    fn start(&self, node: usize) -> Node {
+        let id = CLUSTER.to_string();
+        let options = ["--cluster-id", &id, "--bootstrap-expect", "3", "--peers", &self.peers, "--zone", "z"];
+        Node::start(&self.directory.path().join(node.to_string()), self.addresses[node], &options)
+    }
+}
+
+#[test]
+fn nodes_begin_one_cluster_when_all_are_there() {
+    let founders = Founders::new();
+    let client = quick();
+    let mut nodes: Vec<_> = (0..2).map(|node| founders.start(node)).collect();
+    let missing = client.bootstrap(CLUSTER, founders.addresses[0], &founders.addresses).unwrap_err();
+    assert!(matches!(missing, ClusterError::Node(GenesisError::Unreached(_))), "{missing}");
+    assert_eq!(size_of(&client, founders.addresses[0]), None, "nothing begins with a part of them");
+    nodes.push(founders.start(2));
+    for address in &founders.addresses {
+        eventually("one cluster of three", || size_of(&client, *address) == Some(3));
+    }
+    let root = || client.cluster(&founders.addresses).unwrap().root().unwrap();
+    eventually("with their zones", || root().nodes.iter().all(|node| node.zone.as_deref() == Some("z")));
+    let before = root();
+    // Again, without one of them: whoever has begun waits for nobody.
+    nodes.clear();
+    let _again: Vec<_> = (0..2).map(|node| founders.start(node)).collect();
+    eventually("they go on", || size_of(&client, founders.addresses[1]) == Some(3));
+    assert_eq!(root(), before);
+    let stranger = addresses(1)[0];
+    let id = CLUSTER.to_string();
+    let _stranger = Node::start(&founders.directory.path().join("stranger"), stranger, &["--cluster-id", &id]);
+    let peers = [founders.addresses[0], founders.addresses[1], stranger];
+    let late = client.bootstrap(CLUSTER, stranger, &peers).unwrap_err();
+    assert!(matches!(late, ClusterError::Node(GenesisError::BegunWithout(_))) && late.is_final(), "{late}");
+}
+
+/// The one that begins the cluster is killed as soon as somebody has heard of it, and comes back.
+#[test]
+fn a_beginning_that_is_cut_short_ends_in_one_cluster() {
+    for _ in 0..3 {
+        let founders = Founders::new();
+        let client = quick();
+        let mut nodes: Vec<Node> = (0..3).map(|node| founders.start(node)).collect();
+        let first = (0..3).min_by_key(|node| nodes[*node].id).unwrap();
+        eventually("it begins", || founders.addresses.iter().any(|address| client.cluster(&[*address]).is_ok()));
+        nodes[first].child.kill().unwrap();
+        nodes[first].child.wait().unwrap();
+        nodes[first] = founders.start(first);
+        for address in &founders.addresses {
+            eventually("one cluster of three", || size_of(&client, *address) == Some(3));
+        }
+        client.cluster(&founders.addresses[..1]).unwrap().create_log("x", 3).unwrap();
+        let logs = |address: &SocketAddr| client.cluster(&[*address]).unwrap().root().unwrap().logs;
+        assert!(founders.addresses.iter().all(|address| logs(address).contains_key("x")), "it is the same one");
+    }
+}
+
+#[test]
+fn options_that_cannot_be_meant_are_refused() {
+    let directory = scratch();
+    let listen = addresses(1)[0];
+    let run = |name: &str, options: &[&str]| {
+        serve(&directory.path().join(name), listen, options).stderr(Stdio::piped()).output().unwrap()
+    };
+    let own = listen.to_string();
+    refused(&run("a", &["--cluster-id", "5", "--bootstrap-expect", "3", "--peers", &own]), USAGE, &["names 1 nodes"]);
+    let other = ["--cluster-id", "5", "--bootstrap-expect", "1", "--peers", "127.0.0.1:9"];
+    refused(&run("b", &other), USAGE, &["--peers does not name", &own]);
+    refused(&run("c", &["--cluster-id", "5", "--zone", "z"]), USAGE, &["--zone needs --join"]);
+    refused(&run("d", &["--bootstrap-expect", "1", "--peers", &own]), USAGE, &["--cluster-id"]);
+    refused(
+        &run("e", &["--cluster-id", "5", "--join", &own, "--bootstrap-expect", "1", "--peers", &own]),
+        USAGE,
+        &["--join"],
+    );
+}
+
+#[test]
+fn a_node_joins_is_used_drained_and_removed_by_command() {
+    let directory = scratch();
+    let path = |name: &str| directory.path().join(name);
+    let file = path("cluster.json");
+    let at = addresses(4);
+    let one = at[0].to_string();
+    let id = CLUSTER.to_string();
+    let alone = ["--cluster-id", &id, "--bootstrap-expect", "1", "--peers", &one];
+    let _first = Node::start(&path("1"), at[0], &alone);
+    let client = quick();
+    eventually("it begins alone", || size_of(&client, at[0]) == Some(1));
+    let found = json(&file, &["cluster", "find", &one]);
+    assert_eq!(found["nodes"].as_array().unwrap().len(), 1);
+
+    // Nobody has told them which cluster it is.
+    let _second = Node::start(&path("2"), at[1], &["--join", &one]);
+    let third = Node::start(&path("3"), at[2], &["--join", &one, "--zone", "east"]);
+    eventually("they join", || size_of(&client, at[0]) == Some(3));
+    let listed = json(&file, &["node", "list"]);
+    let nodes = listed["nodes"].as_array().unwrap();
+    assert!(nodes.iter().all(|node| node["up"] == true && node["state"] == "active"), "{listed}");
+    assert!(nodes.iter().any(|node| node["zone"] == "east"));
+
+    // A node of another cluster is turned away before it does anything.
+    drop(Node::start(&path("foreign"), at[3], &["--cluster-id", "77"]));
+    let foreign = serve(&path("foreign"), at[3], &["--join", &one]).stderr(Stdio::piped()).output().unwrap();
+    refused(&foreign, USAGE, &["is of cluster", "--join"]);
+
+    json(&file, &["log", "create", "default", "--replicas", "2"]);
+    refused(&naxos(&file, &["log", "create", "default"]), USAGE, &["there is a log `default` already"]);
+    refused(&naxos(&file, &["log", "create", "wide", "--replicas", "4"]), USAGE, &["4 replicas need 4 nodes"]);
+    refused(&naxos(&file, &["why", "nothing"]), USAGE, &["there is no log `nothing`"]);
+    assert!(naxos(&file, &["append", "a", "b"]).status.success());
+    let why = json(&file, &["why"]);
+    assert_eq!(
+        (why["appends_blocked"].as_bool(), why["findings"].as_array().unwrap().len()),
+        (Some(false), 0),
+        "{why}"
+    );
+
+    let third_id = third.id.to_string();
+    refused(&naxos(&file, &["node", "remove", &third_id]), USAGE, &["is not draining"]);
+    refused(&naxos(&file, &["node", "drain", "zzz"]), USAGE, &["0 nodes begin with `zzz`"]);
+    json(&file, &["node", "drain", &at[2].to_string()]);
+    refused(&naxos(&file, &["node", "drain", &at[1].to_string()]), USAGE, &["log `default` has 2 replicas"]);
+    let busy = ["log", "reconfigure", "--log-servers", &third_id, "--sequencer", &third_id];
+    refused(&naxos(&file, &busy), USAGE, &["is draining"]);
+    json(&file, &["node", "undrain", &third_id]);
+    json(&file, &["node", "drain", &third_id]);
+    json(&file, &["trim", "2"]);
+    json(&file, &["log", "reconfigure"]);
+    json(&file, &["trim", "2"]);
+    json(&file, &["node", "remove", &third_id]);
+    assert_eq!(json(&file, &["node", "list"])["nodes"].as_array().unwrap().len(), 2);
+    drop(third);
+
+    assert!(naxos(&file, &["append", "c"]).status.success());
+    refused(&naxos(&file, &["log", "delete", "default"]), USAGE, &["--yes"]);
+    json(&file, &["log", "delete", "default", "--yes"]);
+    refused(&naxos(&file, &["log", "delete", "default", "--yes"]), USAGE, &["there is no log `default`"]);
+    json(&file, &["log", "create", "default", "--replicas", "2"]);
+    assert_eq!(json(&file, &["tail"])["tail"], 0);
+}
+
+#[test]
+fn why_names_what_blocks_appends() {
+    let founders = Founders::new();
+    let client = quick();
+    let mut nodes: Vec<Node> = (0..3).map(|node| founders.start(node)).collect();
+    eventually("one cluster of three", || size_of(&client, founders.addresses[0]) == Some(3));
+    let file = founders.directory.path().join("cluster.json");
+    let addresses: Vec<String> = founders.addresses.iter().map(ToString::to_string).collect();
+    json(&file, &["cluster", "find", &addresses[0], &addresses[1], &addresses[2]]);
+    json(&file, &["log", "create", "default"]);
+    assert!(naxos(&file, &["append", "a"]).status.success());
+    let sequencer = json(&file, &["log", "show"])["chain"]["segments"][0]["loglet"]["sequencer"]["node"].clone();
+    let sequencer = nodes.iter().position(|node| sequencer == node.id.to_string()).unwrap();
+    let why = |timeout: &str| naxos(&file, &["--timeout", timeout, "--json", "why"]);
+    json(&file, &["log", "seal"]);
+    let sealed = why("10");
+    refused(&sealed, BLOCKED, &["appends of log `default` are blocked"]);
+    let findings: Value = serde_json::from_slice(&sealed.stdout).unwrap();
+    assert!(findings["findings"][0]["cause"].as_str().unwrap().contains("is sealed on"), "{findings}");
+    assert!(naxos(&file, &["append", "b"]).status.success(), "the remedy is the next append");
+    let well = why("10");
+    assert!(well.status.success(), "{}", String::from_utf8_lossy(&well.stdout));
+
+    let other = (0..3).find(|node| *node != sequencer).unwrap();
+    nodes[other].child.kill().unwrap();
+    nodes[other].child.wait().unwrap();
+    let minority = why("2");
+    assert!(minority.status.success(), "{}", String::from_utf8_lossy(&minority.stdout));
+    assert!(String::from_utf8_lossy(&minority.stdout).contains("2 of 3 LogServers can store"));
+    let last = (0..3).find(|node| ![sequencer, other].contains(node)).unwrap();
+    nodes[last].child.kill().unwrap();
+    nodes[last].child.wait().unwrap();
+    let majority = why("2");
+    refused(&majority, BLOCKED, &["are blocked"]);
+    let text = String::from_utf8_lossy(&majority.stdout).into_owned();
+    assert!(text.contains("2 of 3 members") && text.contains("2 are needed"), "{text}");
+    nodes[last] = founders.start(last);
+    eventually("it goes on", || naxos(&file, &["append", "c"]).status.success());
+    assert_ne!(why("2").status.code(), Some(FAILURE));
+}
