@@ -11,7 +11,7 @@ use super::submission::Submission;
 use super::virtual_log::Opening;
 use super::{Log, OpError, VirtualLog};
 use crate::base::{ClusterId, Incarnation, Limits, NodeId, RegisterId};
-use crate::io::{DriverChoice, SystemDriver};
+use crate::io::{DriverChoice, LocalListener, SystemDriver};
 use crate::wire::{LogletConfig, RegisterMessage};
 
 /// How a client works.
@@ -23,6 +23,17 @@ pub struct ClientOptions {
     pub core: Option<usize>,
     /// What it does its input and output with.
     pub driver: DriverChoice,
+    /// A node in the same process: whatever is asked of it goes through memory, and records that it has are read from it.
+    pub collocated: Option<Collocated>,
+}
+
+/// A node of the same process, as its client needs it.
+#[derive(Debug, Clone)]
+pub struct Collocated {
+    /// Which node.
+    pub node: NodeId,
+    /// The way to it.
+    pub listener: LocalListener,
 }
 
 /// Who a node is.
@@ -113,14 +124,19 @@ impl Client {
             if let Some(id) = options.core {
                 core_affinity::set_for_current(core_affinity::CoreId { id });
             }
-            let driver = match SystemDriver::open(driver) {
+            let mut driver = match SystemDriver::open(driver) {
                 Ok(driver) => driver,
                 Err(error) => {
                     started.send(Err(error)).expect("the starting thread waits");
                     return;
                 }
             };
+            let near = options.collocated.as_ref().map(|collocated| collocated.node);
+            if let Some(Collocated { listener, .. }) = options.collocated {
+                driver.connect_locally(listener);
+            }
             let mut reactor = Reactor::new(driver, options.limits);
+            reactor.set_near(near);
             started.send(Ok(reactor.handle())).expect("the starting thread waits");
             drop(started);
             loop {

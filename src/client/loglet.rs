@@ -30,7 +30,14 @@ fn target(link: usize) -> Target {
 }
 
 impl LogletClient {
-    pub(super) fn new(config: LogletConfig, cluster: ClusterId, incarnation: Incarnation, limits: &Limits) -> Self {
+    /// Reads begin at the LogServer of the node `near`, if it has one.
+    pub(super) fn new(
+        config: LogletConfig,
+        cluster: ClusterId,
+        incarnation: Incarnation,
+        near: Option<NodeId>,
+        limits: &Limits,
+    ) -> Self {
         let hello = Hello { cluster, node: NodeId(0), incarnation, role: Role::Client, route: config.id };
         let sequencer = Member { node: config.sequencer.node, address: config.sequencer.address };
         let peer = |member: Member| {
@@ -38,7 +45,12 @@ impl LogletClient {
             Peer { member, link, silent_since: None, patience: limits.silence, doubted: false }
         };
         let peers = std::iter::once(sequencer).chain(config.log_servers.iter().copied()).map(peer).collect();
-        Self { core: NativeLoglet::new(config, limits), peers, limits: limits.clone() }
+        let near = near.and_then(|near| config.log_servers.iter().position(|member| member.node == near));
+        let mut core = NativeLoglet::new(config, limits);
+        if let Some(server) = near {
+            core.set_preferred(server);
+        }
+        Self { core, peers, limits: limits.clone() }
     }
 
     /// Takes in an outcome of one of its connections.

@@ -40,7 +40,7 @@ pub use deduplicate::{Deduplicate, Seen};
 pub use deletion::DeletedLog;
 pub use error::{AppendError, Full, OpError, StopConflict};
 pub use genesis::GenesisError;
-pub use handle::{Client, ClientOptions, NodeInfo};
+pub use handle::{Client, ClientOptions, Collocated, NodeInfo};
 pub use log::{Delivery, Log, ReadResult, Tail};
 pub use membership::{Drained, NodeUse};
 pub use metastore::{EmbeddedMetaStore, FileMetaStore, FileMetaStoreError, MetaStore};

@@ -10,7 +10,7 @@ use super::session::Session;
 use super::virtual_log::{LogSession, Opening};
 use super::work::Work;
 use super::{Log, VirtualLog};
-use crate::base::{ClusterId, Incarnation, Instant, Limits, RegisterId};
+use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId, RegisterId};
 use crate::io::Driver;
 use crate::io::op::{Completion, Op, Outcome, Token};
 use crate::wire::{Decision, LogletConfig};
@@ -46,6 +46,8 @@ pub struct Reactor<D: Driver> {
     /// The way in for whoever has opened a log here, and the one numbering of all that is opened.
     handle: Arc<Handle>,
     incarnation: Incarnation,
+    /// Whose LogServer is read from first, where it has what is wanted.
+    near: Option<NodeId>,
     sessions: BTreeMap<LogKey, Opened>,
     errands: BTreeMap<u64, Errand>,
     next_errand: u64,
@@ -68,6 +70,7 @@ impl<D: Driver> Reactor<D> {
             limits,
             handle,
             incarnation: Incarnation(0),
+            near: None,
             sessions: BTreeMap::new(),
             errands: BTreeMap::new(),
             next_errand: 0,
@@ -77,6 +80,11 @@ impl<D: Driver> Reactor<D> {
             schedule: BTreeSet::new(),
             ending: false,
         }
+    }
+
+    /// Reads begin with this node's LogServer, where it has one of the loglet; without it LogServers take turns.
+    pub(super) fn set_near(&mut self, near: Option<NodeId>) {
+        self.near = near;
     }
 
     /// The way in for other threads.
@@ -178,12 +186,13 @@ impl<D: Driver> Reactor<D> {
     fn carry_out(&mut self, command: Command, now: Instant) {
         let log = match command {
             Command::Open { log, config, cluster, submission } => {
-                let session = Session::new(config, cluster, self.incarnation, submission, &self.limits);
+                let session = Session::new(config, cluster, self.incarnation, self.near, submission, &self.limits);
                 self.sessions.insert(log, Opened::Loglet(session));
                 log
             }
             Command::OpenLog { log, opening, seed, submission } => {
-                let session = LogSession::new(opening, self.incarnation, submission, &self.limits, seed, now);
+                let session =
+                    LogSession::new(opening, self.incarnation, self.near, submission, &self.limits, seed, now);
                 self.sessions.insert(log, Opened::Log(Box::new(session)));
                 log
             }

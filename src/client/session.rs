@@ -8,7 +8,7 @@ use super::submission::{BatchOutcome, Submission};
 use super::subscription::Event;
 use super::work::Work;
 use super::{AppendError, Delivery, OpError};
-use crate::base::{ClusterId, Incarnation, Instant, Limits, Offset};
+use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId, Offset};
 use crate::io;
 use crate::io::op::Op;
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
@@ -51,11 +51,12 @@ impl Session {
         config: LogletConfig,
         cluster: ClusterId,
         incarnation: Incarnation,
+        near: Option<NodeId>,
         submission: Arc<Submission<Outcome>>,
         limits: &Limits,
     ) -> Self {
         Self {
-            loglet: LogletClient::new(config, cluster, incarnation, limits),
+            loglet: LogletClient::new(config, cluster, incarnation, near, limits),
             submission,
             appends: VecDeque::new(),
             replies: BTreeMap::new(),

@@ -56,7 +56,7 @@ impl Control {
     /// Its client or its thread cannot be started.
     pub fn start(config: ControlConfig, tell: impl Fn(Vec<NodeId>) + Send + 'static) -> io::Result<Self> {
         let limits = Limits { operation_timeout: PATIENCE, ..Limits::default() };
-        let client = Client::start(ClientOptions { limits, driver: config.driver, core: None })?;
+        let client = Client::start(ClientOptions { limits, driver: config.driver, ..ClientOptions::default() })?;
         let (stop, stopped) = channel();
         let mut executor = Executor::new(config, client);
         let run = move || {

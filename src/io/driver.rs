@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::task::Waker;
 use std::time::Duration;
 
+use super::PipeEnd;
 use super::op::{Chunk, Completion, ConnId, ListenerId, Op, Token};
 use crate::base::Instant;
 
@@ -49,4 +50,12 @@ pub trait Driver {
     /// # Panics
     /// Where connections cannot be handed over.
     fn attach(&mut self, socket: std::os::fd::OwnedFd) -> ConnId;
+
+    /// Takes in the end of a connection within this process.
+    ///
+    /// # Panics
+    /// Where there are no such connections.
+    fn join(&mut self, _: PipeEnd) -> ConnId {
+        panic!("this driver has no connections within the process")
+    }
 }

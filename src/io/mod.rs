@@ -7,9 +7,11 @@ mod conformance;
 mod driver;
 pub mod epoll;
 mod files;
+mod local;
 pub mod mem;
 pub mod op;
 mod peer_timeout;
+mod pipe;
 mod slab;
 mod sockets;
 mod system;
@@ -18,4 +20,6 @@ mod worker;
 
 pub use choice::{DriverChoice, DriverError, DriverKind};
 pub use driver::Driver;
+pub use local::LocalListener;
+pub use pipe::PipeEnd;
 pub use system::SystemDriver;

@@ -40,6 +40,16 @@ pub struct FileId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
+impl ConnId {
+    /// In the ids of connections that stay in this process; all others are far below it in their lower half.
+    pub(super) const LOCAL: u64 = 1 << 31;
+
+    /// Whether both ends of the connection are in this process, and no network between them.
+    pub fn is_local(self) -> bool {
+        self.0 & Self::LOCAL != 0
+    }
+}
+
 /// A listening socket of a driver.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ListenerId(pub u32);
@@ -220,6 +230,14 @@ pub struct Chunk {
 impl Chunk {
     /// The end of a stream; it has no memory and need not be released.
     pub const END: Self = Self { buffer: u32::MAX, len: 0 };
+
+    /// In the numbers of chunks that came over a local connection.
+    pub(super) const LOCAL: u32 = 1 << 31;
+
+    /// Whether it came over a local connection.
+    pub(super) fn is_local(&self) -> bool {
+        !self.is_end() && self.buffer & Self::LOCAL != 0
+    }
 
     /// Whether this is the end of the stream.
     pub fn is_end(&self) -> bool {

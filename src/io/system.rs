@@ -7,16 +7,20 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::epoll::{self, EpollDriver};
+use super::local::{LocalConnections, LocalListener};
 use super::op::{Chunk, Completion, ConnId, ListenerId, Op, Token};
 use super::uring::{self, UringDriver};
-use super::{Driver, DriverKind};
+use super::{Driver, DriverKind, PipeEnd};
 use crate::base::Instant;
 
-/// A driver of the kind that was chosen.
-pub enum SystemDriver {
-    /// On io_uring.
+/// A driver of the kind that was chosen, and its connections within this process.
+pub struct SystemDriver {
+    kind: Kind,
+    local: LocalConnections,
+}
+
+enum Kind {
     Uring(UringDriver),
-    /// On epoll and threads.
     Epoll(EpollDriver),
 }
 
@@ -26,10 +30,16 @@ impl SystemDriver {
     /// # Errors
     /// The kernel refuses it, or has no descriptor or memory left.
     pub fn open(kind: DriverKind) -> io::Result<Self> {
-        Ok(match kind {
-            DriverKind::Uring => Self::Uring(UringDriver::new(uring::Options::default())?),
-            DriverKind::Epoll => Self::Epoll(EpollDriver::new(epoll::Options::default())?),
-        })
+        let kind = match kind {
+            DriverKind::Uring => Kind::Uring(UringDriver::new(uring::Options::default())?),
+            DriverKind::Epoll => Kind::Epoll(EpollDriver::new(epoll::Options::default())?),
+        };
+        Ok(Self { kind, local: LocalConnections::default() })
+    }
+
+    /// Connects with this one through memory, as long as somebody is there.
+    pub fn connect_locally(&mut self, listener: LocalListener) {
+        self.local.set_listener(listener);
     }
 
     /// Keeps a file description, and a lock on it, until the driver's last operation has ended, also when the process is
@@ -38,9 +48,9 @@ impl SystemDriver {
     /// # Errors
     /// The kernel cannot promise that.
     pub fn hold(&mut self, file: OwnedFd) -> io::Result<()> {
-        match self {
-            Self::Uring(driver) => driver.hold(file),
-            Self::Epoll(driver) => {
+        match &mut self.kind {
+            Kind::Uring(driver) => driver.hold(file),
+            Kind::Epoll(driver) => {
                 driver.hold(file);
                 Ok(())
             }
@@ -52,46 +62,64 @@ impl SystemDriver {
 macro_rules! either {
     ($driver:expr, $inner:ident => $action:expr) => {
         match $driver {
-            SystemDriver::Uring($inner) => $action,
-            SystemDriver::Epoll($inner) => $action,
+            Kind::Uring($inner) => $action,
+            Kind::Epoll($inner) => $action,
         }
     };
 }
 
 impl Driver for SystemDriver {
     fn set_peer_timeout(&mut self, timeout: Duration) {
-        either!(self, driver => driver.set_peer_timeout(timeout));
+        either!(&mut self.kind, driver => driver.set_peer_timeout(timeout));
     }
 
     fn submit(&mut self, token: Token, op: Op) {
-        either!(self, driver => driver.submit(token, op));
+        let kind = &self.kind;
+        if let Some(op) = self.local.submit(token, op, || either!(kind, driver => driver.waker())) {
+            either!(&mut self.kind, driver => driver.submit(token, op));
+        }
     }
 
     fn wait(&mut self, deadline: Option<Instant>, completions: &mut Vec<Completion>) -> io::Result<()> {
-        either!(self, driver => driver.wait(deadline, completions))
+        self.local.collect(completions);
+        let deadline = if completions.is_empty() { deadline } else { Some(Instant::ORIGIN) };
+        either!(&mut self.kind, driver => driver.wait(deadline, completions))?;
+        self.local.collect(completions);
+        Ok(())
     }
 
     fn now(&self) -> Instant {
-        either!(self, driver => driver.now())
+        either!(&self.kind, driver => driver.now())
     }
 
     fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
-        either!(self, driver => driver.listen(address))
+        either!(&mut self.kind, driver => driver.listen(address))
     }
 
     fn chunk(&self, chunk: &Chunk) -> &[u8] {
-        either!(self, driver => driver.chunk(chunk))
+        if chunk.is_local() {
+            return self.local.chunk(chunk);
+        }
+        either!(&self.kind, driver => driver.chunk(chunk))
     }
 
     fn release(&mut self, chunk: Chunk) {
-        either!(self, driver => driver.release(chunk));
+        if chunk.is_local() {
+            return self.local.release(&chunk);
+        }
+        either!(&mut self.kind, driver => driver.release(chunk));
     }
 
     fn waker(&self) -> Waker {
-        either!(self, driver => driver.waker())
+        either!(&self.kind, driver => driver.waker())
     }
 
     fn attach(&mut self, socket: OwnedFd) -> ConnId {
-        either!(self, driver => driver.attach(socket))
+        either!(&mut self.kind, driver => driver.attach(socket))
+    }
+
+    fn join(&mut self, end: PipeEnd) -> ConnId {
+        let waker = self.waker();
+        self.local.join(end, None, &waker)
     }
 }

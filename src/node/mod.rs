@@ -4,6 +4,7 @@ mod admin;
 mod anchor_file;
 mod data_dir;
 mod descriptors;
+mod entrance;
 mod facts;
 mod free_space;
 mod http;

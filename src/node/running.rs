@@ -9,8 +9,10 @@ use std::thread::JoinHandle;
 use super::Reporter;
 use super::data_dir::{DataDir, DataDirError};
 use super::descriptors::{TooFewDescriptors, connections_allowed};
+use super::entrance::Entrance;
 use super::free_space::check_prepared;
 use crate::base::{ClusterId, Incarnation, InvalidLimits, Limits, NodeId};
+use crate::client::Collocated;
 use crate::control::{Control, ControlConfig, Patience};
 use crate::io::{Driver, DriverChoice, DriverError, DriverKind, SystemDriver};
 use crate::server::{Command, Inbox, NodeIdentity, Shard, ShardConfig};
@@ -121,6 +123,7 @@ pub struct Node {
     durability: &'static str,
     inboxes: Vec<Arc<Inbox>>,
     threads: Vec<JoinHandle<()>>,
+    entrance: Entrance,
     control: Option<Control>,
 }
 
@@ -150,6 +153,12 @@ impl Node {
         Reporter { identity: self.identity, durability: self.durability, inboxes: self.inboxes.clone() }
     }
 
+    /// For [`crate::client::ClientOptions::collocated`] of a client in this process: what it asks of this node goes through memory, and records that this node
+    /// has are read from it. Once the node has stopped the client looks for another at its address.
+    pub fn collocated(&self) -> Collocated {
+        Collocated { node: self.identity.node, listener: self.entrance.listener(self.address) }
+    }
+
     /// Whether a shard's thread has ended by itself, which only a failed driver or a broken invariant does.
     pub fn has_failed(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished)
@@ -173,6 +182,7 @@ impl Node {
 
     fn end(&mut self) {
         self.control = None;
+        self.entrance.close();
         self.inboxes.iter().for_each(|inbox| inbox.push(Command::Stop));
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
@@ -230,6 +240,7 @@ impl Node {
             durability: directory.durability().name(),
             inboxes: Vec::new(),
             threads: Vec::new(),
+            entrance: Entrance::default(),
             control: None,
         };
         let mut peers_senders = Vec::new();
@@ -264,6 +275,7 @@ impl Node {
         }
         drop(started);
         node.wait_until_ready(shards, &events, peers_senders)?;
+        node.entrance.open(node.inboxes.clone());
         if let Some(options) = config.control {
             node.start_control(options, config.driver)?;
         }

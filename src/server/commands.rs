@@ -54,6 +54,12 @@ impl<D: Driver> Shard<D> {
             // Another shard may be ready before this one, which answers nothing before it knows what it has promised.
             Command::Adopt { socket, hello } if !self.recovered => self.adoptions.push((socket, hello)),
             Command::Adopt { socket, hello } => self.adopt(socket, hello),
+            // Dropping the end closes it.
+            Command::Join(_) if self.stopping => {}
+            Command::Join(end) => {
+                let conn = self.driver.join(end);
+                self.take_in(conn, None);
+            }
             Command::Report(reply) => drop(reply.try_send(self.report())),
             Command::ReportTo { shard, question } => {
                 let part = Command::Part { question, shard: self.config.shard, report: self.report() };
@@ -99,6 +105,7 @@ impl<D: Driver> Shard<D> {
             metastore: status::metastore(&self.cores.acceptor),
             appends: self.cores.sequencing.counters(),
             connections: self.inbound.len(),
+            local_connections: self.inbound.local(),
             held_connections: self.inbound.held.len(),
             memory: memory::report(&self.config, &self.cores, &self.inbound),
             turns: self.turns,

@@ -93,6 +93,11 @@ impl InboundTable {
         self.connections.len()
     }
 
+    /// Those of them from within this process.
+    pub(super) fn local(&self) -> usize {
+        self.connections.keys().filter(|conn| conn.is_local()).count()
+    }
+
     /// Bytes of memory that all connections hold for frames.
     pub(super) fn memory_bytes(&self) -> usize {
         self.pool.memory_bytes

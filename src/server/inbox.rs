@@ -6,6 +6,7 @@ use crossbeam::queue::SegQueue;
 use serde_json::Value;
 
 use crate::base::NodeId;
+use crate::io::PipeEnd;
 use crate::wire::Hello;
 
 /// What other threads ask of a shard.
@@ -18,6 +19,8 @@ pub enum Command {
         /// Its hello, already checked.
         hello: Hello,
     },
+    /// Takes in a connection from within this process, whose hello comes over it and names what lives here.
+    Join(PipeEnd),
     /// Reports the shard's state.
     Report(SyncSender<Value>),
     /// Asks for a report on behalf of a connection of another shard, which gets it as a `Part`.

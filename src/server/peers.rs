@@ -1,5 +1,6 @@
 //! The peers of a shard: what comes over the connections that they have opened.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use super::inbound::{Inbound, peer_of};
@@ -20,17 +21,22 @@ impl<D: Driver> Shard<D> {
                 self.driver.submit(Token::new(owner::INBOUND, conn.0), Op::CloseConn { conn });
             }
             Outcome::Accepted { conn, peer } => {
-                self.inbound.insert(conn, Some(peer), None, &self.config.limits);
-                if self.inbound.len() > self.config.limits.connections_max as usize {
-                    let inbound = self.inbound.get_mut(conn).expect("just inserted");
-                    inbound.connection.reject(RejectCode::Limit, "this node has all the connections it may have");
-                }
+                self.take_in(conn, Some(peer));
             }
             Outcome::Failed(error) => {
                 tracing::warn!(%error, "accepting a connection has failed");
                 self.accept_at = Some(now + self.config.limits.reconnect_delay);
             }
             _ => unreachable!("a listener only accepts"),
+        }
+    }
+
+    /// A connection that has not said anything yet, from this address or from this process.
+    pub(super) fn take_in(&mut self, conn: ConnId, peer: Option<SocketAddr>) {
+        self.inbound.insert(conn, peer, None, &self.config.limits);
+        if self.inbound.len() > self.config.limits.connections_max as usize {
+            let inbound = self.inbound.get_mut(conn).expect("just inserted");
+            inbound.connection.reject(RejectCode::Limit, "this node has all the connections it may have");
         }
     }
 

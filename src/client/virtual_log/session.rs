@@ -11,7 +11,7 @@ use super::super::subscription::Event;
 use super::super::work::Work;
 use super::super::{Delivery, OpError};
 use super::BatchEnd;
-use crate::base::{ClusterId, Incarnation, Instant, Limits, LogPos, LogletId, RegisterId};
+use crate::base::{ClusterId, Incarnation, Instant, Limits, LogPos, LogletId, NodeId, RegisterId};
 use crate::io::op::{Op, Outcome};
 use crate::proto::loglet::{OpId, Records};
 use crate::proto::virtual_log::VirtualLog;
@@ -40,6 +40,7 @@ pub(in crate::client) struct LogSession {
     next_op: u64,
     cluster: ClusterId,
     incarnation: Incarnation,
+    near: Option<NodeId>,
     limits: Limits,
     closed: bool,
     scheduled: Option<Instant>,
@@ -66,6 +67,7 @@ impl LogSession {
     pub(in crate::client) fn new(
         opening: Opening,
         incarnation: Incarnation,
+        near: Option<NodeId>,
         submission: Arc<Submission<BatchEnd>>,
         limits: &Limits,
         seed: u64,
@@ -87,6 +89,7 @@ impl LogSession {
             next_op: 0,
             cluster,
             incarnation,
+            near,
             limits: limits.clone(),
             closed: false,
             scheduled: None,
@@ -204,7 +207,7 @@ impl LogSession {
         let slot = slots.find(|slot| !self.loglets.contains_key(slot)).expect("few are open at once");
         self.last_slot = slot;
         let loglet = config.id;
-        let client = LogletClient::new(config, self.cluster, self.incarnation, &self.limits);
+        let client = LogletClient::new(config, self.cluster, self.incarnation, self.near, &self.limits);
         let opened = LogletSlot { loglet, client, closed: false, errand };
         &mut self.loglets.entry(slot).or_insert(opened).client
     }
