@@ -6,7 +6,7 @@ use std::sync::mpsc::Receiver;
 use super::cluster::{Cluster, ClusterError, not_finished};
 use super::gather::gather;
 use super::{GenesisError, OpError};
-use crate::base::{RegisterId, Version};
+use crate::base::{NodeId, RegisterId, Version};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
 use crate::proto::virtual_log::{Chain, InvalidChain, LogRecord, NodeRecord, Root};
 use crate::wire::{Decision, Member, RegisterMessage};
@@ -123,22 +123,22 @@ impl Cluster {
         Err(ClusterError::Contended)
     }
 
-    /// Gives every register to nodes that are active, as many as before and at least three where there are so many, the root register
-    /// first. Returns what could not be done, by log, or by none for the root register.
+    /// Gives every register to nodes that are active and not lost, as many as before and at least three where there are so many, the root
+    /// register first. Returns what could not be done, by log, or by none for the root register.
     ///
     /// # Errors
     /// The root register cannot be read.
-    pub fn tend_registers(&self) -> Result<Vec<(Option<String>, ClusterError)>, ClusterError> {
+    pub fn tend_registers(&self, lost: &[NodeId]) -> Result<Vec<(Option<String>, ClusterError)>, ClusterError> {
         let (newest, root) = self.read_root()?;
         let root = root.ok_or_else(not_finished)?;
         let mut failures = Vec::new();
-        if let Err(error) = self.tend(None, 0, &root, &newest) {
+        if let Err(error) = self.tend(None, (0, lost), &root, &newest) {
             failures.push((None, error));
         }
         for (name, record) in &root.logs {
             let tended = match self.read_log(record) {
                 Ok((_, Kept::Nothing)) => Ok(()),
-                Ok((newest, _)) => self.tend(Some(name), record.log, &root, &newest),
+                Ok((newest, _)) => self.tend(Some(name), (record.log, lost), &root, &newest),
                 Err(error) => Err(error),
             };
             if let Err(error) = tended {
@@ -148,8 +148,14 @@ impl Cluster {
         Ok(failures)
     }
 
-    fn tend(&self, log: Option<&str>, turn: u64, root: &Root, newest: &Versioned) -> Result<(), ClusterError> {
-        let wanted = root.keepers(turn, &newest.members);
+    fn tend(
+        &self,
+        log: Option<&str>,
+        (turn, lost): (u64, &[NodeId]),
+        root: &Root,
+        newest: &Versioned,
+    ) -> Result<(), ClusterError> {
+        let wanted = root.keepers_without(lost, turn, &newest.members);
         let record = log.and_then(|name| root.logs.get(name));
         if wanted == newest.members && record.is_none_or(|record| record.keepers() == wanted) {
             return Ok(());

@@ -114,7 +114,7 @@ impl Cluster {
         let before = self.root()?;
         let root = self.edit_root(|root| root.with_node(member, zone.map(str::to_owned)))?;
         if root.node(member.node) != before.node(member.node) {
-            for (log, error) in self.tend_registers()? {
+            for (log, error) in self.tend_registers(&[])? {
                 let what = log.map_or_else(|| "the root register".to_owned(), |log| format!("the register of `{log}`"));
                 tracing::warn!(%error, "{what} does not know of the node yet");
             }
@@ -159,7 +159,7 @@ impl Cluster {
     /// There is no such node, or too few would be left; or the root register cannot be changed.
     pub fn drain(&self, node: NodeId) -> Result<Drained, ClusterError> {
         let root = self.edit_root(|root| root.draining(node))?;
-        let mut failures = self.tend_registers()?;
+        let mut failures = self.tend_registers(&[])?;
         let living = self.living(&root);
         for (name, record) in &root.logs {
             if let Err(error) = self.move_appends(name, record, node, &living) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::detector::Detector;
 use super::pacing::Pacing;
-use super::planner::{Action, Change, Condition, Patience, View, plan};
+use super::planner::{Action, Change, Condition, Patience, View, lost, plan};
 use super::sight::Sight;
 use crate::base::{ClusterId, Incarnation, Instant, IntentId, Limits, NodeId};
 use crate::client::{Chain, Client, ClientOptions, Cluster, LogRecord, NodeInfo, OpError, Root, VirtualLog};
@@ -46,6 +46,8 @@ const REFRESH: Duration = Duration::from_secs(2);
 /// How often each node is asked how it is, and how often while somebody is missed.
 const STATUS: Duration = Duration::from_secs(10);
 const STATUS_SOON: Duration = Duration::from_secs(1);
+/// How often it is looked whether all registers are kept by nodes that are there (L8).
+const TEND: Duration = Duration::from_secs(20);
 /// A question is given up after this, and asked again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -104,6 +106,7 @@ struct Executor {
     refreshed_at: Instant,
     hello_at: Instant,
     status_at: Instant,
+    tend_at: Instant,
     told: Vec<NodeId>,
     /// One action at a time.
     acting: Option<JoinHandle<()>>,
@@ -128,6 +131,7 @@ impl Executor {
             refreshed_at: Instant::ORIGIN,
             hello_at: Instant::ORIGIN,
             status_at: Instant::ORIGIN,
+            tend_at: Instant::ORIGIN + TEND,
             told: Vec::new(),
             acting: None,
         }
@@ -268,19 +272,38 @@ impl Executor {
         let nodes = self.conditions(root, now);
         let intents = self.intents.iter().map(|(id, since)| (*id, now.since(*since))).collect();
         let patience = self.config.patience;
-        let planned = plan(&View { root, chains: &self.chains, nodes: &nodes, intents: &intents, patience });
+        let view = View { root, chains: &self.chains, nodes: &nodes, intents: &intents, patience };
+        let (planned, lost) = (plan(&view), lost(&view));
         let is_before =
             |(node, condition): &(&NodeId, &Condition)| **node < self.config.node && condition.missed.is_none();
         let rank = nodes.iter().filter(is_before).count();
-        let Some(action) = self.pacing.next(planned, rank, now) else { return };
-        let Some((_, log)) = self.logs.get(&action.log) else { return };
-        let log = log.clone();
-        let started =
-            std::thread::Builder::new().name("naxos-action".to_owned()).spawn(move || carry_out(&log, &action));
-        match started {
+        let work: Box<dyn FnOnce() + Send> = match (self.pacing.next(planned, rank, now), &self.cluster) {
+            (Some(action), _) => {
+                let Some((_, log)) = self.logs.get(&action.log) else { return };
+                let log = log.clone();
+                Box::new(move || carry_out(&log, &action))
+            }
+            (None, Some(cluster)) if rank == 0 && now >= self.tend_at => {
+                self.tend_at = now + TEND;
+                let cluster = cluster.clone();
+                Box::new(move || tend(&cluster, &lost))
+            }
+            (None, _) => return,
+        };
+        match std::thread::Builder::new().name("naxos-action".to_owned()).spawn(work) {
             Ok(acting) => self.acting = Some(acting),
             Err(error) => tracing::error!(%error, "cannot start a thread"),
         }
+    }
+}
+
+/// Sees to it that all registers, also of logs that nobody reconfigures, are kept by nodes that are there (L8).
+fn tend(cluster: &Cluster, lost: &[NodeId]) {
+    match cluster.tend_registers(lost) {
+        Ok(failures) => failures.into_iter().for_each(|(log, error)| {
+            tracing::warn!(log = log.as_deref().unwrap_or("(root)"), %error, "a register could not be given to others");
+        }),
+        Err(error) => tracing::debug!(%error, "control cannot read the root register"),
     }
 }
 

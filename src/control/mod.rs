@@ -14,4 +14,4 @@ mod storms;
 pub use detector::Detector;
 pub use executor::{Control, ControlConfig};
 pub use pacing::Pacing;
-pub use planner::{Action, Change, Condition, Patience, View, plan};
+pub use planner::{Action, Change, Condition, Patience, View, lost, plan};

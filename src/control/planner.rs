@@ -14,7 +14,7 @@ pub struct Patience {
     pub sequencer: Duration,
     /// A LogServer of the last loglet is missed. It costs nothing but redundancy, and most come back.
     pub log_server: Duration,
-    /// One of a closed loglet is missed: replacing it means copying.
+    /// One of a closed loglet is missed: replacing it means copying. Likewise one that keeps registers.
     pub copies: Duration,
     /// An intent is not carried out by who wrote it (P15).
     pub intent: Duration,
@@ -83,6 +83,12 @@ pub enum Change {
     Fulfil(Intent),
     /// A closed segment gets these LogServers.
     Modify(Vec<Member>),
+}
+
+/// The nodes that are lost for as long as the copies on them are to be replaced.
+pub fn lost(view: &View<'_>) -> Vec<NodeId> {
+    let nodes = view.root.nodes.iter().map(|record| record.member.node);
+    nodes.filter(|node| view.is_missed(*node, view.patience.copies)).collect()
 }
 
 /// What should be done now, the most urgent of each log first.

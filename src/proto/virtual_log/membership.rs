@@ -82,6 +82,13 @@ impl Root {
         self.spread(turn, &present, count)
     }
 
+    /// As [`Root::keepers`], with others in the place of those that are lost, as far as there are others: who is not replaced stays.
+    pub fn keepers_without(&self, lost: &[NodeId], turn: u64, present: &[Member]) -> Vec<Member> {
+        let without = lost.iter().fold(self.clone(), |root, node| root.in_state(*node, NodeState::Draining));
+        let (with, without) = (self.keepers(turn, present), without.keepers(turn, present));
+        if without.len() < with.len() { with } else { without }
+    }
+
     /// With these keepers of a log's register; the same root if the log is not there any more.
     pub fn with_keepers(&self, log: u64, keepers: &[Member]) -> Self {
         let mut next = self.clone();
