@@ -79,6 +79,10 @@ impl LogServer {
 
     fn recover_records(&mut self, loglets: Vec<RecoveredLoglet>, affected: &mut Vec<LogletId>, disk: &mut impl Disk) {
         for RecoveredLoglet { id, stored } in loglets {
+            // Another layer's cell has such a name, or the loglet's own cell has said all there is.
+            if stored.is_empty() {
+                continue;
+            }
             if !self.loglets.contains_key(&id) {
                 if self.floors.get(&id.log).is_some_and(|floor| floor.covers(id)) {
                     // Its deletion was durable, and the journal has not dropped it yet.

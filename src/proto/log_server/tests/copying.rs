@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::proto::log_server::{LOGLET_CELL, Refused};
+use crate::base::{CellKey, RegisterId};
+use crate::proto::log_server::{LOGLET_CELL, LogServer, RecoveredLoglet, Refused};
 use crate::wire::RejectCode;
 
 fn delay(server: &mut TestServer) {
@@ -324,4 +325,16 @@ fn a_request_of_another_role_is_refused() {
     let mut server = with_records(3);
     server.send(CLIENT, Message::Status { request: 1 });
     assert!(matches!(server.answers()[..], [(CLIENT, Message::Reject { code: RejectCode::Malformed, .. })]));
+}
+
+/// The journal names whatever has a cell, also a register of the acceptor beside this server.
+#[test]
+fn another_layers_cell_is_no_loglet() {
+    let mut server = with_records(2);
+    let id = RegisterId(1).key();
+    server.core = LogServer::new(NodeId(1), Incarnation(9), &server.limits);
+    let cell = (CellKey { kind: 4, loglet: id }, b"its own".to_vec());
+    let named = RecoveredLoglet { id, stored: Vec::new() };
+    server.core.recover(vec![cell], vec![named], false, &mut server.disk);
+    assert_eq!(server.core.loglets().count(), 0);
 }
