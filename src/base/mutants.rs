@@ -72,6 +72,11 @@ mutants! {
     ReadWithoutQuorum, "read-without-quorum", "P8", "A read returns as soon as one acceptor has nothing accepted.";
     ReadEndsAtFinished, "read-ends-at-finished", "P8", "A read that had to finish an instance returns its value, without asking about the next one.";
     WrittenWithoutNonce, "written-without-nonce", "P8", "A write is successful when the version after the expected one is decided, whoever wrote it.";
+    ReadPastStop, "read-past-stop", "P1", "A client of a log reads a closed segment without regard to its stop.";
+    InstallWithoutSeal, "install-without-seal", "extend", "An extend takes the tail of the last loglet without sealing it.";
+    StaleIntent, "stale-intent", "P15", "An extend leaves the intent in the chain.";
+    ModifyOpenSegment, "modify-open-segment", "P7", "The last segment, which has no stop, gets other LogServers, with copies of what is known to be committed.";
+    BootstrapTwice, "bootstrap-twice", "P8", "A node that holds the beginning of a cluster takes another one in its place.";
     ForgetSealOnRestart, "forget-seal-on-restart", "P2", "A restarted LogServer takes a sealed loglet for open.";
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Client, NodeInfo, OpError};
 use crate::base::{ClusterId, Nonce, RegisterId, Version};
+use crate::proto::virtual_log::{Genesis, Held, OtherGenesis};
 use crate::wire::{Decision, Member, RegisterMessage};
 
 /// Why no cluster has been made of some nodes.
@@ -39,6 +40,9 @@ pub enum GenesisError {
     /// It holds nothing of the cluster that the others have begun.
     #[error("the cluster has begun without the node at {0}, which can join it")]
     BegunWithout(SocketAddr),
+    /// Somebody else has begun a cluster with one of them between the question and the answer; asked again, it says which.
+    #[error("another cluster has begun with the node at {0} meanwhile, or the same one: try again")]
+    Meanwhile(SocketAddr),
     /// A node answered with something else.
     #[error("the node at {0} answered with something else: {1}")]
     Unexpected(SocketAddr, String),
@@ -47,20 +51,11 @@ pub enum GenesisError {
     Count,
 }
 
-/// What a node holds of the root register.
-enum Held {
-    /// Nothing.
-    Fresh,
-    Decided(Decision),
-}
-
-impl Held {
-    fn of(address: SocketAddr, answer: RegisterMessage) -> Result<Self, GenesisError> {
-        match answer {
-            RegisterMessage::Behind { .. } => Ok(Self::Fresh),
-            RegisterMessage::Decided { decision } => Ok(Self::Decided(decision)),
-            other => Err(GenesisError::Unexpected(address, format!("{other:?}"))),
-        }
+fn held(address: SocketAddr, answer: RegisterMessage) -> Result<Held, GenesisError> {
+    match answer {
+        RegisterMessage::Behind { .. } => Ok(Held::Fresh),
+        RegisterMessage::Decided { decision } => Ok(Held::Decided(decision)),
+        other => Err(GenesisError::Unexpected(address, format!("{other:?}"))),
     }
 }
 
@@ -84,7 +79,7 @@ impl Client {
     }
 
     fn root_at(&self, address: SocketAddr, cluster: ClusterId) -> Result<Held, GenesisError> {
-        Held::of(address, self.ask(address, cluster, RegisterMessage::Query { instance: Version::BIRTH })?)
+        held(address, self.ask(address, cluster, RegisterMessage::Query { instance: Version::BIRTH })?)
     }
 
     /// Begins a cluster with the nodes at these addresses, all of which have to be there, and returns what its root register is born
@@ -107,30 +102,22 @@ impl Client {
             }
             members.push(Member { node: info.node, address });
         }
-        // Every seed is asked before any is told.
-        let mut genesis: Option<Decision> = None;
+        let other = |address| move |OtherGenesis { members }| GenesisError::OtherGenesis { address, members };
+        let mut genesis = Genesis::new(members);
         for &address in addresses {
-            let Held::Decided(decision) = self.root_at(address, cluster)? else { continue };
-            let names = |member: &Member| decision.names(member.node);
-            let is_same = genesis.as_ref().is_none_or(|known| known.nonce == decision.nonce);
-            if decision.version > Version::BIRTH {
-                return Ok(decision);
+            if let Some(begun) = genesis.hear(self.root_at(address, cluster)?).map_err(other(address))? {
+                return Ok(begun);
             }
-            if !is_same || decision.members.len() != members.len() || !members.iter().all(names) {
-                return Err(GenesisError::OtherGenesis { address, members: decision.members.len() });
-            }
-            genesis = Some(decision);
         }
-        let new = || Decision { version: Version::BIRTH, nonce: Nonce::random(), members, value: Vec::new() };
-        let genesis = genesis.unwrap_or_else(new);
-        // In force when all of its members hold it.
+        let beginning = genesis.beginning(Nonce::random());
         for &address in addresses {
-            match self.ask(address, cluster, RegisterMessage::Learn { decision: genesis.clone() })? {
-                RegisterMessage::Learned { .. } => {}
+            match self.ask(address, cluster, RegisterMessage::Learn { decision: beginning.clone() })? {
+                RegisterMessage::Learned { version } if Genesis::is_held(version) => {}
+                RegisterMessage::Learned { .. } => return Err(GenesisError::Meanwhile(address)),
                 other => return Err(GenesisError::Unexpected(address, format!("{other:?}"))),
             }
         }
-        Ok(genesis)
+        Ok(beginning)
     }
 
     /// What the first of these nodes that answers knows of the root register, and its cluster. All are asked at once: those that are
@@ -168,7 +155,7 @@ impl Client {
             Asked::Root(cluster, answer) => match answer.try_recv() {
                 Err(TryRecvError::Empty) => Ok(Found::Nothing(Asked::Root(cluster, answer))),
                 Err(TryRecvError::Disconnected) => Err(OpError::Closed.into()),
-                Ok(held) => match Held::of(address, held?)? {
+                Ok(answer) => match held(address, answer?)? {
                     Held::Decided(decision) => Ok(Found::Root(cluster, decision)),
                     Held::Fresh => {
                         let reason = format!("no cluster has begun with the node at {address}");

@@ -181,6 +181,12 @@ impl VirtualLog {
         Ok(self.start(LogOp::Extend { replaces: None, wanted, intent }, extended))
     }
 
+    /// [`VirtualLog::start_extend`] with an intent of the caller's, about a chain that the caller has read.
+    pub fn start_intended(&self, intent: Intent) -> Operation<Extended, LogResult> {
+        let (replaces, wanted) = (Some(intent.replaces), Some(intent.wanted.clone()));
+        self.start(LogOp::Extend { replaces, wanted, intent: Some(intent) }, extended)
+    }
+
     /// As [`VirtualLog::extend`], if this loglet still is the last one: else it is overtaken. An intent that is in the chain already,
     /// whoever has written it, is carried out (P15).
     ///
@@ -218,12 +224,15 @@ impl VirtualLog {
     /// # Errors
     /// The segment is the last one, or not there any more; or the copying does not come further.
     pub fn modify(&self, loglet: LogletId, log_servers: Vec<Member>) -> Result<Chain, OpError> {
-        let modifying: Operation<Chain, LogResult> =
-            self.start(LogOp::Modify { loglet, log_servers }, |result| match result {
-                LogResult::Chain(chain) => Ok(chain),
-                other => unexpected(&other),
-            });
-        modifying.wait()
+        self.start_modify(loglet, log_servers).wait()
+    }
+
+    /// [`VirtualLog::modify`] without blocking.
+    pub fn start_modify(&self, loglet: LogletId, log_servers: Vec<Member>) -> Operation<Chain, LogResult> {
+        self.start(LogOp::Modify { loglet, log_servers }, |result| match result {
+            LogResult::Chain(chain) => Ok(chain),
+            other => unexpected(&other),
+        })
     }
 
     /// Seals the last loglet of the chain. Whoever uses the log next puts another behind it.
@@ -231,11 +240,15 @@ impl VirtualLog {
     /// # Errors
     /// No majority of its LogServers answered in time.
     pub fn seal(&self) -> Result<(), OpError> {
-        let sealing: Operation<(), LogResult> = self.start(LogOp::Seal, |result| match result {
+        self.start_seal().wait()
+    }
+
+    /// [`VirtualLog::seal`] without blocking.
+    pub fn start_seal(&self) -> Operation<(), LogResult> {
+        self.start(LogOp::Seal, |result| match result {
             LogResult::Sealed => Ok(()),
             other => unexpected(&other),
-        });
-        sealing.wait()
+        })
     }
 
     /// Reads the chain from the MetaStore.

@@ -212,7 +212,8 @@ impl Acceptor {
     fn learn(&mut self, asked: Asked, decision: Decision) {
         let Asked { from, request, register: id } = asked;
         let known = self.registers.get(&id).map(|register| &register.cell.decided);
-        if let Some(known) = known.filter(|known| known.version >= decision.version) {
+        let is_replaced = |known: &Decision| mutants::is(Mutant::BootstrapTwice) && known.version == decision.version;
+        if let Some(known) = known.filter(|known| known.version >= decision.version && !is_replaced(known)) {
             if known.version == decision.version && *known != decision {
                 let detail = "another value of this version is decided here";
                 return self.reject(from, request, RejectCode::Config, detail);

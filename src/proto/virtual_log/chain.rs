@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::intent::Intent;
 use super::stored::{LastValue, StoredChain};
+use crate::base::mutants::{self, Mutant};
 use crate::base::{IntentId, LogPos, LogletId, Offset};
 use crate::wire::LogletConfig;
 
@@ -241,7 +242,7 @@ impl Chain {
         }
         let mut next = self.next();
         // Void from here on, whoever wrote it: the loglet that it is about is not the last one any more.
-        next.intent = None;
+        next.intent.take_if(|_| !mutants::is(Mutant::StaleIntent));
         let last = next.segments.last_mut().expect("a chain has segments");
         let start = last.start + tail.0;
         if tail == Offset::ZERO {
@@ -316,7 +317,7 @@ impl Chain {
         let id = changed.id;
         let segment = self.segment_of(id).ok_or(Refusal::Absent(id))?;
         let found = &self.segments[segment];
-        if found.stop.is_none() {
+        if found.stop.is_none() && !mutants::is(Mutant::ModifyOpenSegment) {
             return Err(Refusal::Active(id));
         }
         if found.loglet.sequencer != changed.sequencer {

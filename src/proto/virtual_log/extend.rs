@@ -1,5 +1,6 @@
 use super::chain::{Chain, Refusal};
 use super::intent::{Intent, Wanted};
+use crate::base::mutants::{self, Mutant};
 use crate::base::{Incarnation, IntentId, LogletId, NodeId, Offset};
 use crate::wire::{LogletConfig, Member, Sequencer};
 
@@ -166,7 +167,11 @@ impl Extend {
     pub fn handle_prepared(&mut self) {
         assert_eq!(self.state, State::Preparing, "nothing was to be prepared");
         // Somebody's intent may have come to be known only after the tail.
-        self.state = if self.tail.is_some() { State::Writing } else { State::Sealing };
+        self.state = match self.tail {
+            Some(_) => State::Writing,
+            None if mutants::is(Mutant::InstallWithoutSeal) => State::Tailing,
+            None => State::Sealing,
+        };
     }
 
     /// A majority of LogServers is sealed.

@@ -6,11 +6,15 @@
 //! - `contract`: what a virtual log does, as data.
 //! - `log`: the client of one log.
 //! - `stored`: the chain as a register holds it.
+//! - `genesis`: how a cluster begins.
 //! - `root`: which nodes and logs a cluster has; `membership`: how the nodes change; `placement`: on which of them something is kept.
 
 mod chain;
+#[cfg(test)]
+mod conformance;
 pub mod contract;
 mod extend;
+mod genesis;
 mod intent;
 mod log;
 mod membership;
@@ -22,6 +26,7 @@ mod tests;
 
 pub use chain::{Chain, ChainSegment, InvalidChain, Place, Refusal, Settled};
 pub use extend::{Extend, Host, Outcome, Step, Wish, Written};
+pub use genesis::{Genesis, Held, OtherGenesis};
 pub use intent::{Intent, Wanted};
 pub use log::{Trouble, VirtualLog};
 pub use root::{LogRecord, NodeRecord, NodeState, Root, RootRefusal};

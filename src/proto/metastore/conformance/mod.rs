@@ -2,6 +2,7 @@
 //! (`joined`), what operations may return (`history`), the executions that the rules are there for (`rules`), random faults
 //! (`random`), every execution within bounds (`model`), and the rules broken on purpose (`mutants`).
 
+mod genesis;
 mod history;
 mod joined;
 mod model;

@@ -5,6 +5,7 @@ use super::super::intent::{Intent, Wanted};
 use super::machine::{Kind, Purpose, VirtualLog};
 use super::trouble::reason;
 use crate::base::Instant;
+use crate::base::mutants::{self, Mutant};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
 use crate::proto::metastore::contract::MetaStoreResult;
 
@@ -71,7 +72,9 @@ impl VirtualLog {
 
     fn begin(&mut self, wanted: Wanted, intent: Option<Intent>, owner: Option<OpId>, deadline: Instant) {
         let chain = self.chain.clone().expect("asked only once there is a chain");
-        let wish = Wish { replaces: chain.last().loglet.id, wanted, intent };
+        // An intent is about the loglet that its writer has seen, which may not be the last any more (P15).
+        let replaces = intent.as_ref().map_or(chain.last().loglet.id, |intent| intent.replaces);
+        let wish = Wish { replaces, wanted, intent };
         let nonce = self.random(u64::MAX);
         self.attempt = Some(Attempt { extend: Extend::new(chain, wish, nonce), owner, asked: false, deadline });
         self.drive_attempt();
@@ -114,7 +117,11 @@ impl VirtualLog {
         match (extend.step(), result) {
             (Some(Step::Prepare(_)), LogletResult::Done) => extend.handle_prepared(),
             (Some(Step::Seal(_)), LogletResult::Sealed) => extend.handle_sealed(),
-            (Some(Step::CheckTail(_)), LogletResult::Tail { tail, sealed: true }) => extend.handle_tail(tail),
+            (Some(Step::CheckTail(_)), LogletResult::Tail { tail, sealed })
+                if sealed || mutants::is(Mutant::InstallWithoutSeal) =>
+            {
+                extend.handle_tail(tail);
+            }
             (_, LogletResult::Unavailable { reason }) => return self.fail_attempt(reason),
             // Somebody has been faster: the chain says how it stands.
             (step, other) => {
@@ -134,18 +141,17 @@ impl VirtualLog {
         match result {
             MetaStoreResult::Written { .. } if is_write => extend.handle_written(Written::Done),
             MetaStoreResult::Unknown if is_write => extend.handle_written(Written::Unknown),
-            MetaStoreResult::Conflict(newest) | MetaStoreResult::Value(newest) => match Chain::from_json(&newest.value)
-            {
-                Ok(chain) if is_write => {
-                    self.members = newest.members;
-                    extend.handle_written(Written::Conflict(chain));
+            MetaStoreResult::Conflict(newest) | MetaStoreResult::Value(newest) => {
+                match Chain::from_json(&newest.value) {
+                    Ok(chain) if is_write => extend.handle_written(Written::Conflict(chain)),
+                    Ok(chain) => extend.handle_fetched(chain),
+                    Err(error) => return self.fail_attempt(error.to_string()),
                 }
-                Ok(chain) => {
-                    self.members = newest.members;
-                    extend.handle_fetched(chain);
+                // Whoever is named there may have to be asked next.
+                if let Err(reason) = self.learn(newest) {
+                    return self.fail_attempt(reason);
                 }
-                Err(error) => return self.fail_attempt(error.to_string()),
-            },
+            }
             other => return self.fail_attempt(reason(other)),
         }
         self.drive_attempt();

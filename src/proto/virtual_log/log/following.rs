@@ -219,10 +219,11 @@ impl VirtualLog {
             }
             LogletResult::SubscriptionEnded { .. } | LogletResult::Gone => {
                 self.forget_first(id);
-                match result {
-                    LogletResult::Gone => self.suspect_gone(loglet),
-                    _ => self.suspect(loglet, Sign::Sealed),
+                // It would say the same again and again: the next chain says where to go on.
+                if result == LogletResult::Gone {
+                    return self.suspect_gone(loglet);
                 }
+                self.suspect(loglet, Sign::Sealed);
                 self.follow(id);
             }
             LogletResult::Unavailable { reason } => {

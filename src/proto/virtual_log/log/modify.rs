@@ -3,6 +3,7 @@ use super::super::contract::{LogResult, Request};
 use super::machine::{Kind, Purpose, VirtualLog};
 use super::trouble::reason;
 use crate::base::LogletId;
+use crate::base::mutants::{self, Mutant};
 use crate::proto::loglet::{LogletResult, OpId};
 use crate::proto::metastore::contract::MetaStoreResult;
 use crate::wire::{LogletConfig, Member};
@@ -57,6 +58,7 @@ impl VirtualLog {
         let (stop, next) = match (segment.stop_offset(), chain.modified(changed.clone())) {
             (Some(stop), Ok(next)) => (stop, next),
             (_, Err(refusal)) => return self.end(id, refuse(refusal.to_string())),
+            (None, Ok(next)) if mutants::is(Mutant::ModifyOpenSegment) => (self.committed, next),
             (None, Ok(_)) => unreachable!("the last segment is not modified"),
         };
         self.mark_busy(id);

@@ -1,6 +1,7 @@
 use super::super::contract::LogResult;
 use super::machine::{Purpose, VirtualLog};
 use super::trouble::Sign;
+use crate::base::mutants::{self, Mutant};
 use crate::base::{LogPos, LogletId, Offset};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
 use crate::wire::Batch;
@@ -84,6 +85,7 @@ impl VirtualLog {
         let segment = &chain.segments[place.segment];
         let end = max.offset_from(segment.start);
         let (max, limit) = match place.stop {
+            Some(_) if mutants::is(Mutant::ReadPastStop) => (end, Offset::MAX),
             Some(stop) => (end.min(stop), stop),
             None => (end, self.committed),
         };
@@ -129,6 +131,9 @@ impl VirtualLog {
     pub(super) fn in_the_log(&self, loglet: LogletId, first: Offset, records: Records) -> Option<(LogPos, Records)> {
         let chain = self.chain.as_ref()?;
         let segment = chain.segment_of(loglet)?;
+        if mutants::is(Mutant::ReadPastStop) {
+            return Some((chain.segments[segment].start + first.0, records));
+        }
         let position = chain.position(segment, first)?;
         let keep = chain.segments[segment].stop.map_or(u64::MAX, |stop| stop.0 - position.0);
         if keep >= u64::from(records.count) {

@@ -112,7 +112,8 @@ impl VirtualLog {
     pub(super) fn suspect_gone(&mut self, loglet: LogletId) {
         self.suspect(loglet, Sign::Sealed);
         if self.trouble.is_none() {
-            self.look_at.get_or_insert(self.now + READ_PAUSE);
+            let soon = self.now + READ_PAUSE;
+            self.look_at = Some(self.look_at.map_or(soon, |at| at.min(soon)));
         }
     }
 

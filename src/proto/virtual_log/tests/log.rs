@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{id, loglet};
+use super::{id, intent, loglet};
 use crate::base::{Instant, Limits, LogPos, LogletId, Offset, RegisterId, Version};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
@@ -295,4 +295,31 @@ fn whatever_waits_for_a_deleted_log_ends() {
     let expected = [(2, lost(false, "b")), (5, lost(false, "c")), (6, deleted.clone()), (7, deleted)];
     assert_eq!(rig.results(), expected);
     assert_eq!(rig.log.poll_timeout(), None);
+}
+
+/// P15: an intent is about the loglet that its writer has seen.
+#[test]
+fn an_intent_about_a_loglet_that_is_not_the_last_is_overtaken() {
+    let mut rig = Rig::new();
+    let intent = intent(9, id(1, 1));
+    rig.extend(2);
+    let (wanted, replaces) = (Some(intent.wanted.clone()), None);
+    rig.start(1, LogOp::Extend { replaces, wanted, intent: Some(intent) });
+    assert!(rig.requests().is_empty());
+    assert_eq!(rig.results(), [(1, LogResult::Overtaken(rig.chain.clone()))]);
+}
+
+/// A deleted loglet says so at once, as often as it is asked.
+#[test]
+fn a_subscription_in_a_deleted_loglet_waits_for_the_next_chain() {
+    let mut rig = Rig::new();
+    rig.extend(2);
+    rig.start(1, LogOp::Subscribe { from: LogPos(0), credit: 1000 });
+    let (_, request, _) = rig.requests().remove(0);
+    rig.answer(request, LogletResult::Gone);
+    assert!(rig.requests().is_empty(), "nothing is asked before time passes");
+    rig.chain = rig.chain.trimmed(LogPos(2)).unwrap().truncated().unwrap().0;
+    rig.pass_time(Duration::from_millis(5));
+    assert!(rig.requests().is_empty());
+    assert_eq!(rig.results(), [(1, LogResult::Trimmed { trim_point: LogPos(2) })]);
 }
