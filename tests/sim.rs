@@ -25,6 +25,8 @@ fn no_profile_violates_an_invariant() {
             Profile::Disk => &["bit_rot", "blank_disk", "crash", "restart"],
             Profile::Crash => &["clock_drift", "crash", "pause", "restart", "torn_write", "unflushed_write_lost"],
             Profile::Chaos => &["blank_disk", "crash", "partition", "reset", "torn_write"],
+            Profile::Reconfigure => &["client_end", "crash", "one_way_cut", "partition", "reset", "slow_link"],
+            Profile::Mixed => unreachable!("it is no profile of its own"),
         };
         assert!(expected.iter().all(|kind| faults.contains(kind)), "{profile}: {faults:?}");
         assert!(profile != Profile::Calm || faults.is_empty(), "{faults:?}");
@@ -34,8 +36,8 @@ fn no_profile_violates_an_invariant() {
 #[test]
 fn five_nodes_and_one_node_hold_as_well() {
     for nodes in [1, 5] {
-        let options = Options { nodes, ops: 100, ..Options::default() };
-        let summary = run_seeds(0, 8, &options, 2, |_| true);
+        let options = Options { nodes, ops: 100, ..options(Profile::Mixed) };
+        let summary = run_seeds(0, 16, &options, 2, |_| true);
         assert_eq!(summary.violations, [], "{nodes} nodes");
     }
 }
@@ -105,7 +107,7 @@ fn the_program_repeats_a_trace() {
 #[test]
 fn wrong_usage_is_told_with_the_valid_names() {
     for (arguments, words) in [
-        (&["sim", "--profile", "storm"][..], "calm, network, disk, crash, chaos"),
+        (&["sim", "--profile", "storm"][..], "calm, network, disk, crash, chaos, reconfigure, mixed"),
         (&["sim", "--seed", "x"], "a seed is a number"),
         (&["sim", "--seed", "-1"], "a seed is a number"),
         (&["sim", "--seeds", "0"], "1..="),

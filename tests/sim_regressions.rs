@@ -20,6 +20,22 @@ const SEEDS: &[(u64, Profile, u64, usize, &str)] = &[
         3,
         "the first unit of a life was torn, the next one was not: the start after took that for damage and sealed all loglets",
     ),
+    (1, Profile::Reconfigure, 200, 3, "an intent about a loglet that was not the last any more failed an assertion"),
+    (
+        3,
+        Profile::Reconfigure,
+        200,
+        3,
+        "after a restart the cell of a register was taken for a loglet that had lost its own, which was sealed and never caught up",
+    ),
+    (13, Profile::Reconfigure, 200, 3, "a subscription in a deleted loglet was begun again and again in one turn"),
+    (
+        93,
+        Profile::Reconfigure,
+        200,
+        3,
+        "an extend that met an intent knew whom to ask, but its client did not connect with a node that only the intent names",
+    ),
 ];
 
 #[test]

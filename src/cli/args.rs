@@ -116,7 +116,7 @@ pub(super) struct Sim {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub(super) seeds: Option<u64>,
     /// What goes wrong
-    #[arg(long, value_name = "PROFILE", default_value = "chaos", value_parser = profile_parser())]
+    #[arg(long, value_name = "PROFILE", default_value = "mixed", value_parser = profile_parser())]
     pub(super) profile: Profile,
     /// Operations of the clients in each run
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -124,7 +124,7 @@ pub(super) struct Sim {
     /// Nodes of each cluster
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
     pub(super) nodes: u16,
-    /// Fail also when a branch of the protocol was never taken: some thousand seeds of chaos take all
+    /// Fail also when a branch of the protocol was never taken: a thousand seeds of the default profile take all
     #[arg(long, requires = "seeds")]
     pub(super) all_branches: bool,
     /// Break this rule, to see whether that is noticed

@@ -280,6 +280,7 @@ pub(super) const SIM: &str = "\
 Examples:
   naxos sim --seeds 1000
   naxos sim --seeds 20 --ops 20000 --profile crash --json
+  naxos sim --seeds 1000 --profile reconfigure
   naxos sim --seed 17 --trace
 
 Profiles:
@@ -289,6 +290,10 @@ Profiles:
            blank one
   crash    crashes with torn writes, restarts, pauses, clocks that drift
   chaos    everything
+  reconfigure
+           a log with its chain in the nodes, reconfigured and trimmed while clients end,
+           nodes crash and the network is bad
+  mixed    chaos for even seeds, reconfigure for odd ones
 
 The same seed and the same options give the same run, byte for byte. docs/TESTING.md has the faults,
 the invariants, and what is not covered.

@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+
+use super::chains::ChainVersion;
 use crate::base::checksum::crc64;
 
 /// When something happened: only the order counts. Two events of one moment are taken as concurrent.
@@ -32,8 +35,8 @@ pub enum AppendOutcome {
 pub struct Append {
     /// Who appends.
     pub client: u32,
-    /// The segment that it was sent to, as an index into [`History::segments`].
-    pub segment: u32,
+    /// The segment that it was sent to, as an index into [`History::segments`]; none when it was the log as a whole.
+    pub segment: Option<u32>,
     /// What.
     pub value: Value,
     /// When it was asked for.
@@ -57,8 +60,8 @@ impl Append {
 pub struct TailCheck {
     /// Who asked.
     pub client: u32,
-    /// Of which segment.
-    pub segment: u32,
+    /// Of which segment; none for the log as a whole.
+    pub segment: Option<u32>,
     /// When it was asked.
     pub invoked: Moment,
     /// When it was answered.
@@ -74,8 +77,8 @@ pub struct TailCheck {
 pub struct Read {
     /// Who read.
     pub client: u32,
-    /// From which segment.
-    pub segment: u32,
+    /// From which segment; none for the log as a whole.
+    pub segment: Option<u32>,
     /// When it was asked.
     pub invoked: Moment,
     /// When it was answered.
@@ -119,6 +122,11 @@ pub struct Segment {
     pub known_tail: u64,
     /// Votes of nodes that are no members of it, in words.
     pub strange_votes: Vec<String>,
+    /// The records that its loglet was seen to be given, by their positions. A loglet may hold more than the segment has: what is at
+    /// or beyond the stop is no part of the log (P1).
+    pub given: BTreeMap<u64, Value>,
+    /// Offsets that its loglet gave to two records, in words.
+    pub given_twice: Vec<String>,
     /// Servers that have a record and lack one before it which nobody knows to be committed, in words.
     pub strange_gaps: Vec<String>,
 }
@@ -142,6 +150,10 @@ pub struct History {
     pub trimmed: Vec<(u64, Moment)>,
     /// The whole log in the end, from its last trim point on; none when nobody has read it all.
     pub contents: Option<(u64, Vec<Value>)>,
+    /// Every chain that anybody was seen to hold.
+    pub chains: Vec<ChainVersion>,
+    /// Sequencers may have been out of reach, so that a record may be in the log twice (P16).
+    pub may_repeat: bool,
     /// Disks that lose nothing and were found damaged, in words.
     pub false_damage: Vec<String>,
     /// What did not end after everything was healed, in words.
@@ -150,8 +162,8 @@ pub struct History {
 
 impl History {
     /// Where the segment ends, if that is decided.
-    pub fn stop(&self, segment: u32) -> Option<u64> {
-        Some(self.segments[segment as usize].stop?.0)
+    pub fn stop(&self, segment: Option<u32>) -> Option<u64> {
+        Some(self.segments[segment? as usize].stop?.0)
     }
 
     /// The largest position below which a trim was ever asked for.

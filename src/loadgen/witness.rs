@@ -37,7 +37,7 @@ pub(super) fn witness(log: &Log, client: u32, start: Instant, end: &Receiver<()>
         let tail = log.check_tail()?;
         witness.tails.push(TailCheck {
             client,
-            segment: 0,
+            segment: Some(0),
             invoked,
             ended: now(),
             tail: tail.tail.0,
@@ -50,7 +50,7 @@ pub(super) fn witness(log: &Log, client: u32, start: Instant, end: &Receiver<()>
         {
             witness.reads.push(Read {
                 client,
-                segment: 0,
+                segment: Some(0),
                 invoked,
                 ended: now(),
                 min: min.0,
@@ -92,7 +92,7 @@ pub(super) fn check_history(plan: &Plan, ledgers: &[Ledger], witness: Witness, c
             };
             appends.push(Append {
                 client,
-                segment: 0,
+                segment: Some(0),
                 value: Value::of(&record),
                 invoked: timing.invoked,
                 ended: timing.ended.map(|ended| (ended, outcome)),
@@ -176,7 +176,7 @@ mod tests {
         let mut ledger = Ledger::recording();
         ledger.issue(1);
         ledger.acknowledge(0, Offset(0), 2);
-        let tail = |tail| TailCheck { client: 1, segment: 0, invoked: 3, ended: 4, tail, sealed: false };
+        let tail = |tail| TailCheck { client: 1, segment: Some(0), invoked: 3, ended: 4, tail, sealed: false };
         let check = |end| {
             let witness = Witness { tails: vec![tail(end)], reads: Vec::new() };
             check_history(&plan(), std::slice::from_ref(&ledger), witness, vec![value(0, 0)]).violations

@@ -120,8 +120,8 @@ impl Cluster {
         };
         for client in 0..clients {
             let driver = cluster.world.node(client_address(client));
-            cluster.drivers.insert(driver.id(), Who::Client(client));
-            cluster.clients.push(Reactor::new(driver, cluster.limits.clone()));
+            let reactor = cluster.start_client(client, driver);
+            cluster.clients.push(reactor);
         }
         for node in 0..nodes {
             cluster.format(node);
@@ -134,15 +134,37 @@ impl Cluster {
 
     /// A loglet over all nodes as they are now, sequenced by the present life of one of them.
     pub(super) fn configuration(&self, id: LogletId, sequencer: usize) -> LogletConfig {
-        let Node { id: node, incarnation, .. } = self.nodes[sequencer];
-        let members = self.nodes.iter().enumerate();
-        let members =
-            members.map(|(number, node)| Member { node: node.id, address: (node_address(number), PORT).into() });
-        LogletConfig {
-            id,
-            sequencer: Sequencer { node, incarnation, address: (node_address(sequencer), PORT).into() },
-            log_servers: members.collect(),
-        }
+        self.configuration_on(id, sequencer, &(0..self.nodes.len()).collect::<Vec<_>>())
+    }
+
+    /// A loglet over some nodes as they are now, sequenced by the present life of one node.
+    pub(super) fn configuration_on(&self, id: LogletId, sequencer: usize, nodes: &[usize]) -> LogletConfig {
+        let Member { node, address } = self.member(sequencer);
+        let incarnation = self.nodes[sequencer].incarnation;
+        let log_servers = nodes.iter().map(|&node| self.member(node)).collect();
+        LogletConfig { id, sequencer: Sequencer { node, incarnation, address }, log_servers }
+    }
+
+    /// A node as it is now.
+    pub(super) fn member(&self, node: usize) -> Member {
+        Member { node: self.nodes[node].id, address: (node_address(node), PORT).into() }
+    }
+
+    fn start_client(&mut self, client: usize, driver: MemDriver) -> Reactor<MemDriver> {
+        self.drivers.insert(driver.id(), Who::Client(client));
+        Reactor::new(driver, self.limits.clone())
+    }
+
+    /// Ends a client between two of its turns, and starts another one at its address. Nothing of what it did goes on.
+    pub(super) fn replace_client(&mut self, client: usize) {
+        self.world.crash(client_address(client));
+        self.drivers.retain(|_, who| *who != Who::Client(client));
+        let driver = self.world.restart(client_address(client));
+        self.clients[client] = self.start_client(client, driver);
+    }
+
+    pub(super) fn clients(&self) -> usize {
+        self.clients.len()
     }
 
     /// What a directory has before the first start (P13).
@@ -334,6 +356,15 @@ impl Cluster {
         self.stuck("time passes");
     }
 
+    /// Lets so many have their turns.
+    pub(super) fn run_steps(&mut self, steps: u64) {
+        for _ in 0..steps {
+            if !self.step(None) {
+                return;
+            }
+        }
+    }
+
     /// Goes on until `done`, or for this long.
     pub(super) fn run_until_or_for(&mut self, time: Duration, mut done: impl FnMut(&Self) -> bool) {
         let end = self.world.now() + time;
@@ -342,9 +373,14 @@ impl Cluster {
 
     fn stuck(&mut self, what: &str) -> ! {
         let reports = self.reports();
-        let clients: Vec<_> = self.clients.iter_mut().map(Reactor::describe).collect();
-        let (now, seed, clients) = (self.world.now(), self.seed, clients.join("\n"));
+        let (now, seed, clients) = (self.world.now(), self.seed, self.describe_clients());
         panic!("stuck: waiting until {what}, at {now:?}, seed {seed}; {reports}\n{clients}");
+    }
+
+    /// What all clients wait for.
+    pub(super) fn describe_clients(&mut self) -> String {
+        let clients: Vec<_> = self.clients.iter_mut().map(Reactor::describe).collect();
+        clients.join("\n")
     }
 
     /// What all nodes say of themselves, a line each.

@@ -39,6 +39,12 @@ fn harmless(rng: &mut Rng) -> DiskFaults {
         short_writes: *rng.choice(&[0, 0, 300]).expect("some rates"),
         read_errors: *rng.choice(&[0, 0, 2_000]).expect("some rates"),
         flush_errors: *rng.choice(&[0, 0, 4_000]).expect("some rates"),
+        ..slow(rng)
+    }
+}
+
+fn slow(rng: &mut Rng) -> DiskFaults {
+    DiskFaults {
         slow_per_million: *rng.choice(&[0, 10_000]).expect("some rates"),
         slow_factor: rng.u32(5..60),
         ..DiskFaults::default()
@@ -71,6 +77,9 @@ impl Run {
         for node in 0..self.cluster.nodes() {
             if weights.disk {
                 let faults = if self.plan.is_lossy(node) { lossy(&mut self.rng) } else { harmless(&mut self.rng) };
+                self.cluster.world.set_disk_faults(node_address(node), faults);
+            } else if weights.slow_disk {
+                let faults = slow(&mut self.rng);
                 self.cluster.world.set_disk_faults(node_address(node), faults);
             }
         }

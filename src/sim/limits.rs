@@ -98,6 +98,33 @@ pub(super) fn drawn_limits(rng: &mut Rng, operations: u64) -> (Limits, Room) {
     (limits, room)
 }
 
+/// The size of a chain that its clients let grow: some dozens of segments.
+const CHAIN_BYTES: u32 = 12 << 10;
+/// Loglets that there may be on a node at once: those of the chain, and those that somebody has made in vain and not deleted.
+const CHAIN_LOGLETS: u64 = 80;
+
+/// Limits that leave room for a chain in a register.
+pub(super) fn with_chain(limits: Limits, operations: u64) -> Limits {
+    let frame = CHAIN_BYTES + (4 << 10);
+    let loglets = CHAIN_LOGLETS + operations / 20;
+    // An acceptor holds a decision, and what it has accepted after it.
+    let head = head_bytes(limits.segments_max, loglets + 2 * 2 * u64::from(CHAIN_BYTES) / CELLS_BYTES);
+    let limits = Limits {
+        register_bytes_max: CHAIN_BYTES,
+        frame_body_bytes_max: frame,
+        unit_bytes_max: limits.unit_bytes_max.max(frame),
+        segment_bytes: limits.segment_bytes.max(4 * head.next_multiple_of(4096)),
+        early_window_bytes: limits.early_window_bytes.max(frame),
+        sequencer_window_bytes: limits.sequencer_window_bytes.max(frame),
+        store_window_bytes: limits.store_window_bytes.max(frame),
+        outbound_bytes_max: limits.outbound_bytes_max.max(frame),
+        client_window_bytes: limits.client_window_bytes.max(frame),
+        ..limits
+    };
+    limits.check().expect("drawn limits agree");
+    limits
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +135,8 @@ mod tests {
         assert!(limits.iter().all(|limits| limits.check().is_ok()));
         assert!(limits[1..].iter().any(|other| *other != limits[0]));
         drawn_limits(&mut Rng::with_seed(1), 20_000).0.check().unwrap();
+        for limits in limits {
+            with_chain(limits, 200);
+        }
     }
 }

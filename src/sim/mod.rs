@@ -2,27 +2,30 @@
 //! a seed.
 //!
 //! - `cluster`, `limits`: nodes, clients, and the loop that lets each of them run when it has something to do.
-//! - `chain`, `client`: what the clients do, and which loglet follows which.
+//! - `workload`: what clients do; `loglets`: on bare loglets; `virtual_log`: on a log with its chain in the nodes.
+//! - `recording`, `stream`: how it comes into the history.
 //! - `profile`, `plan`, `faults`: what goes wrong, and what never does, so that the cluster can recover.
 //! - `observer`, `branches`: what is seen on the network, and which branches of the protocol were taken.
-//! - `run`, `ending`: one seed; `batch`: many; `report`: what comes out.
+//! - `run`: one seed; `batch`: many; `report`: what comes out.
 
 mod batch;
 mod branches;
-mod chain;
-mod client;
 mod cluster;
-mod ending;
 mod faults;
 mod limits;
+mod loglets;
 #[cfg(test)]
 mod mutants;
 mod observer;
 mod plan;
 mod profile;
+mod recording;
 mod report;
 mod reports;
 mod run;
+mod stream;
+mod virtual_log;
+mod workload;
 
 pub use batch::{Progress, run_seeds};
 pub use branches::{Branch, Coverage};

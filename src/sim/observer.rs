@@ -7,11 +7,12 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::branches::{Coverage, Way};
-use crate::base::{Instant, LogletId, NodeId, Offset};
-use crate::history::Segment;
+use crate::base::{Instant, LogletId, NodeId, Offset, Version};
+use crate::client::Chain;
+use crate::history::{Segment, Value};
 use crate::io::mem::{DiskSeen, DiskStep, Seen, Sent};
 use crate::io::op::{Op, Outcome};
-use crate::wire::{FrameHeader, HEADER_BYTES, Opcode};
+use crate::wire::{FrameHeader, HEADER_BYTES, Message, Opcode, RegisterMessage};
 
 /// What is known of a loglet.
 struct Watched {
@@ -19,6 +20,8 @@ struct Watched {
     known_tail: Offset,
     strange_votes: Vec<String>,
     strange_gaps: Vec<String>,
+    given: BTreeMap<Offset, Value>,
+    given_twice: Vec<String>,
 }
 
 /// Sees every frame that is sent. Shared by the world, which shows it what is sent, and the run.
@@ -30,6 +33,8 @@ pub(super) struct Observer {
     nodes: BTreeMap<IpAddr, NodeId>,
     /// A LogServer has said that it has no space.
     wants_space: bool,
+    /// The chains that were told, if what is in the frames is looked at.
+    chains: Option<BTreeMap<Vec<u8>, Chain>>,
     trace: Option<String>,
 }
 
@@ -42,10 +47,25 @@ impl Observer {
 
     /// A loglet has come to be.
     pub(super) fn watch(&mut self, loglet: LogletId, members: Vec<NodeId>) {
-        self.loglets.insert(
-            loglet,
-            Watched { members, known_tail: Offset::ZERO, strange_votes: Vec::new(), strange_gaps: Vec::new() },
-        );
+        let watched = Watched {
+            members,
+            known_tail: Offset::ZERO,
+            strange_votes: Vec::new(),
+            strange_gaps: Vec::new(),
+            given: BTreeMap::new(),
+            given_twice: Vec::new(),
+        };
+        self.loglets.insert(loglet, watched);
+    }
+
+    /// Looks at what is in the frames from now on: loglets come to be, records are given to them, and chains are told.
+    pub(super) fn watch_all(&mut self) {
+        self.chains = Some(BTreeMap::new());
+    }
+
+    /// All chains that were told.
+    pub(super) fn take_chains(&mut self) -> impl Iterator<Item = Chain> + use<> {
+        self.chains.take().into_iter().flat_map(BTreeMap::into_values)
     }
 
     /// A node has this identity from now on.
@@ -57,6 +77,9 @@ impl Observer {
     /// is not committed.
     pub(super) fn conclude(&mut self, loglet: LogletId, start: u64, segment: &mut Segment) {
         let watched = self.loglets.get_mut(&loglet).expect("every loglet of the chain is watched");
+        let given = std::mem::take(&mut watched.given);
+        segment.given = given.into_iter().map(|(offset, value)| (start + offset.0, value)).collect();
+        segment.given_twice = std::mem::take(&mut watched.given_twice);
         segment.known_tail = start.saturating_add(watched.known_tail.0);
         segment.strange_votes = std::mem::take(&mut watched.strange_votes);
         segment.strange_gaps = std::mem::take(&mut watched.strange_gaps);
@@ -135,7 +158,45 @@ impl Observer {
         while rest.len() >= HEADER_BYTES {
             let Ok(header) = FrameHeader::decode(rest, u32::MAX) else { return };
             self.frame(sent, &header);
-            rest = rest.get(HEADER_BYTES + header.body_bytes.get() as usize..).unwrap_or_default();
+            let end = HEADER_BYTES + header.body_bytes.get() as usize;
+            if let Some(body) = rest.get(HEADER_BYTES..end).filter(|_| self.chains.is_some()) {
+                self.contents(&header, body);
+            }
+            rest = rest.get(end..).unwrap_or_default();
+        }
+    }
+
+    /// What is in a frame.
+    fn contents(&mut self, header: &FrameHeader, body: &[u8]) {
+        let is_register = matches!(header.opcode(), Opcode::RegisterDecided | Opcode::RegisterLearn);
+        let has_records = matches!(header.opcode(), Opcode::Store | Opcode::Repair);
+        if !is_register && !has_records && header.opcode() != Opcode::Create {
+            return;
+        }
+        match Message::decode(header, body).expect("what is sent can be read") {
+            Message::Create { config, .. } if !self.loglets.contains_key(&config.id) => {
+                self.watch(config.id, config.log_servers.iter().map(|member| member.node).collect());
+            }
+            Message::Store { loglet, first, batch, .. } | Message::Repair { loglet, first, batch, .. } => {
+                let Some(watched) = self.loglets.get_mut(&loglet) else { return };
+                for (offset, (record, _)) in (first.0..).map(Offset).zip(batch.records()) {
+                    let value = Value::of(record);
+                    if *watched.given.entry(offset).or_insert(value) != value {
+                        watched.given_twice.push(format!("{loglet} has given its offset {offset} to two records"));
+                    }
+                }
+            }
+            Message::Register { message, .. } => {
+                let (RegisterMessage::Decided { decision } | RegisterMessage::Learn { decision }) = *message else {
+                    return;
+                };
+                let chains = self.chains.as_mut().expect("looked at above");
+                if decision.version > Version::BIRTH && !chains.contains_key(&decision.value) {
+                    let chain = Chain::from_json(&decision.value).expect("the register holds chains");
+                    chains.insert(decision.value, chain);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -151,7 +212,8 @@ impl Observer {
         let loglet = header.loglet();
         if let Some(watched) = self.loglets.get_mut(&loglet) {
             watched.known_tail = watched.known_tail.max(Offset(header.known_tail.get()));
-            let votes = matches!(opcode, Opcode::Stored | Opcode::Tail | Opcode::Sealed);
+            // Where segments get other LogServers, those answer before the chain names them (P7); and no disk is replaced there.
+            let votes = self.chains.is_none() && matches!(opcode, Opcode::Stored | Opcode::Tail | Opcode::Sealed);
             if votes && let Some(from) = self.nodes.get(&sent.from).filter(|from| !watched.members.contains(from)) {
                 watched.strange_votes.push(format!("{from} is no member of {loglet} and sent {opcode:?}"));
             }

@@ -15,7 +15,8 @@ use std::time::Duration;
 use super::cluster::{Cluster, client_address, node_address};
 use super::profile::Weights;
 use super::run::Run;
-use crate::base::{Instant, Rng};
+use super::workload::Workload;
+use crate::base::{Instant, NodeId, Rng};
 use crate::io::mem::Link;
 
 /// How long a crash waits for writes.
@@ -59,7 +60,7 @@ impl Plan {
     }
 
     pub(super) fn is_lossy(&self, node: usize) -> bool {
-        self.lossy[node]
+        self.lossy.get(node).is_some_and(|lossy| *lossy)
     }
 
     pub(super) fn take_slow_links(&mut self) -> Vec<(IpAddr, IpAddr)> {
@@ -87,7 +88,7 @@ impl Run {
     }
 
     /// Perhaps one thing goes wrong; what has lasted long enough ends.
-    pub(super) fn disturb(&mut self, weights: &Weights) {
+    pub(super) fn disturb(&mut self, log: &mut dyn Workload, weights: &Weights) {
         let now = self.cluster.world.now();
         while let Some(entry) = self.plan.undo.first_entry().filter(|entry| entry.key().0 <= now) {
             let undo = entry.remove();
@@ -116,6 +117,7 @@ impl Run {
             weights.reset,
             weights.full_disk,
             weights.blank_disk,
+            weights.client,
         ];
         let mut drawn = self.rng.u32(..choices.iter().sum::<u32>().max(1));
         let chosen = choices.iter().position(|&weight| {
@@ -139,8 +141,12 @@ impl Run {
                 let other = self.other_address(address);
                 self.disturb_path(chosen, address, other, end);
             }
-            6 => self.fill_disks(node, end),
+            6 => self.fill_disks(log, node, end),
             7 => self.lose_disk(),
+            8 => {
+                let client = self.rng.usize(..self.cluster.clients());
+                log.replace_client(self, client);
+            }
             _ => {}
         }
     }
@@ -159,7 +165,7 @@ impl Run {
     fn other_address(&mut self, address: IpAddr) -> IpAddr {
         let nodes = self.cluster.nodes();
         loop {
-            let other = match self.rng.usize(..nodes + self.clients.len()) {
+            let other = match self.rng.usize(..nodes + self.cluster.clients()) {
                 node if node < nodes => node_address(node),
                 client => client_address(client - nodes),
             };
@@ -244,7 +250,7 @@ impl Run {
     }
 
     /// One disk, or now and then all of them at once, for long enough that appends wait for space.
-    fn fill_disks(&mut self, node: usize, end: Instant) {
+    fn fill_disks(&mut self, log: &mut dyn Workload, node: usize, end: Instant) {
         let all = self.rng.u8(..3) == 0;
         let nodes = if all { 0..self.cluster.nodes() } else { node..node + 1 };
         let end = if all { end + self.cluster.limits.stall * 4 } else { end };
@@ -256,14 +262,13 @@ impl Run {
             self.plan.later(end, Undo::Space(node));
         }
         if all && self.rng.bool() {
-            self.use_up_reserves();
-            self.append_for_long();
+            self.use_up_reserves(log.sequencer());
+            self.append_for_long(log);
         }
     }
 
     /// Every start takes a file, so that after some of them a node has only the one in use. The sequencer's node goes on.
-    fn use_up_reserves(&mut self) {
-        let sequencer = self.chain.links[self.chain.last()].config.sequencer.node;
+    fn use_up_reserves(&mut self, sequencer: NodeId) {
         for _ in 0..self.rng.u8(1..=3) {
             let others = 0..self.cluster.nodes();
             let others = others.filter(|&node| self.cluster.is_up(node) && self.cluster.node_id(node) != sequencer);
@@ -277,13 +282,13 @@ impl Run {
     }
 
     /// A client has much to write, and waits for it for longer than a sequencer does.
-    fn append_for_long(&mut self) {
-        let client = self.rng.usize(..self.clients.len());
+    fn append_for_long(&mut self, log: &mut dyn Workload) {
+        let client = self.rng.usize(..self.cluster.clients());
         for _ in 0..BURST.min(self.options.ops.saturating_sub(self.issued)) {
-            self.append_record(client, BURST_BYTES);
+            log.append(self, client, BURST_BYTES);
         }
         self.cluster.run_for(self.cluster.limits.stall * 2);
-        self.look();
+        log.look(self);
     }
 
     /// A lossy node comes back with a blank disk.

@@ -3,6 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::loglets::Loglets;
+use super::virtual_log::VirtualLogs;
+use super::workload::Workload;
+use crate::base::Rng;
+
 /// A mixture of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
@@ -16,6 +21,10 @@ pub enum Profile {
     Crash,
     /// Everything.
     Chaos,
+    /// A log with its chain in the nodes, which its clients reconfigure and trim, while clients end, nodes crash and the network is bad.
+    Reconfigure,
+    /// Seeds in turn: `Chaos` for even ones, `Reconfigure` for odd ones. Together they take every branch.
+    Mixed,
 }
 
 /// How often each kind of fault is drawn, relative to the others, and the rates of those that happen by themselves.
@@ -31,27 +40,61 @@ pub(super) struct Weights {
     pub(super) reset: u32,
     pub(super) full_disk: u32,
     pub(super) blank_disk: u32,
+    /// A client ends, and another one begins.
+    pub(super) client: u32,
     /// Whether the network is bad by itself.
     pub(super) network: bool,
     /// Whether disks are bad by themselves.
     pub(super) disk: bool,
+    /// Whether disks are slow now and then, and nothing worse.
+    pub(super) slow_disk: bool,
     pub(super) drift: bool,
 }
 
+impl Weights {
+    /// Whether nothing goes wrong that could keep a client from the answers of a sequencer.
+    pub(super) fn spares_sequencers(&self) -> bool {
+        let Self { crash, pause, partition, one_way, slow_link, reset, .. } = *self;
+        let disturbing = crash + pause + partition + one_way + slow_link + reset;
+        disturbing == 0 && !self.network && !self.disk && !self.slow_disk
+    }
+}
+
 impl Profile {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Calm, Self::Network, Self::Disk, Self::Crash, Self::Chaos];
+    /// All of them, but for the mixture.
+    pub const ALL: [Self; 6] = [Self::Calm, Self::Network, Self::Disk, Self::Crash, Self::Chaos, Self::Reconfigure];
     /// Their names.
-    pub const NAMES: [&str; 5] = ["calm", "network", "disk", "crash", "chaos"];
+    pub const NAMES: [&str; 7] = ["calm", "network", "disk", "crash", "chaos", "reconfigure", "mixed"];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize]
     }
 
-    pub(super) fn weights(self) -> Weights {
+    /// The profile of a seed.
+    pub(super) fn of_seed(self, seed: u64) -> Self {
+        match self {
+            Self::Mixed if seed.is_multiple_of(2) => Self::Chaos,
+            Self::Mixed => Self::Reconfigure,
+            profile => profile,
+        }
+    }
+
+    /// How much of it there is in one run.
+    pub(super) fn draw_weights(self, rng: &mut Rng) -> Weights {
+        let weights = self.weights();
+        // Where nothing else goes wrong, no sequencer is out of reach, and no record may be in the log twice.
+        if self == Self::Reconfigure && rng.u8(..4) == 0 {
+            let Weights { actions_percent, client, .. } = weights;
+            return Weights { actions_percent, client, ..Weights::default() };
+        }
+        weights
+    }
+
+    fn weights(self) -> Weights {
         let none = Weights::default();
         match self {
+            Self::Mixed => unreachable!("a seed has a profile of its own"),
             Self::Calm => none,
             Self::Network => {
                 Weights { actions_percent: 15, partition: 4, one_way: 3, slow_link: 2, reset: 5, network: true, ..none }
@@ -71,7 +114,30 @@ impl Profile {
                 network: true,
                 disk: true,
                 drift: true,
+                ..none
             },
+            Self::Reconfigure => Weights {
+                actions_percent: 12,
+                crash: 6,
+                pause: 2,
+                partition: 3,
+                one_way: 2,
+                slow_link: 1,
+                reset: 4,
+                client: 4,
+                network: true,
+                slow_disk: true,
+                drift: true,
+                ..none
+            },
+        }
+    }
+
+    /// What its clients do.
+    pub(super) fn workload(self, clients: usize) -> Box<dyn Workload> {
+        match self {
+            Self::Reconfigure => Box::new(VirtualLogs::new(clients)),
+            _ => Box::new(Loglets::new(clients)),
         }
     }
 }
@@ -92,7 +158,7 @@ pub struct UnknownProfile {
 impl FromStr for Profile {
     type Err = UnknownProfile;
     fn from_str(text: &str) -> Result<Self, UnknownProfile> {
-        let found = Self::ALL.into_iter().find(|profile| profile.name() == text);
+        let found = Self::ALL.into_iter().chain([Self::Mixed]).find(|profile| profile.name() == text);
         found.ok_or_else(|| UnknownProfile { name: text.to_owned() })
     }
 }

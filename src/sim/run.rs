@@ -8,17 +8,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::branches::{Branch, Coverage};
-use super::chain::{Chain, Link};
-use super::client::{Client, RECORD_BYTES};
 use super::cluster::{Cluster, node_address};
 use super::faults::world_config;
-use super::limits::{Room, drawn_limits};
+use super::limits::{Room, drawn_limits, with_chain};
 use super::observer::{Observer, SharedObserver};
 use super::plan::Plan;
 use super::profile::{Profile, Weights};
+use super::workload::Workload;
 use crate::base::mutants::{self, Mutant};
-use crate::base::{Instant, LogletId, Rng};
-use crate::history::{self, History, Moment, Segment};
+use crate::base::{Instant, Rng};
+use crate::history::{self, History, Moment};
 use crate::wire::LogletConfig;
 
 /// What is run.
@@ -62,13 +61,17 @@ pub struct Outcome {
     pub trace: Option<String>,
 }
 
-/// A run under way.
+/// The largest records of a run: mostly small ones, and now and then such that segments roll often.
+const RECORD_BYTES: [usize; 4] = [64, 700, 700, 4000];
+
+/// Nodes of a cluster whose log is reconfigured, beside those that it begins with.
+const SPARES_MAX: usize = 2;
+
+/// A run under way: the cluster, what goes wrong with it, and what has been seen. What its clients do is the [`Workload`]'s.
 pub(super) struct Run {
     pub(super) options: Options,
     pub(super) weights: Weights,
     pub(super) cluster: Cluster,
-    pub(super) chain: Chain,
-    pub(super) clients: Vec<Client>,
     pub(super) history: History,
     pub(super) observer: SharedObserver,
     pub(super) plan: Plan,
@@ -87,13 +90,15 @@ pub(super) struct Run {
 
 /// Runs one seed to its end. An assertion that fails on the way is the violation `no-panic`.
 pub fn run(seed: u64, options: &Options) -> Outcome {
+    let options = &Options { profile: options.profile.of_seed(seed), ..options.clone() };
     let observer = Rc::new(RefCell::new(Observer::new(options.trace)));
     let shared = observer.clone();
     mutants::select(options.mutant);
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let mut run = Run::new(seed, options, shared);
-        run.live();
-        run.end();
+        let (mut run, mut log) = Run::begin(seed, options, shared);
+        run.live(&mut *log);
+        log.converge(&mut run);
+        log.conclude(&mut run);
         run.into_outcome()
     }));
     mutants::select(None);
@@ -118,24 +123,30 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
 }
 
 impl Run {
-    fn new(seed: u64, options: &Options, observer: SharedObserver) -> Self {
+    /// The nodes recover and the log comes to be. Nothing goes wrong yet.
+    fn begin(seed: u64, options: &Options, observer: SharedObserver) -> (Self, Box<dyn Workload>) {
         let mut rng = Rng::with_seed(seed);
         let (limits, room) = drawn_limits(&mut rng, options.ops);
         let clients = rng.usize(2..=3);
         let config = world_config(&mut rng);
         let plan = Plan::new(&mut rng, options.nodes);
-        let cluster = Cluster::begin(rng.u64(..), limits, config, options.nodes, clients);
+        let is_reconfigured = options.profile == Profile::Reconfigure;
+        let limits = if is_reconfigured { with_chain(limits, options.ops) } else { limits };
+        // Others than the log's first nodes may serve it later.
+        let spares = if is_reconfigured { rng.usize(..=SPARES_MAX) } else { 0 };
+        let weights = options.profile.draw_weights(&mut rng);
+        let cluster = Cluster::begin(rng.u64(..), limits, config, options.nodes + spares, clients);
         let tap = observer.clone();
         cluster.world.set_tap(move |seen| tap.borrow_mut().saw(seen));
-        for node in 0..options.nodes {
+        for node in 0..cluster.nodes() {
             observer.borrow_mut().name(node_address(node), cluster.node_id(node));
         }
         let mut run = Self {
             options: options.clone(),
-            weights: options.profile.weights(),
+            weights,
+            looked_at: vec![0; cluster.nodes()],
+            was_damaged: vec![false; cluster.nodes()],
             cluster,
-            chain: Chain::default(),
-            clients: (0..clients).map(|_| Client::default()).collect(),
             history: History::default(),
             observer,
             plan,
@@ -144,54 +155,28 @@ impl Run {
             record_bytes_max: 0,
             room,
             is_healed: false,
-            looked_at: vec![0; options.nodes],
-            was_damaged: vec![false; options.nodes],
             counts: BTreeMap::new(),
             moments: 0,
         };
         run.record_bytes_max = *run.rng.choice(&RECORD_BYTES).expect("some sizes");
-        run.begin();
-        run
-    }
-
-    /// The nodes recover and the first loglet comes to be. Nothing goes wrong yet.
-    fn begin(&mut self) {
-        let nodes = self.cluster.nodes();
-        self.cluster.run_until("the nodes are ready", |cluster| (0..nodes).all(|node| cluster.is_ready(node)));
-        let id = self.chain.mint();
-        let config = self.cluster.configuration(id, self.rng.usize(..nodes));
-        self.crowd();
-        self.watch(&config);
-        self.chain.links.push(Link { config, start: 0, stop: None });
-        self.history.segments.push(Segment::default());
-        for client in 0..self.clients.len() {
-            self.refresh(client);
-        }
-        let log = self.log(0, 0);
-        self.cluster.finish("create", log.start_create()).expect("nothing is wrong yet");
-    }
-
-    /// Now and then others use the same nodes: heads of segments repeat their cells, and are then larger than one unit.
-    fn crowd(&mut self) {
-        for number in 0..self.room.crowd {
-            let id = LogletId { log: 0, version: 1, nonce: number };
-            let config = self.cluster.configuration(id, number as usize % self.cluster.nodes());
-            let log = self.cluster.open_at(0, &config);
-            self.cluster.finish("create", log.start_create()).expect("nothing is wrong yet");
-        }
+        let nodes = run.cluster.nodes();
+        run.cluster.run_until("the nodes are ready", |cluster| (0..nodes).all(|node| cluster.is_ready(node)));
+        let mut log = options.profile.workload(clients);
+        log.begin(&mut run);
+        (run, log)
     }
 
     /// The phase in which things go wrong.
-    fn live(&mut self) {
+    fn live(&mut self, log: &mut dyn Workload) {
         let weights = self.weights;
         self.begin_faults(&weights);
         while self.issued < self.options.ops {
-            let client = self.rng.usize(..self.clients.len());
-            self.operate(client);
-            self.disturb(&weights);
+            let client = self.rng.usize(..self.cluster.clients());
+            log.operate(self, client);
+            self.disturb(log, &weights);
             let pause = self.draw_pause();
             self.cluster.run_for(pause);
-            self.look();
+            log.look(self);
         }
     }
 
@@ -235,10 +220,6 @@ impl Run {
     fn into_outcome(mut self) -> Outcome {
         for node in 0..self.cluster.nodes() {
             self.take_report(node);
-        }
-        for (index, link) in self.chain.links.iter().enumerate() {
-            let segment = &mut self.history.segments[index];
-            self.observer.borrow_mut().conclude(link.config.id, link.start, segment);
         }
         let violations = history::check(&self.history);
         let mut faults = self.counts;

@@ -8,7 +8,8 @@ pub(super) const INVARIANT: Invariant = Invariant { name: "known-tail-within-sto
 fn check(history: &History, breaches: &mut Vec<String>) {
     let mut least: Vec<_> = history.segments.iter().map(|segment| segment.stop.map(|(stop, _)| stop)).collect();
     for tail in history.tails.iter().filter(|tail| tail.sealed) {
-        let least = &mut least[tail.segment as usize];
+        let Some(segment) = tail.segment else { continue };
+        let least = &mut least[segment as usize];
         *least = Some(least.map_or(tail.tail, |least| least.min(tail.tail)));
     }
     for (number, (segment, least)) in history.segments.iter().zip(least).enumerate() {

@@ -3,10 +3,13 @@
 mod acknowledged_lost;
 mod append_order;
 mod blank_vote;
+mod boundary;
 mod contents;
 mod convergence;
 mod false_damage;
+mod intent;
 mod known_tail;
+mod one_chain;
 mod one_value;
 mod open_tail;
 mod order_of_appends_after_tails;

@@ -8,7 +8,8 @@ pub(super) const INVARIANT: Invariant = Invariant { name: "open-tail-within-stop
 fn check(history: &History, breaches: &mut Vec<String>) {
     let mut open = vec![0; history.segments.len()];
     for tail in history.tails.iter().filter(|tail| !tail.sealed) {
-        let most = &mut open[tail.segment as usize];
+        let Some(segment) = tail.segment else { continue };
+        let most = &mut open[segment as usize];
         *most = tail.tail.max(*most);
     }
     for (number, segment) in history.segments.iter().enumerate() {
@@ -17,9 +18,10 @@ fn check(history: &History, breaches: &mut Vec<String>) {
         }
     }
     for tail in history.tails.iter().filter(|tail| tail.sealed) {
-        let open = open[tail.segment as usize];
+        let Some(segment) = tail.segment else { continue };
+        let open = open[segment as usize];
         if open > tail.tail {
-            breaches.push(format!("segment {} was open up to {open} and sealed at {}", tail.segment, tail.tail));
+            breaches.push(format!("segment {segment} was open up to {open} and sealed at {}", tail.tail));
         }
     }
 }

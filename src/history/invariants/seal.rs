@@ -13,17 +13,20 @@ fn check(history: &History, breaches: &mut Vec<String>) {
     }
     let mut least = vec![u64::MAX; history.segments.len()];
     for tail in history.tails.iter().filter(|tail| tail.sealed) {
-        let least = &mut least[tail.segment as usize];
+        let Some(segment) = tail.segment else { continue };
+        let least = &mut least[segment as usize];
         *least = tail.tail.min(*least);
-        let first = &mut sealed[tail.segment as usize];
+        let first = &mut sealed[segment as usize];
         *first = tail.ended.min(*first);
     }
-    for tail in history.tails.iter().filter(|tail| !tail.sealed && tail.invoked > sealed[tail.segment as usize]) {
-        breaches.push(format!("segment {} was said to be open after its seal", tail.segment));
+    for tail in history.tails.iter().filter(|tail| !tail.sealed) {
+        if let Some(segment) = tail.segment.filter(|&segment| tail.invoked > sealed[segment as usize]) {
+            breaches.push(format!("segment {segment} was said to be open after its seal"));
+        }
     }
     for append in &history.appends {
-        let Some((position, _)) = append.acknowledged() else { continue };
-        let segment = append.segment as usize;
+        let (Some((position, _)), Some(segment)) = (append.acknowledged(), append.segment) else { continue };
+        let segment = segment as usize;
         if append.invoked > sealed[segment] {
             breaches
                 .push(format!("{position} was acknowledged, and its append began after the seal of segment {segment}"));

@@ -15,11 +15,15 @@ fn check(history: &History, breaches: &mut Vec<String>) {
         let found = places.get(&append.value).copied();
         match append.ended {
             Some((_, AppendOutcome::Settled(position))) => {
-                let Some(stop) = history.stop(append.segment) else { continue };
-                let expected = (position < stop).then_some(position);
-                if expected != found && position >= *from {
+                let stop = history.stop(append.segment);
+                let is_right = match (append.segment, stop) {
+                    (None, _) => found.is_none_or(|found| found == position),
+                    (Some(_), None) => continue,
+                    (Some(_), Some(stop)) => found == (position < stop).then_some(position),
+                };
+                if !is_right && position >= *from {
                     breaches.push(format!(
-                        "a record was given {position}, its segment ends at {stop}, and it is at {found:?}"
+                        "a record was given {position}, its segment ends at {stop:?}, and it is at {found:?}"
                     ));
                 }
             }

@@ -15,14 +15,16 @@ fn check(history: &History, breaches: &mut Vec<String>) {
     let mut tails: Vec<_> = history.tails.iter().collect();
     tails.sort_unstable_by_key(|tail| tail.invoked);
     let mut ended = ended.into_iter().peekable();
-    let mut acknowledged = vec![0; history.segments.len()];
+    let (mut whole, mut acknowledged) = (0, vec![0; history.segments.len()]);
     for tail in &tails {
         while let Some((_, position, segment)) = ended.next_if(|&(at, ..)| at < tail.invoked) {
+            whole = (position + 1).max(whole);
+            let Some(segment) = segment else { continue };
             let most = &mut acknowledged[segment as usize];
             *most = (position + 1).max(*most);
         }
         // What is in earlier segments lies below the start of this one.
-        let covered = acknowledged[tail.segment as usize];
+        let covered = tail.segment.map_or(whole, |segment| acknowledged[segment as usize]);
         if tail.tail < covered {
             breaches.push(format!("a tail of {} was told after {} had been acknowledged", tail.tail, covered - 1));
         }

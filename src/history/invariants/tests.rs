@@ -1,18 +1,22 @@
 //! Each invariant fails on the smallest history that breaks it, and nothing else does.
 
 use super::check;
-use crate::history::{Append, AppendOutcome, History, Read, Seal, Segment, TailCheck, Trim, Value};
+use crate::base::{IntentId, LogletId, NodeId};
+use crate::history::{
+    Append, AppendOutcome, ChainPart, ChainVersion, History, Intended, Read, Seal, Segment, Servers, TailCheck, Trim,
+    Value,
+};
 
 /// Three records in one closed segment: two acknowledged one after the other, one settled; a tail, a read, a seal.
 fn good() -> History {
     let append = |number: u64, invoked, ended, outcome| Append {
         client: 0,
-        segment: 0,
+        segment: Some(0),
         value: Value(100 + number),
         invoked,
         ended: Some((ended, outcome)),
     };
-    let tail = |invoked, ended, tail, sealed| TailCheck { client: 0, segment: 0, invoked, ended, tail, sealed };
+    let tail = |invoked, ended, tail, sealed| TailCheck { client: 0, segment: Some(0), invoked, ended, tail, sealed };
     History {
         segments: vec![Segment { start: 0, stop: Some((3, 60)), known_tail: 2, ..Segment::default() }],
         appends: vec![
@@ -26,7 +30,7 @@ fn good() -> History {
         tails: vec![tail(6, 9, 1, false), tail(20, 22, 2, false), tail(50, 55, 3, true)],
         reads: vec![Read {
             client: 1,
-            segment: 0,
+            segment: Some(0),
             invoked: 23,
             ended: 25,
             min: 0,
@@ -38,8 +42,7 @@ fn good() -> History {
         trims: vec![Trim { point: 0, invoked: 2 }],
         trimmed: Vec::new(),
         contents: Some((0, vec![Value(100), Value(101), Value(102)])),
-        false_damage: Vec::new(),
-        unfinished: Vec::new(),
+        ..History::default()
     }
 }
 
@@ -80,6 +83,8 @@ fn every_invariant_is_broken_by_some_history() {
     assert_eq!(broken(|history| history.false_damage.push("a unit".to_owned())), ["sound-disk-damaged"]);
     has(&broken(|history| history.reads[0].values[1] = Value(7)), "contents-as-sent");
     has(&broken(|history| history.appends[1].invoked = 26), "contents-as-sent");
+    assert_eq!(broken(|history| history.segments[0].given.extend([(1, Value(7))])), ["boundary-rule"]);
+    assert_eq!(broken(|history| history.segments[0].given_twice.push("an offset".to_owned())), ["boundary-rule"]);
     assert_eq!(broken(|history| history.unfinished.push("a read".to_owned())), ["convergence"]);
     assert_eq!(broken(|history| history.segments[0].known_tail = 4), ["known-tail-within-stop"]);
     has(&broken(|history| history.tails[1].tail = 4), "open-tail-within-stop");
@@ -123,4 +128,66 @@ fn trimmed_records_are_not_missed() {
         history.contents = Some((1, vec![Value(101), Value(102)]));
     };
     assert_eq!(broken(trim), Vec::<&str>::new());
+}
+
+fn part(nonce: u64, start: u64, stop: Option<u64>, fulfils: Option<u128>) -> ChainPart {
+    let loglet = LogletId { log: 1, version: nonce, nonce };
+    ChainPart { loglet, start, stop, servers: servers(1), fulfils: fulfils.map(IntentId) }
+}
+
+fn servers(sequencer: u128) -> Servers {
+    Servers { sequencer: NodeId(sequencer), log_servers: vec![NodeId(1), NodeId(2), NodeId(3)] }
+}
+
+/// A chain that is extended as was intended, extended once more while nothing is in it, and truncated.
+fn chains() -> Vec<ChainVersion> {
+    let chain = |version, trim_point, parts| ChainVersion { version, trim_point, intent: None, parts };
+    let intent = Intended { id: IntentId(9), replaces: part(1, 0, None, None).loglet, servers: servers(1) };
+    vec![
+        chain(1, 0, vec![part(1, 0, None, None)]),
+        ChainVersion { intent: Some(intent), ..chain(2, 0, vec![part(1, 0, None, None)]) },
+        chain(3, 0, vec![part(1, 0, Some(3), None), part(3, 3, None, Some(9))]),
+        chain(4, 0, vec![part(1, 0, Some(3), None), part(4, 3, None, None)]),
+        chain(5, 3, vec![part(1, 0, Some(3), None), part(4, 3, None, None)]),
+        chain(6, 3, vec![part(4, 3, None, None)]),
+    ]
+}
+
+fn broken_by_chains(change: impl FnOnce(&mut Vec<ChainVersion>)) -> Vec<&'static str> {
+    let mut chains = chains();
+    change(&mut chains);
+    broken(|history| history.chains = chains)
+}
+
+#[test]
+fn chains_are_versions_of_one() {
+    assert_eq!(broken_by_chains(|_| ()), Vec::<&str>::new());
+    let one = ["one-chain"];
+    assert_eq!(broken_by_chains(|chains| chains.push(ChainVersion { trim_point: 1, ..chains[0].clone() })), one);
+    assert_eq!(broken_by_chains(|chains| chains[5].trim_point = 2), one);
+    assert_eq!(broken_by_chains(|chains| chains[3].parts[0].stop = Some(2)), one);
+    assert_eq!(broken_by_chains(|chains| chains[3].parts[1].start = 2), one);
+    assert_eq!(broken_by_chains(|chains| chains[1].parts[0].servers.log_servers[2] = NodeId(4)), one);
+    assert_eq!(broken_by_chains(|chains| drop(chains[3].parts.remove(0))), one);
+    assert_eq!(
+        broken_by_chains(|chains| chains[5].parts[0] = part(3, 3, None, Some(9))).first(),
+        Some(&"intent-carried-out")
+    );
+    assert!(broken_by_chains(|chains| chains[5].parts[0] = part(3, 3, None, Some(9))).contains(&"one-chain"));
+}
+
+#[test]
+fn an_intent_is_carried_out() {
+    let intent = ["intent-carried-out"];
+    assert_eq!(broken_by_chains(|chains| chains[2].parts[1].fulfils = None), intent);
+    assert_eq!(broken_by_chains(|chains| chains[2].parts[1].servers.sequencer = NodeId(2)), intent);
+    assert_eq!(broken_by_chains(|chains| chains[2].intent = chains[1].intent.clone()), intent);
+    // Somebody has given it up.
+    assert_eq!(
+        broken_by_chains(|chains| {
+            chains[1].intent = None;
+            chains[2].parts[1].fulfils = None;
+        }),
+        Vec::<&str>::new()
+    );
 }
