@@ -94,7 +94,9 @@ impl VirtualLogs {
                 run.took("no loglet takes an append in time, outcome unknown");
                 AppendOutcome::Unknown
             }
-            Err(LogAppendError::TooLarge { .. } | LogAppendError::Closed) => AppendOutcome::Unknown,
+            Err(LogAppendError::TooLarge { .. } | LogAppendError::Deleted { .. } | LogAppendError::Closed) => {
+                AppendOutcome::Unknown
+            }
         };
         run.append_ends(client, index, outcome);
     }
