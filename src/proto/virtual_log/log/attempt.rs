@@ -172,11 +172,12 @@ impl VirtualLog {
             // This version does not name them, and nobody will install them (P5).
             let version = chain.version;
             let left_over: Vec<_> = extend.left_over().filter(|config| config.id.version <= version).cloned().collect();
-            left_over.iter().for_each(|config| self.delete_loglet(config, &chain));
             if let Some(owner) = owner {
                 self.end(owner, result);
             }
             self.adopt(chain);
+            self.deletions.plan(left_over);
+            self.delete_next();
         } else {
             if let Some(owner) = owner {
                 self.end(owner, result);

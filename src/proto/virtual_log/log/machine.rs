@@ -7,6 +7,7 @@ use super::super::extend::Host;
 use super::append::Appends;
 use super::attempt::Attempt;
 use super::deleted::DELETED;
+use super::deletions::Deletions;
 use super::following::Following;
 use super::loglets::Loglets;
 use super::modify::Modify;
@@ -97,6 +98,7 @@ pub struct VirtualLog {
     pub(super) appends: Appends,
     pub(super) operations: BTreeMap<OpId, Operation>,
     pub(super) subscriptions: BTreeMap<OpId, Following>,
+    pub(super) deletions: Deletions,
     pub(super) trouble: Option<Trouble>,
     pub(super) haste: Haste,
     pub(super) attempt: Option<Attempt>,
@@ -128,6 +130,7 @@ impl VirtualLog {
             appends: Appends::default(),
             operations: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
+            deletions: Deletions::default(),
             trouble: None,
             haste: Haste::default(),
             attempt: None,
@@ -247,8 +250,7 @@ impl VirtualLog {
             Purpose::Operation(op, Some(loglet)) => self.loglet_answered(op, loglet, result),
             Purpose::Subscription(op, loglet) => self.subscription_brings(op, id, loglet, result),
             Purpose::Attempt(_) => self.attempt_answered(result),
-            // What could not be deleted now is forgotten here; it costs space, not safety.
-            Purpose::Deletion(_) => {}
+            Purpose::Deletion(_) => self.deletion_ended(id),
         }
         self.release_idle();
     }
@@ -337,7 +339,8 @@ impl VirtualLog {
         let late: Vec<OpId> = late.map(|(id, _)| *id).collect();
         for id in late {
             let reason = self.why();
-            self.end(id, LogResult::Unavailable { reason });
+            let result = self.trimmed(id).unwrap_or(LogResult::Unavailable { reason });
+            self.end(id, result);
         }
         if self.look_at.take_if(|at| *at <= now).is_some() {
             self.read_chain();
@@ -414,14 +417,6 @@ impl VirtualLog {
         self.open(config);
         let (loglet, id) = (config.id, self.next_request(purpose));
         self.request(Request::Create { loglet, id });
-    }
-
-    /// Deletes a loglet that this chain, not an older one, does not name (P5).
-    pub(super) fn delete_loglet(&mut self, config: &LogletConfig, chain: &Chain) {
-        self.open(config);
-        let (loglet, id) = (config.id, self.next_request(Purpose::Deletion(config.id)));
-        let (chain_version, live) = (chain.version, chain.segments.iter().map(|segment| segment.loglet.id).collect());
-        self.request(Request::Delete { loglet, id, chain_version, live });
     }
 
     pub(super) fn forget_request(&mut self, id: OpId) {

@@ -7,6 +7,7 @@
 //! - `following`: subscriptions across segments, which read ahead in those that are closed.
 //! - `trim`: giving up the beginning.
 //! - `deleted`: the end of the log.
+//! - `deletions`: loglets that have left the chain.
 //! - `trouble`: a loglet that takes no appends: who finds out, and when somebody acts.
 //! - `attempt`: an extend on its way.
 //! - `loglets`: which loglets the host has clients of.
@@ -15,6 +16,7 @@ mod append;
 mod attempt;
 mod begin;
 mod deleted;
+mod deletions;
 mod following;
 mod intent;
 mod loglets;

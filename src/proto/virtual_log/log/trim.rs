@@ -25,6 +25,8 @@ enum Step {
     Truncate,
     /// The segment that the point lies in is trimmed.
     Loglet,
+    /// All is trimmed; loglets are still being deleted, which nobody else does if this client ends.
+    Deletions,
 }
 
 impl Trim {
@@ -57,13 +59,18 @@ impl VirtualLog {
             },
             Step::Loglet => {
                 let segment = chain.locate(chain.trim_point).filter(|place| place.offset > Offset::ZERO);
-                let Some(place) = segment else { return self.trim_done(id) };
+                let Some(place) = segment else { return self.trim_next(id, Step::Deletions) };
                 let config = chain.segments[place.segment].loglet.clone();
                 let committed = place.stop.unwrap_or(self.committed).max(place.offset);
                 let op = LogletOp::Trim { point: place.offset, committed };
                 self.ask_loglet(&config, Purpose::Operation(id, Some(config.id)), op);
                 self.mark_busy(id);
             }
+            Step::Deletions if self.deletions.is_empty() => {
+                let done = self.trimmed(id).expect("it is at its last step");
+                self.end(id, done);
+            }
+            Step::Deletions => {}
         }
     }
 
@@ -83,9 +90,12 @@ impl VirtualLog {
         let written = self.trim(id).written.take().expect("a version was being written");
         match result {
             MetaStoreResult::Written { .. } => {
-                let before = self.chain.clone();
+                let before = self.chain.iter().flat_map(|before| &before.segments).map(|segment| &segment.loglet);
+                let gone: Vec<_> = before.filter(|loglet| written.segment_of(loglet.id).is_none()).cloned().collect();
+                // Before the trim goes on, which waits for them.
+                self.deletions.plan(gone);
                 self.adopt(written);
-                self.delete_truncated(before.as_ref());
+                self.delete_next();
             }
             // Adopting what it says goes on with the same step.
             MetaStoreResult::Conflict(newest) => {
@@ -99,14 +109,6 @@ impl VirtualLog {
                 self.end(id, LogResult::Unavailable { reason });
             }
         }
-    }
-
-    /// Loglets that the version before named, and the present one does not.
-    fn delete_truncated(&mut self, before: Option<&Chain>) {
-        let chain = self.chain.clone().expect("just adopted");
-        let gone = before.iter().flat_map(|before| &before.segments);
-        let gone: Vec<_> = gone.filter(|segment| chain.segment_of(segment.loglet.id).is_none()).cloned().collect();
-        gone.iter().for_each(|segment| self.delete_loglet(&segment.loglet, &chain));
     }
 
     /// The answer of a loglet: its tail, or that it is trimmed.
@@ -128,14 +130,20 @@ impl VirtualLog {
             LogletResult::Gone => {
                 self.suspect_gone(loglet);
             }
-            LogletResult::TrimDone { .. } => self.trim_done(id),
+            LogletResult::TrimDone { .. } => self.trim_next(id, Step::Deletions),
             LogletResult::Unavailable { reason } => self.end(id, LogResult::Unavailable { reason }),
             other => unreachable!("no result of a trim: {other:?}"),
         }
     }
 
-    fn trim_done(&mut self, id: OpId) {
-        let trim_point = self.chain.as_ref().expect("it was written").trim_point;
-        self.end(id, LogResult::TrimDone { trim_point });
+    /// The result of a trim that has only deletions to wait for; none of any other operation.
+    pub(super) fn trimmed(&self, id: OpId) -> Option<LogResult> {
+        match self.operations.get(&id)?.kind {
+            Kind::Trim(Trim { step: Step::Deletions, .. }) => {
+                let trim_point = self.chain.as_ref().expect("it was written").trim_point;
+                Some(LogResult::TrimDone { trim_point })
+            }
+            _ => None,
+        }
     }
 }

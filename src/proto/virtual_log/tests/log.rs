@@ -323,3 +323,46 @@ fn a_subscription_in_a_deleted_loglet_waits_for_the_next_chain() {
     assert!(rig.requests().is_empty());
     assert_eq!(rig.results(), [(1, LogResult::Trimmed { trim_point: LogPos(2) })]);
 }
+
+/// A trim that drops many loglets deletes a few at a time, and has ended when all are deleted.
+#[test]
+fn a_trim_deletes_what_it_drops_a_few_at_a_time() {
+    let mut rig = Rig::new();
+    for round in 0..20 {
+        let last = rig.chain.last().loglet.id;
+        rig.chain = rig.chain.extended(last, Offset(2), loglet(rig.chain.version + 1, 50 + round), None).unwrap();
+    }
+    rig.start(1, LogOp::Trim { point: LogPos(40) });
+    let (mut under_way, mut deleted, mut most) = (Vec::new(), 0, 0);
+    loop {
+        while let Some(request) = rig.log.poll_request() {
+            match request {
+                Request::MetaStore { id, op: MetaStoreOp::Read { .. } } => {
+                    let value = rig.chain.to_json();
+                    let newest = Versioned { version: Version(rig.chain.version), members: Vec::new(), value };
+                    rig.log.handle_metastore(id, MetaStoreResult::Value(newest), rig.now);
+                }
+                Request::MetaStore { id, op: MetaStoreOp::Write { expected, .. } } => {
+                    let version = expected.next();
+                    rig.log.handle_metastore(id, MetaStoreResult::Written { version, handed_over: true }, rig.now);
+                }
+                Request::Loglet { id, op: LogletOp::CheckTail, .. } => {
+                    rig.answer(id, LogletResult::Tail { tail: Offset(0), sealed: false });
+                }
+                Request::Delete { id, live, .. } => {
+                    assert_eq!(live.len(), 1, "the last loglet is left");
+                    under_way.push(id);
+                }
+                Request::Open(_) | Request::Close(_) => {}
+                other => panic!("nobody asked for {other:?}"),
+            }
+        }
+        most = most.max(under_way.len());
+        let Some(id) = under_way.pop() else { break };
+        assert_eq!(rig.results(), [], "it waits for the deletions");
+        deleted += 1;
+        rig.answer(id, LogletResult::Gone);
+    }
+    assert_eq!((deleted, most), (20, 8));
+    assert_eq!(rig.results(), [(1, LogResult::TrimDone { trim_point: LogPos(40) })]);
+}
