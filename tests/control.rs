@@ -127,8 +127,9 @@ fn a_lost_log_server_is_replaced_and_its_copies_are_restored_while_nobody_uses_t
         std::thread::sleep(Duration::from_millis(200));
     }
     // Two of four are enough to read all of it, for each record has three copies again.
-    let spare = healed.last().loglet.log_servers.iter().map(|member| member.node);
-    let spare = spare.filter(|node| !active.log_servers.iter().any(|member| member.node == *node)).next().unwrap();
+    let mut members = healed.last().loglet.log_servers.iter().map(|member| member.node);
+    let is_new = |node: &NodeId| !active.log_servers.iter().any(|member| member.node == *node);
+    let spare = members.find(is_new).unwrap();
     assert_eq!(names(&healed, spare), healed.segments.len());
     rig.append(150..160);
     rig.read_all(160);

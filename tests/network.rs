@@ -117,10 +117,13 @@ impl Rig {
     }
 }
 
+/// Where a record was acknowledged, the record, and when.
+type Told = Vec<(LogPos, Vec<u8>, Instant)>;
+
 /// A client that appends one record after another.
 struct Writer {
     log: VirtualLog,
-    acknowledged: Arc<Mutex<Vec<(LogPos, Vec<u8>, Instant)>>>,
+    acknowledged: Arc<Mutex<Told>>,
     ends: Arc<AtomicBool>,
     thread: JoinHandle<Vec<LogAppendError>>,
     _client: Client,
@@ -163,7 +166,7 @@ impl Writer {
         begin.elapsed()
     }
 
-    fn stop(self) -> (Vec<(LogPos, Vec<u8>, Instant)>, Vec<LogAppendError>) {
+    fn stop(self) -> (Told, Vec<LogAppendError>) {
         self.ends.store(true, Ordering::Relaxed);
         let failed = self.thread.join().unwrap();
         (std::mem::take(&mut *self.acknowledged.lock().unwrap()), failed)

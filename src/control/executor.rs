@@ -177,8 +177,16 @@ impl Executor {
         }
         let reads: Vec<_> = self.logs.iter().map(|(name, (_, log))| (name.clone(), log.start_chain())).collect();
         // Of a log that cannot be read nothing is known.
-        self.chains = reads.into_iter().filter_map(|(name, read)| Some((name, read.wait().ok()?))).collect();
+        let chains = reads.into_iter().filter_map(|(name, read)| Some((name, read.wait().ok()?))).collect();
+        let before = std::mem::replace(&mut self.chains, chains);
         let now = self.now();
+        for (name, chain) in &self.chains {
+            // What else changes a chain, such as a trim, is no sign of trouble.
+            let loglets = |chain: &Chain| chain.segments.iter().map(|segment| segment.loglet.clone()).next_back();
+            if before.get(name).is_some_and(|before| loglets(before) != loglets(chain)) {
+                self.pacing.changed(name, now);
+            }
+        }
         let pending: Vec<IntentId> = self.chains.values().filter_map(|chain| Some(chain.intent.as_ref()?.id)).collect();
         self.intents.retain(|id, _| pending.contains(id));
         for id in pending {

@@ -1,7 +1,7 @@
 //! Control: every node watches the others, and heals the cluster's logs without being asked.
 //!
-//! No leader: whoever acts does so by a conditional write, which one of them wins. [`detector`] says who is missed, [`planner`] what is to
-//! be done about it, [`pacing`] who does it and when; all three are pure. [`executor`] gives them eyes and hands.
+//! No leader: whoever acts does so by a conditional write, which one of them wins. [`Detector`] says who is missed, [`plan`] what is to
+//! be done about it, [`Pacing`] who does it and when; all three are pure. [`Control`] gives them eyes and hands.
 
 mod detector;
 mod executor;

@@ -11,8 +11,8 @@ const TURN: Duration = Duration::from_secs(2);
 /// How long after an action the same log is left alone; doubles with each action in short succession (L7).
 const REST: Duration = Duration::from_secs(2);
 const DOUBLINGS_MAX: u32 = 8;
-/// A log that has been left alone for so long begins anew.
-const CALM: Duration = Duration::from_secs(300);
+/// A log that has been left alone for so long begins anew: longer than the longest rest.
+const CALM: Duration = Duration::from_secs(1200);
 
 #[derive(Clone, Debug)]
 struct Planned {
@@ -24,6 +24,8 @@ struct Planned {
 struct Acted {
     last: Instant,
     times: u32,
+    /// What was done by this node has not been seen in the chain yet.
+    unseen: bool,
 }
 
 /// What has been planned, and what was done.
@@ -55,14 +57,31 @@ impl Pacing {
         }
         let at = self.planned.iter().position(|planned| planned.due <= now)?;
         let action = self.planned[at].action.clone();
-        let acted = self.acted.entry(action.log.clone()).or_default();
+        let times = self.count(&action.log, now);
+        self.acted.get_mut(&action.log).expect("just counted").unseen = true;
+        // If it does not help, it will be due again.
+        self.planned[at].due = now + rest(times);
+        Some(action)
+    }
+
+    /// A log's chain has changed, whoever has done it: the rest is the log's, not this node's.
+    pub fn changed(&mut self, log: &str, now: Instant) {
+        let is_own = self.acted.get_mut(log).is_some_and(|acted| std::mem::take(&mut acted.unseen));
+        if !is_own {
+            let times = self.count(log, now);
+            let due = now + rest(times);
+            let of_log = self.planned.iter_mut().filter(|planned| planned.action.log == log);
+            of_log.for_each(|planned| planned.due = planned.due.max(due));
+        }
+    }
+
+    fn count(&mut self, log: &str, now: Instant) -> u32 {
+        let acted = self.acted.entry(log.to_owned()).or_default();
         if now.since(acted.last) > CALM {
             acted.times = 0;
         }
         (acted.last, acted.times) = (now, acted.times + 1);
-        // If it does not help, it will be due again.
-        self.planned[at].due = now + rest(acted.times);
-        Some(action)
+        acted.times
     }
 }
 

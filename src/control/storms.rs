@@ -40,7 +40,7 @@ fn actions(seconds: u64, answers: impl Fn(u128, u64) -> bool) -> Vec<(u64, Chang
     let new =
         |node: &NodeId| Watcher { node: *node, detector: Detector::default(), pacing: Pacing::new(node.0 as u64) };
     let mut watchers: Vec<Watcher> = nodes.iter().map(new).collect();
-    let mut done = Vec::new();
+    let (mut done, mut changed) = (Vec::new(), false);
     for ms in (0..seconds * 1000).step_by(TICK_MS as usize) {
         let now = Instant::from_nanos(ms * 1_000_000);
         // One that does not answer does not ask either: it is stopped.
@@ -49,6 +49,9 @@ fn actions(seconds: u64, answers: impl Fn(u128, u64) -> bool) -> Vec<(u64, Chang
             watcher.detector.watch(&nodes, now);
             watcher.detector.look(now);
             up.iter().for_each(|node| watcher.detector.heard(*node, LIFE, now));
+        }
+        if std::mem::take(&mut changed) {
+            watchers.iter_mut().for_each(|watcher| watcher.pacing.changed(LOG, now));
         }
         let missed: Vec<Vec<NodeId>> = watchers.iter().map(|watcher| watcher.detector.all_missed(now)).collect();
         for watcher in watchers.iter_mut().filter(|watcher| up.contains(&watcher.node)) {
@@ -73,6 +76,7 @@ fn actions(seconds: u64, answers: impl Fn(u128, u64) -> bool) -> Vec<(u64, Chang
                 |(node, condition): &(&NodeId, &Condition)| **node < watcher.node && condition.missed.is_none();
             let rank = conditions.iter().filter(before).count();
             let Some(action) = watcher.pacing.next(plan(&view), rank, now) else { continue };
+            changed = true;
             chain = match &action.change {
                 Change::Extend(wanted) => {
                     let next = loglet(chain.version + 1, wanted.sequencer, wanted.log_servers.clone());
