@@ -13,15 +13,17 @@ use crate::wire::{LogletConfig, Member};
 pub(super) struct Modify {
     loglet: LogletId,
     log_servers: Vec<Member>,
-    /// Those that are new have all of it.
-    copied: bool,
+    /// The LogServers that the segment had when all of it was copied to those that are new.
+    copied: Option<Vec<Member>>,
+    /// Those that it had when the copying began.
+    base: Option<Vec<Member>>,
     /// The version that is being written.
     written: Option<Chain>,
 }
 
 impl Modify {
     pub(super) fn new(loglet: LogletId, log_servers: Vec<Member>) -> Self {
-        Self { loglet, log_servers, copied: false, written: None }
+        Self { loglet, log_servers, copied: None, base: None, written: None }
     }
 }
 
@@ -47,6 +49,8 @@ impl VirtualLog {
         };
         let present = &segment.loglet.log_servers;
         let new = without(&log_servers, present);
+        // Somebody may have changed the segment meanwhile, and one that had a copy may have been told to give it up.
+        let copied = copied.as_ref() == Some(present);
         if *present == log_servers {
             return self.end(id, LogResult::Chain(chain));
         }
@@ -61,6 +65,7 @@ impl VirtualLog {
             (None, Ok(next)) if mutants::is(Mutant::ModifyOpenSegment) => (self.committed, next),
             (None, Ok(_)) => unreachable!("the last segment is not modified"),
         };
+        let segment_servers = present.clone();
         self.mark_busy(id);
         if copied {
             self.modify(id).written = Some(next.clone());
@@ -68,6 +73,7 @@ impl VirtualLog {
         }
         let is_new = |member: &Member| new.iter().any(|other| other.node == member.node);
         let targets = (0..log_servers.len()).filter(|index| is_new(&log_servers[*index])).collect();
+        self.modify(id).base = Some(segment_servers);
         let request = self.next_request(Purpose::Operation(id, Some(loglet)));
         self.request(Request::Restore { id: request, config: changed, stop, targets });
     }
@@ -75,7 +81,8 @@ impl VirtualLog {
     pub(super) fn copies_made(&mut self, id: OpId, result: LogletResult) {
         match result {
             LogletResult::Done => {
-                self.modify(id).copied = true;
+                let modify = self.modify(id);
+                modify.copied = modify.base.take();
                 self.modify_on(id);
             }
             LogletResult::Unavailable { reason } => self.end(id, LogResult::Unavailable { reason }),
