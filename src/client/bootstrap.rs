@@ -12,7 +12,10 @@ impl ClusterError {
     pub fn is_final(&self) -> bool {
         match self {
             Self::Refused(_) => true,
-            Self::Node(error) => !matches!(error, GenesisError::Unreached(_) | GenesisError::Unexpected(..)),
+            Self::Node(error) => {
+                use GenesisError::{Meanwhile, Unexpected, Unreached};
+                !matches!(error, Unreached(_) | Unexpected(..) | Meanwhile(_))
+            }
             _ => false,
         }
     }
