@@ -324,13 +324,13 @@ pub(super) struct Append {
 
 #[derive(Debug, Args)]
 pub(super) struct Read {
-    /// First offset [default: the oldest record kept]
-    #[arg(long, value_name = "OFFSET")]
+    /// First position [default: the oldest record kept]
+    #[arg(long, value_name = "POSITION")]
     pub(super) from: Option<u64>,
     /// Stop after this many records
     #[arg(long, value_name = "RECORDS")]
     pub(super) count: Option<u64>,
-    /// Wait for more records at the end of the log, until it is sealed
+    /// Wait for more records at the end of the log
     #[arg(long)]
     pub(super) follow: bool,
     /// Write the bytes of the records and nothing between them
@@ -340,8 +340,8 @@ pub(super) struct Read {
 
 #[derive(Debug, Args)]
 pub(super) struct Trim {
-    /// First offset to keep
-    #[arg(value_name = "OFFSET")]
+    /// First position to keep
+    #[arg(value_name = "POSITION")]
     pub(super) point: u64,
 }
 

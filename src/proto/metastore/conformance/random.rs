@@ -100,7 +100,7 @@ impl Run {
         self.world.settle();
         assert!((0..CLIENTS).all(|client| !self.world.history.is_busy(client)), "every operation ends");
         self.world.results.clear();
-        let mut id = OPERATIONS;
+        let mut id = self.operations;
         let mut perform = |world: &mut World, client, op: &dyn Fn(u64) -> MetaStoreOp| {
             id += 1;
             world.start(client, OpId(id), op(id));
