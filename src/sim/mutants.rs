@@ -15,7 +15,7 @@ const CAUGHT: &[(Mutant, Profile)] = &[
     (Mutant::WaitForKnownTail, Profile::Crash),
     (Mutant::RepairRaisesKnownTail, Profile::Crash),
     (Mutant::QuorumMinusOne, Profile::Crash),
-    (Mutant::StoreEarlyArrivals, Profile::Crash),
+    (Mutant::StoreEarlyArrivals, Profile::Disk),
     (Mutant::LocalTailFromKnownTailOnly, Profile::Crash),
     (Mutant::TrimForgetsTail, Profile::Crash),
     (Mutant::ForgetSealOnRestart, Profile::Crash),
