@@ -24,8 +24,6 @@ pub struct ControlConfig {
     pub node: NodeId,
     /// Where nodes of the cluster may be found, this one among them.
     pub seeds: Vec<SocketAddr>,
-    /// What its client does its input and output with.
-    pub driver: DriverChoice,
     /// How long it waits before it acts.
     pub patience: Patience,
 }
@@ -58,7 +56,7 @@ impl Control {
     /// Its client or its thread cannot be started.
     pub fn start(config: ControlConfig, tell: impl Fn(Vec<NodeId>) + Send + 'static) -> io::Result<Self> {
         let limits = Limits { operation_timeout: PATIENCE, ..Limits::default() };
-        let client = Client::start(ClientOptions { limits, driver: config.driver, ..ClientOptions::default() })?;
+        let client = Client::start(ClientOptions { limits, driver: DriverChoice::Epoll, ..ClientOptions::default() })?;
         let (stop, stopped) = channel();
         let mut executor = Executor::new(config, client);
         let run = move || {

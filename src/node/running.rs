@@ -169,13 +169,13 @@ impl Node {
         self.end();
     }
 
-    fn start_control(&mut self, options: ControlOptions, driver: DriverChoice) -> Result<(), ServeError> {
+    fn start_control(&mut self, options: ControlOptions) -> Result<(), ServeError> {
         let ControlOptions { mut seeds, patience } = options;
         seeds.insert(0, self.address);
         let NodeIdentity { cluster, node, .. } = self.identity;
         let inboxes = self.inboxes.clone();
         let tell = move |missed: Vec<NodeId>| inboxes[0].push(Command::Misses(missed));
-        let control = Control::start(ControlConfig { cluster, node, seeds, driver, patience }, tell);
+        let control = Control::start(ControlConfig { cluster, node, seeds, patience }, tell);
         self.control = Some(control.map_err(ServeError::Control)?);
         Ok(())
     }
@@ -277,7 +277,7 @@ impl Node {
         node.wait_until_ready(shards, &events, peers_senders)?;
         node.entrance.open(node.inboxes.clone());
         if let Some(options) = config.control {
-            node.start_control(options, config.driver)?;
+            node.start_control(options)?;
         }
         Ok(node)
     }
