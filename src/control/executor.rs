@@ -56,6 +56,7 @@ impl Control {
     /// Its client or its thread cannot be started.
     pub fn start(config: ControlConfig, tell: impl Fn(Vec<NodeId>) + Send + 'static) -> io::Result<Self> {
         let limits = Limits { operation_timeout: PATIENCE, ..Limits::default() };
+        // Memory that may be locked, which a ring needs, is for the shards.
         let client = Client::start(ClientOptions { limits, driver: DriverChoice::Epoll, ..ClientOptions::default() })?;
         let (stop, stopped) = channel();
         let mut executor = Executor::new(config, client);
