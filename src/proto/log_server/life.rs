@@ -188,8 +188,13 @@ impl LogServer {
         }
         let floor = self.floors.entry(id.log).or_default();
         if chain_version > floor.version {
+            // What was deleted here stays so, also when the chain names it, for others have it now (P7).
+            floor.live = live.into_iter().filter(|named| !floor.covers(*named)).collect();
             floor.version = chain_version;
-            floor.live = live;
+            floor.dirty = true;
+        }
+        if floor.live.contains(&id) {
+            floor.live.retain(|named| *named != id);
             floor.dirty = true;
         }
         match self.loglets.get_mut(&id) {

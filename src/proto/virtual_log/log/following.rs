@@ -41,6 +41,13 @@ struct Stream {
     arrived: VecDeque<(Offset, Records)>,
 }
 
+impl Stream {
+    /// What the caller has granted and has not been given.
+    fn unspent(&self) -> i64 {
+        self.credit + self.arrived.iter().map(|(_, records)| records.bytes.len() as i64).sum::<i64>()
+    }
+}
+
 fn granted(bytes: i64) -> u32 {
     u32::try_from(bytes.max(0)).unwrap_or(u32::MAX)
 }
@@ -117,7 +124,7 @@ impl VirtualLog {
                 return;
             }
             let behind = following.streams.pop_front().expect("just seen");
-            following.credit += behind.credit;
+            following.credit += behind.unspent();
             following.halted = false;
             self.leave(&behind);
         }
@@ -221,6 +228,7 @@ impl VirtualLog {
                 self.forget_first(id);
                 // It would say the same again and again: the next chain says where to go on.
                 if result == LogletResult::Gone {
+                    self.leave_all(id);
                     return self.suspect_gone(loglet);
                 }
                 self.suspect(loglet, Sign::Sealed);
@@ -233,6 +241,14 @@ impl VirtualLog {
             }
             other => unreachable!("no result of a subscription: {other:?}"),
         }
+    }
+
+    /// Leaves what is read ahead: the segment before it has not been given to its end.
+    fn leave_all(&mut self, id: OpId) {
+        let following = self.subscriptions.get_mut(&id).expect("asked for one that is there");
+        let ahead = std::mem::take(&mut following.streams);
+        following.credit += ahead.iter().map(Stream::unspent).sum::<i64>();
+        ahead.iter().for_each(|stream| self.leave(stream));
     }
 
     /// The stream whose turn it is has ended by itself.
@@ -248,8 +264,7 @@ impl VirtualLog {
         let following = self.subscriptions.get_mut(&id).expect("it has the stream");
         following.halted = true;
         let given_up = following.streams.split_off(at);
-        let held = |stream: &Stream| stream.arrived.iter().map(|(_, records)| records.bytes.len() as i64).sum::<i64>();
-        following.credit += given_up.iter().map(|stream| stream.credit + held(stream)).sum::<i64>();
+        following.credit += given_up.iter().map(Stream::unspent).sum::<i64>();
         self.forget_request(given_up[0].request);
         given_up.iter().skip(1).for_each(|stream| self.leave(stream));
         self.grant(id);

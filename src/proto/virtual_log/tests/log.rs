@@ -366,3 +366,18 @@ fn a_trim_deletes_what_it_drops_a_few_at_a_time() {
     assert_eq!((deleted, most), (20, 8));
     assert_eq!(rig.results(), [(1, LogResult::TrimDone { trim_point: LogPos(40) })]);
 }
+
+/// What is read ahead does not come before the rest of a segment whose loglet says that it is deleted.
+#[test]
+fn what_is_read_ahead_waits_for_a_deleted_segment() {
+    let mut rig = Rig::new();
+    rig.extend(2);
+    rig.extend(2);
+    rig.start(1, LogOp::Subscribe { from: LogPos(0), credit: 1 << 20 });
+    let opened = rig.opened();
+    assert!(opened.len() > 1, "the second closed segment is read ahead");
+    rig.answer(opened[0].0, LogletResult::Gone);
+    let (first, records) = (Offset(0), records(&["a", "b"]));
+    rig.answer(opened[1].0, LogletResult::Records { first, records });
+    assert_eq!(rig.results(), []);
+}
