@@ -187,3 +187,18 @@ fn what_the_deleting_chain_names_may_still_be_created() {
     server.answers();
     assert_eq!(create_again(&mut server, 5), [(CLIENT, gone(5))]);
 }
+
+/// P7: a closed loglet may have moved to other nodes, where the chain goes on to name it.
+#[test]
+fn a_deletion_stays_one_when_a_later_chain_names_the_loglet() {
+    let mut server = open();
+    let other = LogletId { nonce: ID.nonce + 1, version: ID.version + 1, ..ID };
+    server.send(CLIENT, Message::Delete { request: 1, loglet: ID, chain_version: ID.version + 2, live: vec![other] });
+    server.flush();
+    server.answers();
+    server.send(CLIENT, Message::Delete { request: 2, loglet: other, chain_version: ID.version + 3, live: vec![ID] });
+    server.flush();
+    server.answers();
+    server.restart();
+    assert_eq!(create_again(&mut server, 3), [(CLIENT, gone(3))]);
+}
