@@ -37,7 +37,7 @@ const CELLS_BYTES: u64 = 1000;
 /// What each unit of a head may take beside its cells, with its padding.
 const UNIT_BYTES: u64 = 4096 + 128;
 
-/// How many loglets there may be on a node. Nobody deletes any yet, and the head of every segment repeats the cells of all of them.
+/// How many loglets there may be on a node. Where clients use loglets without a chain nobody deletes any, and the head of every segment repeats the cells of all of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     /// Loglets that a run may create.

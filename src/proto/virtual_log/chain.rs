@@ -205,6 +205,13 @@ impl Chain {
         found.stop.is_none_or(|stop| position < stop).then_some(position)
     }
 
+    /// The boundary rule for neighbouring records: where the first of them is, and how many of them lie below the segment's stop.
+    pub fn positions(&self, segment: usize, first: Offset, count: u32) -> Option<(LogPos, u32)> {
+        let position = self.position(segment, first)?;
+        let below = self.segments[segment].stop.map_or(u64::MAX, |stop| stop.0 - position.0);
+        Some((position, u32::try_from(below).unwrap_or(u32::MAX).min(count)))
+    }
+
     /// The segment that a loglet serves.
     pub fn segment_of(&self, loglet: LogletId) -> Option<usize> {
         self.segments.iter().rposition(|segment| segment.loglet.id == loglet)

@@ -1,7 +1,6 @@
 use super::super::chain::Chain;
 use super::super::contract::LogResult;
 use super::machine::{Kind, Purpose, VirtualLog};
-use super::trouble::reason;
 use crate::proto::loglet::{LogletResult, OpId};
 use crate::proto::metastore::contract::MetaStoreResult;
 use crate::wire::LogletConfig;
@@ -49,17 +48,8 @@ impl VirtualLog {
                 self.end(id, LogResult::Chain(chain.clone()));
                 self.adopt(chain);
             }
-            MetaStoreResult::Conflict(newest) => {
-                if let Err(reason) = self.learn(newest) {
-                    self.end(id, LogResult::Unavailable { reason });
-                }
-            }
             // The register tells whose chain it is.
-            MetaStoreResult::Unknown => self.read_chain(),
-            other => {
-                let reason = reason(other);
-                self.end(id, LogResult::Unavailable { reason });
-            }
+            other => self.chain_not_written(id, other),
         }
     }
 

@@ -1,6 +1,5 @@
 use super::super::contract::LogResult;
 use super::machine::{Kind, Purpose, VirtualLog};
-use super::trouble::reason;
 use crate::base::IntentId;
 use crate::proto::loglet::OpId;
 use crate::proto::metastore::contract::MetaStoreResult;
@@ -28,16 +27,8 @@ impl VirtualLog {
     pub(super) fn intent_dropped(&mut self, id: OpId, result: MetaStoreResult) {
         match result {
             // The chain tells whether it is gone, and asks again if not.
-            MetaStoreResult::Written { .. } | MetaStoreResult::Unknown => self.read_chain(),
-            MetaStoreResult::Conflict(newest) => {
-                if let Err(reason) = self.learn(newest) {
-                    self.end(id, LogResult::Unavailable { reason });
-                }
-            }
-            other => {
-                let reason = reason(other);
-                self.end(id, LogResult::Unavailable { reason });
-            }
+            MetaStoreResult::Written { .. } => self.read_chain(),
+            other => self.chain_not_written(id, other),
         }
     }
 }

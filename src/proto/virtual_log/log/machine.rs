@@ -492,6 +492,22 @@ impl VirtualLog {
         Ok(())
     }
 
+    /// A version of the chain has not been written for an operation, or nobody knows: the newest one says how it goes on.
+    pub(super) fn chain_not_written(&mut self, id: OpId, result: MetaStoreResult) {
+        match result {
+            MetaStoreResult::Conflict(newest) => {
+                if let Err(reason) = self.learn(newest) {
+                    self.end(id, LogResult::Unavailable { reason });
+                }
+            }
+            MetaStoreResult::Unknown => self.read_chain(),
+            other => {
+                let reason = super::trouble::reason(other);
+                self.end(id, LogResult::Unavailable { reason });
+            }
+        }
+    }
+
     /// Goes on with a chain that is at least as new as the one known.
     pub(super) fn adopt(&mut self, chain: Chain) {
         let last = |chain: &Chain| chain.last().loglet.id;

@@ -1,7 +1,6 @@
 use super::super::chain::Chain;
 use super::super::contract::{LogResult, Request};
 use super::machine::{Kind, Purpose, VirtualLog};
-use super::trouble::reason;
 use crate::base::LogletId;
 use crate::base::mutants::{self, Mutant};
 use crate::proto::loglet::{LogletResult, OpId};
@@ -104,16 +103,7 @@ impl VirtualLog {
                 self.remove_copies(before.as_ref(), loglet);
             }
             // Adopting what it says goes on: with the write if the segment is as it was, or with the end.
-            MetaStoreResult::Conflict(newest) => {
-                if let Err(reason) = self.learn(newest) {
-                    self.end(id, LogResult::Unavailable { reason });
-                }
-            }
-            MetaStoreResult::Unknown => self.read_chain(),
-            other => {
-                let reason = reason(other);
-                self.end(id, LogResult::Unavailable { reason });
-            }
+            other => self.chain_not_written(id, other),
         }
     }
 

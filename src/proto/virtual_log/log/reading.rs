@@ -134,14 +134,13 @@ impl VirtualLog {
         if mutants::is(Mutant::ReadPastStop) {
             return Some((chain.segments[segment].start + first.0, records));
         }
-        let position = chain.position(segment, first)?;
-        let keep = chain.segments[segment].stop.map_or(u64::MAX, |stop| stop.0 - position.0);
-        if keep >= u64::from(records.count) {
+        let (position, keep) = chain.positions(segment, first, records.count)?;
+        if keep == records.count {
             return Some((position, records));
         }
         let batch = Batch::new(records.count, &records.bytes).expect("checked when received");
         let mut bytes = Vec::new();
-        let count = batch.copy_range(0, keep as u32, usize::MAX, &mut bytes);
+        let count = batch.copy_range(0, keep, usize::MAX, &mut bytes);
         Some((position, Records { count, bytes }))
     }
 }

@@ -98,16 +98,7 @@ impl VirtualLog {
                 self.delete_next();
             }
             // Adopting what it says goes on with the same step.
-            MetaStoreResult::Conflict(newest) => {
-                if let Err(reason) = self.learn(newest) {
-                    self.end(id, LogResult::Unavailable { reason });
-                }
-            }
-            MetaStoreResult::Unknown => self.read_chain(),
-            other => {
-                let reason = super::trouble::reason(other);
-                self.end(id, LogResult::Unavailable { reason });
-            }
+            other => self.chain_not_written(id, other),
         }
     }
 
