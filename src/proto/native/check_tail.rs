@@ -16,7 +16,7 @@ pub(super) struct CheckTail {
     round: Round,
     /// The largest tail that each LogServer has told while open.
     open: Vec<Option<Offset>>,
-    /// The largest tail that each LogServer has told while sealed. A sealed answer stays true (L2).
+    /// The largest tail that each LogServer has told while sealed.
     sealed: Vec<Option<Offset>>,
     /// X of the row "none sealed", and when it was found.
     wait: Option<(Offset, Instant)>,
@@ -30,8 +30,10 @@ pub(super) struct CheckTail {
 }
 
 impl CheckTail {
-    pub(super) fn new(servers: usize) -> Self {
-        Self {
+    /// Begins with the sealed answers of LogServers that are connected: whom a seal has told its tail is not asked again (L2).
+    pub(super) fn new(shared: &Shared) -> Self {
+        let servers = shared.servers();
+        let mut check_tail = Self {
             round: Round::new(servers),
             open: vec![None; servers],
             sealed: vec![None; servers],
@@ -40,7 +42,13 @@ impl CheckTail {
             awaiting: Round::new(servers),
             target: None,
             repair: Repair::new(servers),
+        };
+        // One that has gone may have been the only one to hold a record at its tail, which then could not be copied.
+        for (server, tail) in shared.sealer.tails().filter(|(server, _)| shared.links[*server].ready()) {
+            check_tail.round.settle(server);
+            check_tail.sealed(server, tail);
         }
+        check_tail
     }
 
     /// The rows "all sealed": at least a majority at the maximum, by repair where they differ.
@@ -220,6 +228,24 @@ mod tests {
         let mut rig = Rig::new(vec![Server::with(0..2).sealed(), Server::with(0..2), Server::with(0..2)]);
         rig.run_op(LogletOp::CheckTail);
         assert!((0..3).all(|server| rig.count(server, "CheckTail") == 1));
+    }
+
+    /// L2: what the seal has heard is the answer.
+    #[test]
+    fn who_has_told_a_tail_when_sealed_is_not_asked_for_it() {
+        let mut rig = Rig::new(vec![Server::with(0..4), Server::with(0..4), Server::with(0..2)]);
+        rig.run_op(LogletOp::Seal);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), [tail(4, true)]);
+        assert!((0..3).all(|server| rig.count(server, "CheckTail") == 0));
+    }
+
+    /// A record that only a lost LogServer has can be copied by nobody: its tail counts no more than if it had never been heard.
+    #[test]
+    fn the_sealed_tail_of_who_has_gone_is_not_waited_for() {
+        let mut rig = Rig::new(vec![Server::with(0..5), Server::with(0..4), Server::with(0..3)]);
+        rig.run_op(LogletOp::Seal);
+        rig.disconnect(0);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), [tail(4, true)]);
     }
 
     #[test]

@@ -66,7 +66,6 @@ impl NativeLoglet {
     /// # Panics
     /// On records that are no batch.
     pub fn handle_op(&mut self, id: OpId, op: LogletOp, now: Instant) {
-        let servers = self.shared.servers();
         let kind = match op {
             LogletOp::Append { records } => return self.handle_append(id, records, now),
             LogletOp::Credit { limit, bytes } => {
@@ -75,7 +74,7 @@ impl NativeLoglet {
                 });
             }
             LogletOp::Unsubscribe => return self.with_subscription(id, now, |subscription, _| subscription.end()),
-            LogletOp::CheckTail => Kind::CheckTail(CheckTail::new(servers)),
+            LogletOp::CheckTail => Kind::CheckTail(CheckTail::new(&self.shared)),
             LogletOp::ReadNext { min, max, limit, bytes_max } => {
                 Kind::Read(Read::new(&self.shared, id, min, max, limit, bytes_max, now))
             }
@@ -285,7 +284,7 @@ impl NativeLoglet {
     fn note_seal(&mut self, server: usize, message: &Message<'_>, now: Instant) {
         match *message {
             Message::Sealed { tail, .. } => {
-                self.shared.sealer.note(server);
+                self.shared.sealer.note(server, tail);
                 self.operations.values_mut().for_each(|operation| operation.step().sealed(server, tail));
                 self.drive_all(now);
             }

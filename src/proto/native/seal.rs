@@ -1,6 +1,7 @@
 use super::link::{Key, Shared};
 use super::round::Round;
 use super::step::{Context, Step};
+use crate::base::Offset;
 use crate::proto::loglet::LogletResult;
 use crate::wire::Message;
 
@@ -13,11 +14,13 @@ pub(super) const SEALER: Key = Key(0);
 pub(super) struct Sealer {
     wanted: bool,
     round: Round,
+    /// The largest tail that each LogServer has told while sealed. A sealed answer stays true (L2).
+    tails: Vec<Option<Offset>>,
 }
 
 impl Sealer {
     pub(super) fn new(servers: usize) -> Self {
-        Self { wanted: false, round: Round::new(servers) }
+        Self { wanted: false, round: Round::new(servers), tails: vec![None; servers] }
     }
 
     /// There is a reason to seal. It is never withdrawn.
@@ -29,10 +32,16 @@ impl Sealer {
         self.wanted
     }
 
-    /// This LogServer is sealed, durably (P2).
-    pub(super) fn note(&mut self, server: usize) {
+    /// This LogServer is sealed, durably (P2), with this tail.
+    pub(super) fn note(&mut self, server: usize, tail: Offset) {
         self.wanted = true;
         self.round.settle(server);
+        self.tails[server] = self.tails[server].max(Some(tail));
+    }
+
+    /// Who has told a tail while sealed, by number, and the largest that it has told.
+    pub(super) fn tails(&self) -> impl Iterator<Item = (usize, Offset)> {
+        self.tails.iter().enumerate().filter_map(|(server, tail)| Some((server, (*tail)?)))
     }
 
     pub(super) fn lost(&mut self, server: usize) {
