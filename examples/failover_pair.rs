@@ -72,9 +72,8 @@ impl Member {
     /// Makes it this member's turn: the loglet in use is sealed, and the next one is sequenced elsewhere.
     pub fn take_over(&mut self) -> anyhow::Result<()> {
         let last = self.log.chain()?.last().loglet.clone();
-        let mut nodes = last.log_servers.iter().map(|member| member.node);
-        let other = nodes.find(|node| *node != last.sequencer.node);
-        let wanted = other.map(|node| Wanted::clone_of(&last, node));
+        let other = last.log_servers.iter().find(|member| member.node != last.sequencer.node);
+        let wanted = other.map(|member| Wanted::clone_of(&last, *member));
         match self.log.extend(wanted, false)? {
             // Somebody else's extend has sealed it as well.
             Extended::Done(_) | Extended::Overtaken(_) => {}

@@ -209,7 +209,7 @@ impl Facts<'_> {
     fn of_intent(&self) -> Option<Finding> {
         let intent = self.chain.intent.as_ref()?;
         let cause =
-            format!("reconfiguration {} is pending, to sequencer {}", intent.id, short(intent.wanted.sequencer));
+            format!("reconfiguration {} is pending, to sequencer {}", intent.id, short(intent.wanted.sequencer.node));
         let remedy = "whoever reconfigures next, or appends when the loglet is sealed, carries it out";
         let since = self.now_unix_ms.saturating_sub(intent.since_unix_ms);
         Some(Finding::new(Blocks::Nothing, cause, remedy).since(since))

@@ -80,7 +80,7 @@ fn show(global: &Global, options: &OneLog) -> anyhow::Result<()> {
         output::text(format_args!("  {}", describe(segment, &root)))?;
     }
     if let Some(intent) = &chain.intent {
-        output::text(format_args!("  intended: sequencer {}", short(intent.wanted.sequencer)))?;
+        output::text(format_args!("  intended: sequencer {}", short(intent.wanted.sequencer.node)))?;
     }
     match tail {
         Ok(tail) => output::text(format_args!("  ends at {tail}")),
@@ -169,9 +169,9 @@ fn wanted(
         return Err(exit::coded(exit::USAGE, text));
     }
     let sequencer = match sequencer {
-        Some(text) => usable(root, text)?.node,
-        None if nodes.contains(&present.sequencer.node) => present.sequencer.node,
-        None => log_servers[0].node,
+        Some(text) => usable(root, text)?,
+        None if nodes.contains(&present.sequencer.node) => present.sequencer.member(),
+        None => log_servers[0],
     };
     Ok(Wanted { sequencer, log_servers })
 }

@@ -39,7 +39,7 @@ impl LogletClient {
         limits: &Limits,
     ) -> Self {
         let hello = Hello { cluster, node: NodeId(0), incarnation, role: Role::Client, route: config.id };
-        let sequencer = Member { node: config.sequencer.node, address: config.sequencer.address };
+        let sequencer = config.sequencer.member();
         let peer = |member: Member| {
             let link = Link::new(member.address, hello, Some(member.node), limits);
             Peer { member, link, silent_since: None, patience: limits.silence, doubted: false }

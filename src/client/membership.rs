@@ -97,7 +97,8 @@ fn uses_of_chain(chain: &Chain, node: NodeId, log: &str) -> Vec<NodeUse> {
         uses.push(NodeUse::Closed { log: log(), segments: closed });
     }
     let wanted = chain.intent.as_ref().map(|intent| &intent.wanted);
-    if wanted.is_some_and(|wanted| wanted.sequencer == node || wanted.log_servers.iter().any(|at| at.node == node)) {
+    if wanted.is_some_and(|wanted| wanted.sequencer.node == node || wanted.log_servers.iter().any(|at| at.node == node))
+    {
         uses.push(NodeUse::Intent { log: log() });
     }
     uses
@@ -240,9 +241,9 @@ impl Cluster {
             let draining = root.nodes.len() - active;
             return Err(RootRefusal::TooFewNodes { wanted: record.replicas, active, draining }.into());
         }
-        let can_sequence = |at: &NodeId| *at != node && living.contains(at);
-        let stored_on = log_servers.iter().map(|member| member.node);
-        let mut candidates = stored_on.clone().filter(|at| *at == present.sequencer.node).chain(stored_on);
+        let can_sequence = |at: &Member| at.node != node && living.contains(&at.node);
+        let stored_on = log_servers.iter().copied();
+        let mut candidates = stored_on.clone().filter(|at| at.node == present.sequencer.node).chain(stored_on);
         let sequencer = candidates.find(can_sequence).ok_or_else(|| OpError::Unavailable {
             reason: format!("none of the nodes that are to store `{name}` answers"),
         })?;

@@ -199,9 +199,8 @@ impl View<'_> {
             active && missed.is_none() && failed.is_none() && incarnation.is_some()
         };
         let same = (sequencer_lost.is_none() || restarted).then_some(sequencer);
-        let mut candidates = same.into_iter().chain(log_servers.iter().map(|member| member.node));
-        let sequencer =
-            candidates.find(|node| is_well(node) && log_servers.iter().any(|member| member.node == *node))?;
+        let kept = log_servers.iter().filter(|member| same == Some(member.node));
+        let sequencer = *kept.chain(&log_servers).find(|member| is_well(&member.node))?;
         Some((loglet.id, Change::Extend(Wanted { sequencer, log_servers }), reason))
     }
 

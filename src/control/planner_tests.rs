@@ -66,7 +66,7 @@ fn ids(members: &[Member]) -> Vec<u128> {
 
 fn extend(change: &Change) -> (u128, Vec<u128>) {
     match change {
-        Change::Extend(wanted) => (wanted.sequencer.0, ids(&wanted.log_servers)),
+        Change::Extend(wanted) => (wanted.sequencer.node.0, ids(&wanted.log_servers)),
         other => panic!("an extend, not {other:?}"),
     }
 }
@@ -183,7 +183,7 @@ fn a_failed_journal_is_replaced_like_a_lost_node() {
 fn an_intent_that_nobody_carries_out_is_carried_out() {
     let mut stage = Stage::new(4);
     let replaces = stage.chain().last().loglet.id;
-    let wanted = Wanted { sequencer: NodeId(4), log_servers: [2, 3, 4].map(member).to_vec() };
+    let wanted = Wanted { sequencer: member(4), log_servers: [2, 3, 4].map(member).to_vec() };
     let intent = Intent { id: IntentId(5), replaces, wanted, since_unix_ms: 0 };
     let chain = stage.chain().intending(intent.clone()).unwrap();
     stage.chains.insert(LOG.to_owned(), chain);

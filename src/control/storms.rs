@@ -79,7 +79,7 @@ fn actions(seconds: u64, answers: impl Fn(u128, u64) -> bool) -> Vec<(u64, Chang
             changed = true;
             chain = match &action.change {
                 Change::Extend(wanted) => {
-                    let next = loglet(chain.version + 1, wanted.sequencer, wanted.log_servers.clone());
+                    let next = loglet(chain.version + 1, wanted.sequencer.node, wanted.log_servers.clone());
                     chain.extended(action.loglet, Offset(1), next, None).unwrap()
                 }
                 Change::Modify(log_servers) => {

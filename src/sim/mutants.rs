@@ -22,7 +22,7 @@ const CAUGHT: &[(Mutant, Profile)] = &[
     (Mutant::RetryAfterFlushError, Profile::Disk),
     (Mutant::SkipUnitChecksum, Profile::Crash),
     (Mutant::WriteWithoutDsync, Profile::Crash),
-    (Mutant::AppendBehindTornTail, Profile::Crash),
+    (Mutant::AppendBehindTornTail, Profile::Disk),
     (Mutant::AcceptAfterTornUnit, Profile::Crash),
     (Mutant::PartialHead, Profile::Crash),
     (Mutant::ReadPastStop, Profile::Reconfigure),

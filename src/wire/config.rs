@@ -27,6 +27,13 @@ pub struct Sequencer {
     pub address: SocketAddr,
 }
 
+impl Sequencer {
+    /// The node, whatever the life of its process.
+    pub fn member(&self) -> Member {
+        Member { node: self.node, address: self.address }
+    }
+}
+
 /// The static configuration of a NativeLoglet. Written as JSON, so that an operator can read it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

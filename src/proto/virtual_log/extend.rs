@@ -130,7 +130,7 @@ impl Extend {
                 let intent = self.own.clone().expect("an intent is to be written");
                 Step::Write(self.chain.intending(intent).expect("looked at before"))
             }
-            State::Asking => Step::Ask(self.wanted.sequencer),
+            State::Asking => Step::Ask(self.wanted.sequencer.node),
             State::Preparing => Step::Prepare(self.new_loglet().clone()),
             State::Sealing => Step::Seal(self.chain.last().loglet.clone()),
             State::Tailing => Step::CheckTail(self.chain.last().loglet.clone()),
@@ -157,7 +157,7 @@ impl Extend {
     /// The node has said which life of it this is.
     pub fn handle_host(&mut self, host: Host) {
         assert_eq!(self.state, State::Asking, "nobody was asked");
-        assert_eq!(host.member.node, self.wanted.sequencer, "who is to be the sequencer has answered");
+        assert_eq!(host.member.node, self.wanted.sequencer.node, "who is to be the sequencer has answered");
         self.host = Some(host);
         self.prepared = Some(self.mint());
         self.state = State::Preparing;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{IntentId, LogletId, NodeId};
+use crate::base::{IntentId, LogletId};
 use crate::wire::{LogletConfig, Member};
 
 /// A reconfiguration that somebody has begun. It is void once the loglet that it replaces is not the last.
@@ -23,15 +23,15 @@ pub struct Intent {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
-    /// The node that gives out offsets.
-    pub sequencer: NodeId,
+    /// The node that gives out offsets, and where to look for it.
+    pub sequencer: Member,
     /// The nodes that store the records, and where to look for them.
     pub log_servers: Vec<Member>,
 }
 
 impl Wanted {
     /// What a loglet has, with another sequencer.
-    pub fn clone_of(loglet: &LogletConfig, sequencer: NodeId) -> Self {
+    pub fn clone_of(loglet: &LogletConfig, sequencer: Member) -> Self {
         Self { sequencer, log_servers: loglet.log_servers.clone() }
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn version_of(chain: &Chain) -> ChainVersion {
     let intent = chain.intent.as_ref().map(|intent| Intended {
         id: intent.id,
         replaces: intent.replaces,
-        servers: servers(intent.wanted.sequencer, &intent.wanted.log_servers),
+        servers: servers(intent.wanted.sequencer.node, &intent.wanted.log_servers),
     });
     ChainVersion { version: chain.version, trim_point: chain.trim_point.0, intent, parts: parts.collect() }
 }

@@ -156,12 +156,12 @@ impl VirtualLogs {
         self.start(run, client, Pending::Extend { operation });
     }
 
-    /// As many LogServers as the log began with, of all nodes, and one of them as sequencer.
+    /// As many LogServers as the log began with, of all nodes, and any node as sequencer.
     fn draw_intent(&self, run: &mut Run) -> Intent {
         let mut nodes: Vec<_> = (0..run.cluster.nodes()).collect();
         run.rng.shuffle(&mut nodes);
+        let sequencer = run.cluster.member(*run.rng.choice(&nodes).expect("there are nodes"));
         nodes.truncate(run.options.nodes);
-        let sequencer = run.cluster.node_id(*run.rng.choice(&nodes).expect("there are nodes"));
         let log_servers = nodes.into_iter().map(|node| run.cluster.member(node)).collect();
         Intent {
             id: IntentId(run.rng.u128(..)),

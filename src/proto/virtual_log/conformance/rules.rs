@@ -62,7 +62,7 @@ impl World {
             None => false,
         };
         let is_reused = is_extended && self.installed.contains(&new.loglet.id);
-        let pending = before.intent.as_ref().map(|intent| (intent.id, intent.wanted.sequencer));
+        let pending = before.intent.as_ref().map(|intent| (intent.id, intent.wanted.sequencer.node));
         let is_other = is_extended
             && (new.fulfils != pending.map(|(id, _)| id)
                 || pending.is_some_and(|(_, sequencer)| sequencer != new.loglet.sequencer.node));

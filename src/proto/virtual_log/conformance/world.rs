@@ -145,7 +145,7 @@ impl World {
             Op::Extend => LogOp::Extend { replaces: None, wanted: None, intent: None },
             Op::Intend(node) => {
                 let replaces = state.core.chain().expect("read at the start").last().loglet.id;
-                let wanted = Wanted { sequencer: NodeId(node.into()), log_servers: members() };
+                let wanted = Wanted { sequencer: member(node), log_servers: members() };
                 let intent = Intent {
                     id: IntentId((client as u128 + 1) << 64 | u128::from(id.0)),
                     replaces,

@@ -4,8 +4,8 @@ use super::super::extend::{Extend, Outcome, Step, Wish, Written};
 use super::super::intent::{Intent, Wanted};
 use super::machine::{Kind, Purpose, VirtualLog};
 use super::trouble::reason;
-use crate::base::Instant;
 use crate::base::mutants::{self, Mutant};
+use crate::base::{Instant, IntentId};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
 use crate::proto::metastore::contract::MetaStoreResult;
 
@@ -37,8 +37,11 @@ impl VirtualLog {
             let chain = self.chain.clone().expect("asked only once there is a chain");
             return self.end(id, LogResult::Overtaken(chain));
         }
-        let (deadline, intent) = (operation.deadline, intent.clone());
-        let wanted = wanted.clone().or_else(|| self.clone_wanted());
+        let (deadline, intent, wanted) = (operation.deadline, intent.clone(), wanted.clone());
+        if intent.is_none() && self.waits_for_pending(deadline) {
+            return;
+        }
+        let wanted = wanted.or_else(|| self.clone_wanted());
         // Whoever answers first will do.
         let Some(wanted) = wanted else { return };
         self.mark_busy(id);
@@ -47,23 +50,46 @@ impl VirtualLog {
 
     /// Replaces a loglet that takes no appends, as its intent says or by a clone.
     pub(super) fn roll_forward(&mut self) {
-        let chain = self.chain.as_ref().expect("asked only once there is a chain");
         let since = self.trouble.as_ref().map_or(self.now, |trouble| trouble.since);
-        let pending = chain.intent.as_ref();
-        // What was intended cannot be done: its sequencer has not answered for long. A clone is better than nothing (P15).
-        let is_vain = |intent: &&Intent| {
-            !self.hosts.contains_key(&intent.wanted.sequencer) && self.now.since(since) >= self.limits.stall
-        };
-        if let Some(next) = pending.filter(is_vain).and_then(|intent| chain.without_intent(intent.id)) {
-            if !self.is_asked(Purpose::Chain) {
-                self.ask_metastore(Purpose::Chain, Some(&next));
-            }
-            return;
+        if self.unanswered_intent().is_some() && self.now.since(since) >= self.limits.stall {
+            return self.give_up_intent();
         }
+        let pending = self.chain.as_ref().and_then(|chain| chain.intent.as_ref());
         let pending = pending.map(|intent| intent.wanted.clone());
         if let Some(wanted) = pending.or_else(|| self.clone_wanted()) {
             self.begin(wanted, None, None, self.now + self.limits.stall);
         }
+    }
+
+    /// What somebody has intended, where the node that is to be its sequencer does not answer.
+    fn unanswered_intent(&self) -> Option<IntentId> {
+        let pending = self.chain.as_ref()?.intent.as_ref()?;
+        (!self.hosts.contains_key(&pending.wanted.sequencer.node)).then_some(pending.id)
+    }
+
+    /// What was intended cannot be done: its sequencer has not answered for long. Anything else is better than nothing (P15).
+    fn give_up_intent(&mut self) {
+        let Some((chain, id)) = self.chain.as_ref().zip(self.unanswered_intent()) else { return };
+        let next = chain.without_intent(id).expect("it is the one that is pending");
+        if !self.is_asked(Purpose::Chain) {
+            self.ask_metastore(Purpose::Chain, Some(&next));
+        }
+    }
+
+    /// Whether a wish has to wait for the sequencer of an intent that comes before it: not for longer than `stall`.
+    fn waits_for_pending(&mut self, deadline: Instant) -> bool {
+        if self.unanswered_intent().is_none() {
+            return false;
+        }
+        let rest = self.limits.operation_timeout.saturating_sub(self.limits.stall);
+        let left = deadline.since(self.now);
+        if left > rest {
+            let again = self.now + (left - rest);
+            self.look_at = Some(self.look_at.map_or(again, |at| at.min(again)));
+        } else {
+            self.give_up_intent();
+        }
+        true
     }
 
     fn clone_wanted(&self) -> Option<Wanted> {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::super::contract::{LogOp, LogResult};
 use super::machine::{Kind, Purpose, VirtualLog};
-use crate::base::{Instant, LogletId, NodeId};
+use crate::base::{Instant, LogletId};
 use crate::proto::loglet::OpId;
 use crate::proto::metastore::contract::MetaStoreResult;
 use crate::wire::Member;
@@ -214,16 +214,16 @@ impl VirtualLog {
 
     /// The node that is to sequence a clone of the last loglet: one that answers; the present one if the loglet was sealed for another
     /// reason than its loss, else any other one before it.
-    pub(super) fn choose_sequencer(&self) -> Option<NodeId> {
+    pub(super) fn choose_sequencer(&self) -> Option<Member> {
         let config = &self.last().loglet;
         let accused = self.trouble.as_ref().is_some_and(|trouble| !trouble.sealed);
         let place = config.log_servers.iter().position(|member| member.node == config.sequencer.node).unwrap_or(0);
         let (before, from) = config.log_servers.split_at(place);
-        let others = from.iter().chain(before).map(|member| member.node).filter(|node| *node != config.sequencer.node);
-        let present = std::iter::once(config.sequencer.node);
-        let in_order: Vec<NodeId> =
+        let others = from.iter().chain(before).copied().filter(|member| member.node != config.sequencer.node);
+        let present = std::iter::once(config.sequencer.member());
+        let in_order: Vec<Member> =
             if accused { others.chain(present).collect() } else { present.chain(others).collect() };
-        in_order.into_iter().find(|node| self.hosts.contains_key(node))
+        in_order.into_iter().find(|member| self.hosts.contains_key(&member.node))
     }
 
     /// The nodes that are to be connected with, so that it is known who answers.
@@ -239,9 +239,9 @@ impl VirtualLog {
             return Vec::new();
         };
         let config = &chain.last().loglet;
-        let sequencer = Member { node: config.sequencer.node, address: config.sequencer.address };
+        let sequencer = config.sequencer.member();
         let wanted = wished.into_iter().flatten().chain(chain.intent.as_ref().map(|intent| &intent.wanted));
-        let wanted = wanted.flat_map(|wanted| &wanted.log_servers);
+        let wanted = wanted.flat_map(|wanted| wanted.log_servers.iter().chain([&wanted.sequencer]));
         let mut hosts: Vec<Member> = config.log_servers.iter().chain(wanted).copied().chain([sequencer]).collect();
         hosts.sort_unstable_by_key(|member| member.node);
         hosts.dedup_by_key(|member| member.node);

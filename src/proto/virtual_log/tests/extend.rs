@@ -2,23 +2,18 @@
 
 use std::collections::HashSet;
 
-use super::{id, intent, loglet};
+use super::{id, intent, loglet, member};
 use crate::base::{Incarnation, IntentId, LogPos, NodeId, Offset};
 use crate::proto::virtual_log::{Chain, Extend, Host, Outcome, Step, Wanted, Wish, Written};
-use crate::wire::Member;
 
 fn wanted(sequencer: u128) -> Wanted {
-    Wanted { sequencer: NodeId(sequencer), log_servers: [1, 2, 3].map(member).to_vec() }
+    Wanted { sequencer: member(sequencer), log_servers: [1, 2, 3].map(member).to_vec() }
 }
 
 fn wish(sequencer: u128, with_intent: bool) -> Wish {
     let intent = with_intent
         .then(|| crate::proto::virtual_log::Intent { wanted: wanted(sequencer), ..intent(sequencer, id(1, 1)) });
     Wish { replaces: id(1, 1), wanted: wanted(sequencer), intent }
-}
-
-fn member(node: u128) -> Member {
-    Member { node: NodeId(node), address: ([10, 0, 0, node as u8], 7000).into() }
 }
 
 fn host(node: NodeId) -> Host {
@@ -88,7 +83,7 @@ impl World {
         if let Some(intent) = &before.intent {
             let last = after.last();
             assert_eq!(last.fulfils, Some(intent.id), "an intent that is written down wins");
-            assert_eq!(last.loglet.sequencer.node, intent.wanted.sequencer);
+            assert_eq!(last.loglet.sequencer.node, intent.wanted.sequencer.node);
         }
     }
 

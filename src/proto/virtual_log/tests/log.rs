@@ -2,26 +2,33 @@
 
 use std::time::Duration;
 
-use super::{id, intent, loglet};
-use crate::base::{Instant, Limits, LogPos, LogletId, Offset, RegisterId, Version};
+use super::{id, intent, loglet, member};
+use crate::base::{Incarnation, Instant, Limits, LogPos, LogletId, Offset, RegisterId, Version};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
 use crate::proto::testing::Owned;
 use crate::proto::virtual_log::contract::{AppendFailure, LogOp, LogResult, Request, Run};
-use crate::proto::virtual_log::{Chain, VirtualLog};
+use crate::proto::virtual_log::{Chain, Host, VirtualLog};
 
 struct Rig {
     log: VirtualLog,
     now: Instant,
     chain: Chain,
     deleted: bool,
+    created: Vec<LogletId>,
 }
 
 impl Rig {
     /// A log whose chain has one loglet.
     fn new() -> Self {
         let log = VirtualLog::new(RegisterId(7), 1, &Limits::default());
-        Self { log, now: Instant::from_nanos(1), chain: Chain::begin(loglet(1, 1)), deleted: false }
+        Self {
+            log,
+            now: Instant::from_nanos(1),
+            chain: Chain::begin(loglet(1, 1)),
+            deleted: false,
+            created: Vec::new(),
+        }
     }
 
     fn start(&mut self, op_id: u64, op: LogOp) {
@@ -42,7 +49,14 @@ impl Rig {
                     let newest = Versioned { version: Version(version), members: Vec::new(), value };
                     self.log.handle_metastore(id, MetaStoreResult::Value(newest), self.now);
                 }
-                Request::Open(_) | Request::Close(_) => {}
+                Request::MetaStore { id, op: MetaStoreOp::Write { value, .. } } => {
+                    self.chain = Chain::from_json(&value).unwrap();
+                    let version = Version(self.chain.version);
+                    let written = MetaStoreResult::Written { version, handed_over: true };
+                    self.log.handle_metastore(id, written, self.now);
+                }
+                Request::Create { loglet, .. } => self.created.push(loglet),
+                Request::MetaStore { op: MetaStoreOp::Prepare { .. }, .. } | Request::Open(_) | Request::Close(_) => {}
                 other => panic!("nobody asked for {other:?}"),
             }
         }
@@ -307,6 +321,25 @@ fn an_intent_about_a_loglet_that_is_not_the_last_is_overtaken() {
     rig.start(1, LogOp::Extend { replaces, wanted, intent: Some(intent) });
     assert!(rig.requests().is_empty());
     assert_eq!(rig.results(), [(1, LogResult::Overtaken(rig.chain.clone()))]);
+}
+
+/// P15: what was intended and cannot be done holds nobody up for long.
+#[test]
+fn an_intent_whose_sequencer_does_not_answer_gives_way_to_the_next_wish() {
+    let mut rig = Rig::new();
+    rig.chain = rig.chain.intending(intent(9, id(1, 1))).unwrap();
+    rig.start(1, LogOp::Extend { replaces: None, wanted: None, intent: None });
+    rig.requests();
+    assert!(rig.log.wanted_hosts().contains(&member(2)), "it is given a chance");
+    rig.log.handle_host(Host { member: member(1), incarnation: Incarnation(5) }, rig.now);
+    rig.pass_time(Limits::default().stall - Duration::from_nanos(1));
+    rig.requests();
+    assert!(rig.chain.intent.is_some(), "it still is");
+    rig.pass_time(Duration::from_nanos(1));
+    rig.requests();
+    assert_eq!(rig.chain.intent, None);
+    let [made] = rig.created[..] else { panic!("{:?}", rig.created) };
+    assert_eq!(made.version, rig.chain.version + 1, "what is to come behind the last loglet");
 }
 
 /// A deleted loglet says so at once, as often as it is asked.

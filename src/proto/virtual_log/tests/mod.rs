@@ -19,12 +19,11 @@ fn loglet(version: u64, nonce: u64) -> LogletConfig {
     }
 }
 
+fn member(node: u128) -> Member {
+    Member { node: NodeId(node), address: ([10, 0, 0, node as u8], 7000).into() }
+}
+
 fn intent(number: u128, replaces: LogletId) -> Intent {
-    let wanted = Wanted {
-        sequencer: NodeId(2),
-        log_servers: [2, 3, 4]
-            .map(|node| Member { node: NodeId(node), address: ([10, 0, 0, node as u8], 7000).into() })
-            .to_vec(),
-    };
+    let wanted = Wanted { sequencer: member(2), log_servers: [2, 3, 4].map(member).to_vec() };
     Intent { id: IntentId(number), replaces, wanted, since_unix_ms: 1_700_000_000_000 }
 }
