@@ -94,6 +94,14 @@ impl Floor {
     }
 }
 
+impl Loglet {
+    /// From here on neither success nor open nor sealed is said, until it is gone.
+    fn begin_deletion(&mut self, shared: &mut Shared, disk: &mut impl Disk) {
+        self.deleting = true;
+        self.settle(shared, disk);
+    }
+}
+
 /// The floors of all logs.
 pub(super) type Floors = BTreeMap<u64, Floor>;
 
@@ -188,6 +196,17 @@ impl LogServer {
         }
         let floor = self.floors.entry(id.log).or_default();
         if chain_version > floor.version {
+            // No chain names these, nor will one: what attempts have left that came to nothing, or deletions that did not reach this server.
+            let is_left = |other: &LogletId, loglet: &Loglet| {
+                (other.log, loglet.deleting) == (id.log, false)
+                    && other.version <= chain_version
+                    && *other != id
+                    && !live.contains(other)
+            };
+            for (other, loglet) in self.loglets.iter_mut().filter(|(other, loglet)| is_left(other, loglet)) {
+                loglet.begin_deletion(shared, disk);
+                floor.removing.push(*other);
+            }
             // What was deleted here stays so, also when the chain names it, for others have it now (P7).
             floor.live = live.into_iter().filter(|named| !floor.covers(*named)).collect();
             floor.version = chain_version;
@@ -200,10 +219,8 @@ impl LogServer {
         match self.loglets.get_mut(&id) {
             Some(loglet) => {
                 assert!(!loglet.deleting, "the dispatcher holds what comes after a deletion");
-                // From here on neither success nor open nor sealed is said, until it is gone.
-                loglet.deleting = true;
                 loglet.answer_when(peer, request, Until::Deleted, shared);
-                loglet.settle(shared, disk);
+                loglet.begin_deletion(shared, disk);
                 floor.removing.push(id);
             }
             None => floor.answer(peer, request, id, shared),

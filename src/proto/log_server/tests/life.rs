@@ -139,15 +139,28 @@ fn deleting_an_unknown_loglet_leaves_a_floor_too() {
     assert_eq!(server.answers(), [(CLIENT, Message::Done { request: 3, loglet: newer })]);
 }
 
+/// An attempt that came to nothing leaves its loglet, and nobody may be left to delete it.
 #[test]
-fn a_floor_leaves_the_loglets_that_are_here() {
+fn a_deletion_takes_what_its_chain_does_not_name_either() {
     let mut server = with_records(2);
-    let older = LogletId { version: 2, ..ID };
-    server.send(CLIENT, Message::Delete { request: 1, loglet: older, chain_version: 7, live: Vec::new() });
+    let (left, newer) = (LogletId { version: 6, ..ID }, LogletId { version: 8, ..ID });
+    for (request, loglet) in [(1, left), (2, newer)] {
+        server.send(CLIENT, Message::Create { request, config: config(loglet, &[1, 2, 3]) });
+    }
     server.flush();
-    server.answers();
+    let older = LogletId { version: 2, ..ID };
+    server.send(CLIENT, Message::Delete { request: 3, loglet: older, chain_version: 7, live: vec![ID] });
+    server.durable(crate::base::Write(server.disk.last().0 - 1));
+    assert_eq!(server.disk.removed, [], "the floor comes first");
+    server.flush();
+    assert_eq!(server.disk.removed, [left]);
     server.restart();
+    server.answers();
+    let here: Vec<_> = server.core.loglets().map(|loglet| loglet.id).collect();
+    assert_eq!(here, [ID, newer], "what the chain names, and what is newer than it");
     assert_eq!(tail_of(&mut server), Offset(2));
+    server.send(CLIENT, Message::Create { request: 4, config: config(left, &[1, 2, 3]) });
+    assert_eq!(server.answers(), [(CLIENT, Message::Gone { request: 4, loglet: left })]);
 }
 
 #[test]
