@@ -59,14 +59,16 @@ impl Ledger {
         self.timings.as_deref().unwrap_or_default()
     }
 
-    pub(super) fn issue(&mut self, invoked: u64) {
+    /// Books that the next append begins. Times are nanoseconds from the start of the load.
+    pub fn issue(&mut self, invoked: u64) {
         self.issued += 1;
         if let Some(timings) = &mut self.timings {
             timings.push(Timing { invoked, ended: None, offset: None });
         }
     }
 
-    pub(super) fn acknowledge(&mut self, sequence: u64, offset: Offset, ended: u64) {
+    /// Books where an append that was issued has been acknowledged.
+    pub fn acknowledge(&mut self, sequence: u64, offset: Offset, ended: u64) {
         assert!(sequence < self.issued, "only what was issued is acknowledged");
         if let Some(timings) = &mut self.timings {
             let timing = &mut timings[sequence as usize];
@@ -76,7 +78,8 @@ impl Ledger {
         self.placed = self.placed.wrapping_add(place(sequence, offset));
     }
 
-    pub(super) fn fail(&mut self, sequence: u64) {
+    /// Books that an append that was issued has failed, or that nobody knows.
+    pub fn fail(&mut self, sequence: u64) {
         assert!(sequence < self.issued, "only what was issued fails");
         self.failed.insert(sequence);
     }
@@ -152,8 +155,12 @@ impl<'a> Checker<'a> {
 
     /// Takes the record at [`Checker::next`].
     pub fn record(&mut self, record: &[u8]) {
-        let offset = self.next;
+        self.record_at(self.next, record);
         self.next = self.next + 1;
+    }
+
+    /// Takes a record of a log that has offsets of its own kind. They need not be dense, or in order over several clients.
+    pub fn record_at(&mut self, offset: Offset, record: &[u8]) {
         let known = RecordKey::parse(record).filter(|key| key.seed == self.seed);
         let client = known.and_then(|key| self.clients.get_mut(usize::try_from(key.client).ok()?));
         let (Some(key), Some(client)) = (known, client) else {

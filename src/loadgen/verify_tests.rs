@@ -97,6 +97,27 @@ fn records_at_other_offsets_than_acknowledged_are_noticed() {
 }
 
 #[test]
+fn offsets_may_have_gaps_and_come_in_the_order_of_clients() {
+    let mut ledgers = vec![Ledger::default(); 2];
+    let offset = |client, sequence| Offset(100 + 7 * (2 * sequence + client));
+    for sequence in 0..10 {
+        for client in 0..2 {
+            ledgers[client as usize].issue(0);
+            ledgers[client as usize].acknowledge(sequence, offset(client, sequence), 0);
+        }
+    }
+    let verified = |shift: u64| {
+        let mut checker = Checker::new(SEED, BYTES, &ledgers);
+        for (client, sequence) in (0..2).flat_map(|client| (0..10).map(move |sequence| (client, sequence))) {
+            checker.record_at(Offset(offset(client, sequence).0 + shift), &record(client, sequence));
+        }
+        checker.finish()
+    };
+    assert!(verified(0).holds());
+    assert_eq!(verified(1).misplaced_clients, 2);
+}
+
+#[test]
 fn a_gap_does_not_take_memory_without_bound() {
     let mut seen = Seen::default();
     for sequence in 1..AHEAD_MAX as u64 + 10 {
