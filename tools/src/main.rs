@@ -1,8 +1,10 @@
-//! Development tools of naxos: the records of benchmarks.
+//! Development tools of naxos: the records of benchmarks, and the same benchmark on other systems.
 
 mod check;
 mod collect;
 mod compare;
+#[cfg(feature = "peers")]
+mod peers;
 mod record;
 mod table;
 
@@ -71,6 +73,12 @@ enum Command {
         #[arg(long, default_value = "bench-results")]
         directory: PathBuf,
     },
+    /// Measure Naxos and other systems on this machine, with the same load and the same verification
+    ///
+    /// Each system runs alone, with its servers on the loopback and its data in a temporary directory. The other systems come
+    /// from Debian's packages etcd-server, zookeeper, redis-server and nats-server; what is not installed is said and left out.
+    #[cfg(feature = "peers")]
+    Peers(peers::Options),
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
@@ -95,6 +103,8 @@ fn run(command: Command) -> anyhow::Result<()> {
             println!("{}", compare::compare(&name, &directory, &comparison)?.display());
             Ok(())
         }
+        #[cfg(feature = "peers")]
+        Command::Peers(options) => peers::run(options),
     }
 }
 
