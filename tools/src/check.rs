@@ -43,6 +43,7 @@ pub(crate) fn check_result(result: &Value) -> anyhow::Result<()> {
                 bail!("valid: it is not true")
             }
             "compare" => number(result, "ratio").map(drop),
+            "peers" => check_peers(result),
             _ => Ok(()),
         },
         Kind::Append => {
@@ -54,6 +55,19 @@ pub(crate) fn check_result(result: &Value) -> anyhow::Result<()> {
             }
         }
     }
+}
+
+fn check_peers(result: &Value) -> anyhow::Result<()> {
+    if result.get("valid").and_then(Value::as_bool) != Some(true) {
+        bail!("valid: it is not true");
+    }
+    for field in ["appends_per_s", "p50_us", "p99_us", "copies", "record_bytes", "verified.acked"] {
+        number(result, field)?;
+    }
+    for field in ["system", "version", "durability", "shape"] {
+        text(result, field)?;
+    }
+    Ok(())
 }
 
 fn check_append(result: &Value) -> anyhow::Result<()> {
@@ -126,6 +140,21 @@ mod tests {
         assert!(fault(|result| result["machine"] = Value::Null).starts_with("machine.cpu:"));
         assert!(fault(|result| result["commit"] = Value::Null).starts_with("commit:"));
         assert!(fault(|result| drop(result.as_object_mut().unwrap().remove("verified"))).starts_with("verified."));
+    }
+
+    #[test]
+    fn a_row_of_peers_is_checked_by_its_own_fields() {
+        let row = serde_json::json!({
+            "schema": 1, "bench": "peers", "commit": "0123456789ab", "system": "redis", "version": "7.0.15",
+            "durability": "fsync", "shape": "single", "copies": 1, "record_bytes": 100, "appends_per_s": 2000.5,
+            "p50_us": 450.1, "p99_us": 900.0, "verified": {"acked": 9}, "valid": true
+        });
+        check_result(&row).unwrap();
+        for field in ["valid", "p99_us", "durability", "verified"] {
+            let mut row = row.clone();
+            row[field] = Value::Null;
+            assert!(check_result(&row).unwrap_err().to_string().starts_with(field));
+        }
     }
 
     #[test]

@@ -38,6 +38,13 @@ fn finding(result: &Value) -> String {
     if let Some(ratio) = number("ratio") {
         return format!(": {} x {ratio} ({})", plain(result, "field"), plain(result, "ratios"));
     }
+    if let (Some(rate), Some(p50), Some(p99)) = (number("appends_per_s"), number("p50_us"), number("p99_us")) {
+        let [system, version, shape] = ["system", "version", "shape"].map(|field| plain(result, field));
+        let (durability, copies, rate) = (plain(result, "durability"), plain(result, "copies"), thousands(rate));
+        return format!(
+            ": {system} {version}, {shape}: {rate} appends/s, p50 {p50:.1} us, p99 {p99:.1} us ({durability}, copies: {copies})"
+        );
+    }
     if let (Some(p50), Some(ratio)) = (number("p50_added_us"), number("throughput_ratio")) {
         let (sure, p99) = (plain(result, "p50_added_us_ci95"), plain(result, "p99_added_us"));
         return format!(": a virtual log adds p50 {p50} us ({sure}), p99 {p99} us; throughput x {ratio}");
@@ -118,6 +125,17 @@ mod tests {
             ["1", "12", "1234", "1234567"].map(|text| thousands(text.parse().unwrap())),
             ["1", "12", "1 234", "1 234 567"]
         );
+    }
+
+    #[test]
+    fn a_row_of_peers_says_what_its_numbers_are_worth() {
+        let result = serde_json::json!({
+            "bench": "peers", "system": "nats", "version": "2.9.10", "shape": "batched", "appends_per_s": 65000.4,
+            "p50_us": 28246.0, "p99_us": 70123.5, "durability": "quorum-page-cache", "copies": 3, "commit": "0123456789ab"
+        });
+        let record = Record { file: "peers.jsonl".into(), name: "peers".to_owned(), command: None, result };
+        let expected = "peers: nats 2.9.10, batched: 65 000 appends/s, p50 28246.0 us, p99 70123.5 us (quorum-page-cache, copies: 3)";
+        assert!(table(&[record]).contains(expected));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::load::{Driven, Load, Plan, drive};
 use super::options::{Options, Shape, System};
 use super::peer::Peer;
-use super::row::{Row, Settings, tenths};
+use super::row::{Row, Settings, hundredths, tenths};
 
 /// Records of one request: below what every system takes by default, which is 1 MiB at least.
 const REQUEST_BYTES_MAX: usize = 512 << 10;
@@ -134,7 +134,7 @@ impl<'a> Bench<'a> {
                 server: P::ABOUT.settings.to_owned(),
             },
             note: P::ABOUT.note,
-            client_cpus: Some(tenths(10.0 * client_cpus) / 10.0),
+            client_cpus: Some(hundredths(client_cpus)),
             rounds: Vec::new(),
             spread: None,
             machine: self.machine.clone(),

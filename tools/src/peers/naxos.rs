@@ -13,7 +13,7 @@ use super::measure::Bench;
 use super::options::{Options, Shape};
 use super::peer;
 use super::process::{Missing, Process, command, make, version};
-use super::row::{Row, Settings};
+use super::row::{Row, Settings, hundredths};
 
 /// A benchmark that is asked to end stops its nodes and removes their data.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -110,7 +110,9 @@ impl Naxos {
                 server: format!("driver {}", text("/driver").unwrap_or("unknown")),
             },
             note: "a majority of three copies; the client library puts appends of one moment into one frame",
-            client_cpus: None,
+            client_cpus: number("/cpu/client_ns_per_append")
+                .and_then(|nanos| Ok(hundredths(nanos * number("/appends_per_s")? / 1e9)))
+                .ok(),
             rounds: Vec::new(),
             spread: None,
             machine: report["machine"].clone(),

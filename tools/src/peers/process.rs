@@ -18,6 +18,8 @@ use tokio::time::sleep;
 const MORE_PLACES: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 /// Between two looks at whether something has happened.
 const PAUSE: Duration = Duration::from_millis(20);
+/// For one attempt to reach a server that is starting.
+const ATTEMPT: Duration = Duration::from_secs(6);
 /// Characters at the end of a log that are worth showing.
 const LOG_CHARACTERS: usize = 600;
 
@@ -194,7 +196,7 @@ pub(super) async fn until<T, F: Future<Output = anyhow::Result<T>>>(
 ) -> anyhow::Result<T> {
     let begin = Instant::now();
     loop {
-        let error = match tokio::time::timeout(patience, attempt()).await {
+        let error = match tokio::time::timeout(ATTEMPT, attempt()).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => error,
             Err(_) => anyhow::anyhow!("no answer"),

@@ -98,6 +98,11 @@ pub(super) fn tenths(value: f64) -> f64 {
 /// Share of the offered load that has to be acknowledged: a system that does less is not measured at that rate.
 const KEPT_UP: f64 = 0.99;
 
+/// Likewise.
+pub(super) fn hundredths(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
 impl Row {
     /// Why the numbers mean nothing, if they do not; `holds` is the verdict of the verification.
     pub(super) fn judged(mut self, holds: bool) -> Self {

@@ -39,8 +39,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(LocalSet::new().run_until(async {
         tokio::select! {
-            result = all(&options, &path) => result,
+            // First of all, signals are taken over.
+            biased;
             result = interrupted() => result,
+            result = all(&options, &path) => result,
         }
     }));
     drop(runtime);
@@ -76,8 +78,11 @@ async fn all(options: &Options, scratch: &Path) -> anyhow::Result<()> {
             rows[before..].iter().for_each(tell);
             if let Err(error) = result {
                 eprintln!("{}, round {round}: {error:#}", system.name());
-                let list = if error.is::<Missing>() { &mut missing } else { &mut failed };
-                list.push(system);
+                if error.is::<Missing>() {
+                    missing.push(system);
+                } else if !failed.contains(&system.name()) {
+                    failed.push(system.name());
+                }
             }
             if round == options.rounds {
                 for shape in &options.shapes {
@@ -96,10 +101,7 @@ async fn all(options: &Options, scratch: &Path) -> anyhow::Result<()> {
     }
     if !failed.is_empty() {
         failed.dedup();
-        bail!(
-            "not everything was measured: {}",
-            failed.iter().map(|system| system.name()).collect::<Vec<_>>().join(", ")
-        );
+        bail!("not everything was measured: {}", failed.join(", "));
     }
     if merged.is_empty() {
         bail!("nothing was measured");
