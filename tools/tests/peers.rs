@@ -17,10 +17,19 @@ struct Place {
     programs: TempDir,
 }
 
+/// File-system type without a disk, from the kernel's `include/uapi/linux/magic.h`.
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+
 impl Place {
-    fn new() -> Self {
+    /// None, with the reason, where only memory is to be had: the tool refuses that.
+    fn new() -> Option<Self> {
         let directory = || tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        Self { data: directory(), programs: directory() }
+        let place = Self { data: directory(), programs: directory() };
+        let in_memory = rustix::fs::statfs(place.data.path()).unwrap().f_type as u64 == TMPFS_MAGIC;
+        if in_memory {
+            eprintln!("skipped: {} is in memory", place.data.path().display());
+        }
+        (!in_memory).then_some(place)
     }
 
     /// Puts a shell script in the place of a program. It finds its own directory in `$HERE`.
@@ -62,7 +71,8 @@ fn error(output: &Output) -> String {
 
 #[test]
 fn missing_packages_are_named() {
-    let output = Place::new().run(&["--systems", "etcd,redis"]);
+    let Some(place) = Place::new() else { return };
+    let output = place.run(&["--systems", "etcd,redis"]);
     assert!(!output.status.success(), "nothing was measured");
     for package in ["apt-get install etcd-server", "apt-get install redis-server"] {
         assert!(error(&output).contains(package), "{}", error(&output));
@@ -71,7 +81,8 @@ fn missing_packages_are_named() {
 
 #[test]
 fn a_missing_naxos_is_said_with_what_helps() {
-    let output = Place::new().run(&["--systems", "naxos", "--naxos", "/nowhere/naxos"]);
+    let Some(place) = Place::new() else { return };
+    let output = place.run(&["--systems", "naxos", "--naxos", "/nowhere/naxos"]);
     assert!(!output.status.success());
     let error = error(&output);
     assert!(error.contains("/nowhere/naxos was not found") && error.contains("cargo build"), "{error}");
@@ -79,7 +90,7 @@ fn a_missing_naxos_is_said_with_what_helps() {
 
 #[test]
 fn a_system_that_does_not_start_is_quoted() {
-    let place = Place::new();
+    let Some(place) = Place::new() else { return };
     place.script("redis-server", "echo no disk today; exit 3");
     let output = place.run(&["--systems", "redis", "--shapes", "single"]);
     assert!(!output.status.success());
@@ -89,7 +100,7 @@ fn a_system_that_does_not_start_is_quoted() {
 
 #[test]
 fn an_interrupted_run_leaves_no_process_and_no_data() {
-    let place = Place::new();
+    let Some(place) = Place::new() else { return };
     place.script("redis-server", "echo $$ > $HERE/new\n/bin/mv $HERE/new $HERE/pid\nexec /bin/sleep 1000");
     let mut tool = place.start(&["--systems", "redis", "--shapes", "single"]);
     let pid = loop {
@@ -110,7 +121,7 @@ fn an_interrupted_run_leaves_no_process_and_no_data() {
 
 #[test]
 fn wrong_usage_is_refused_before_anything_starts() {
-    let place = Place::new();
+    let Some(place) = Place::new() else { return };
     for (arguments, hint) in [
         (["--systems", "kafka"], "zookeeper"),
         (["--shapes", "burst"], "many-clients"),
@@ -125,7 +136,7 @@ fn wrong_usage_is_refused_before_anything_starts() {
 
 #[test]
 fn what_is_there_is_measured_beside_what_is_missing() {
-    let place = Place::new();
+    let Some(place) = Place::new() else { return };
     let redis = Path::new("/usr/bin/redis-server");
     if !redis.exists() {
         eprintln!("skipped: {} is not installed", redis.display());

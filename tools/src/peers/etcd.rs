@@ -71,7 +71,7 @@ impl Peer for Etcd {
     }
 
     fn load(shape: Shape) -> Load {
-        peer::load(shape, Load { connections: 4, inflight: 16, records_per_request: 100 })
+        peer::load(shape, Load { connections: 8, inflight: 4, records_per_request: 250 })
     }
 
     async fn create(&mut self, _: &str) -> anyhow::Result<()> {

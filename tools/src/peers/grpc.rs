@@ -7,7 +7,6 @@ use bytes::{BufMut, Bytes, BytesMut};
 use h2::client::{self, SendRequest};
 use http::{HeaderMap, Request, Uri};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
 
 /// Whole pages of records fit, so that reading back does not wait for windows.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -37,7 +36,7 @@ impl Channel {
             .handshake(stream)
             .await?;
         // It ends with an error when the server does, and then so does every call.
-        let _: AbortHandle = tokio::task::spawn_local(connection).abort_handle();
+        tokio::task::spawn_local(connection);
         Ok(Self { send, server })
     }
 

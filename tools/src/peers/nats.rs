@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -72,7 +73,7 @@ impl Peer for Nats {
     }
 
     fn load(shape: Shape) -> Load {
-        peer::load(shape, Load { connections: 4, inflight: 500, records_per_request: 1 })
+        peer::load(shape, Load { connections: 16, inflight: 250, records_per_request: 1 })
     }
 
     async fn create(&mut self, log: &str) -> anyhow::Result<()> {
@@ -89,20 +90,14 @@ impl Peer for Nats {
     }
 
     async fn read(&self, log: &str, sink: &mut Sink<'_>) -> anyhow::Result<()> {
-        let mut wire = greet(self.leaders[log]).await?;
-        subscribe(&mut wire.output, "_I.read");
-        let records = ask(&mut wire, "_I.read", &format!("STREAM.INFO.{log}"), &Value::Null).await?;
-        let mut left = records["state"]["messages"].as_u64().context("a stream without a count")?;
-        let config = json!({"deliver_policy": "all", "ack_policy": "none", "replay_policy": "instant"});
-        let question = json!({"stream_name": log, "config": config});
-        let consumer = ask(&mut wire, "_I.read", &format!("CONSUMER.CREATE.{log}"), &question).await?;
-        let name = consumer["name"].as_str().context("a consumer without a name")?.to_owned();
-        let next = format!("$JS.API.CONSUMER.MSG.NEXT.{log}.{name}");
+        // Right after a load, servers leave questions unanswered at times.
+        let (mut caller, mut left, consumer) = until(&mut [], PATIENCE, || reader(self.leaders[log], log)).await?;
+        let next = format!("$JS.API.CONSUMER.MSG.NEXT.{log}.{consumer}");
         while left > 0 {
             let page = left.min(PAGE);
-            publish(&mut wire.output, &next, "_I.read", json!({"batch": page}).to_string().as_bytes());
+            publish(&mut caller.wire.output, &next, &caller.inbox, json!({"batch": page}).to_string().as_bytes());
             for _ in 0..page {
-                let record = timeout(QUESTION, delivered(&mut wire, sink)).await;
+                let record = timeout(QUESTION, caller.delivered(sink)).await;
                 record.with_context(|| format!("{left} records are not delivered"))??;
                 left -= 1;
             }
@@ -144,58 +139,79 @@ async fn greet(server: SocketAddr) -> anyhow::Result<Wire> {
 
 /// Makes a stream, or finds it, and tells which server leads it.
 async fn create(clients: &[SocketAddr], log: &str) -> anyhow::Result<SocketAddr> {
-    let mut wire = greet(clients[0]).await?;
-    subscribe(&mut wire.output, "_I.api");
     let config = json!({"name": log, "subjects": [log], "num_replicas": SERVERS, "storage": "file"});
-    let stream = ask(&mut wire, "_I.api", &format!("STREAM.CREATE.{log}"), &config).await?;
+    let stream = Caller::connect(clients[0]).await?.ask(&format!("STREAM.CREATE.{log}"), &config).await?;
     let leader = stream["cluster"]["leader"].as_str().context("the stream has no leader yet")?;
     let index: Option<usize> = leader.strip_prefix('n').and_then(|index| index.parse().ok());
     index.and_then(|index| clients.get(index).copied()).context("the stream has a strange leader")
 }
 
-/// Asks the servers something, with a subject for the answer that is subscribed to.
-async fn ask(wire: &mut Wire, inbox: &str, what: &str, question: &Value) -> anyhow::Result<Value> {
-    timeout(QUESTION, answered(wire, inbox, what, question)).await.with_context(|| format!("{what}: no answer"))?
+/// Prepares to read a stream from its beginning: with whom, how many records, and the consumer's name.
+async fn reader(leader: SocketAddr, log: &str) -> anyhow::Result<(Caller, u64, String)> {
+    let mut caller = Caller::connect(leader).await?;
+    let stream = caller.ask(&format!("STREAM.INFO.{log}"), &json!({})).await?;
+    let records = stream["state"]["messages"].as_u64().context("a stream without a count")?;
+    let config = json!({"deliver_policy": "all", "ack_policy": "none", "num_replicas": 1, "mem_storage": true});
+    let question = json!({"stream_name": log, "config": config});
+    let consumer = caller.ask(&format!("CONSUMER.CREATE.{log}"), &question).await?;
+    let name = consumer["name"].as_str().context("a consumer without a name")?.to_owned();
+    Ok((caller, records, name))
 }
 
-async fn answered(wire: &mut Wire, inbox: &str, what: &str, question: &Value) -> anyhow::Result<Value> {
-    let body = if question.is_null() { String::new() } else { question.to_string() };
-    publish(&mut wire.output, &format!("$JS.API.{what}"), inbox, body.as_bytes());
-    loop {
-        let answer = wire
-            .answer(|input| {
-                let Some((bytes, message)) = message(input)? else { return Ok(None) };
-                Ok(Some((bytes, to_json(&message)?)))
-            })
-            .await?;
-        if let Some(answer) = answer {
-            return Ok(answer);
-        }
+/// A connection for questions, with a subject for their answers that nobody else has.
+struct Caller {
+    wire: Wire,
+    inbox: String,
+}
+
+impl Caller {
+    async fn connect(server: SocketAddr) -> anyhow::Result<Self> {
+        let mut wire = greet(server).await?;
+        let inbox = format!("_I.{:016x}", RandomState::new().build_hasher().finish());
+        subscribe(&mut wire.output, &inbox);
+        Ok(Self { wire, inbox })
     }
-}
 
-/// Hands the next record over.
-async fn delivered(wire: &mut Wire, sink: &mut Sink<'_>) -> anyhow::Result<()> {
-    loop {
-        let mut reply: &[u8] = b"";
-        let record = wire
-            .answer(|input| {
+    async fn ask(&mut self, what: &str, question: &Value) -> anyhow::Result<Value> {
+        let subject = format!("$JS.API.{what}");
+        publish(&mut self.wire.output, &subject, &self.inbox, question.to_string().as_bytes());
+        let answer = async {
+            loop {
+                let answer = self.wire.answer(|input| {
+                    let Some((bytes, message)) = message(input)? else { return Ok(None) };
+                    Ok(Some((bytes, to_json(&message)?)))
+                });
+                if let Some(answer) = answer.await? {
+                    return Ok(answer);
+                }
+            }
+        };
+        timeout(QUESTION, answer).await.with_context(|| format!("{what}: no answer"))?
+    }
+
+    /// Hands the next record over.
+    async fn delivered(&mut self, sink: &mut Sink<'_>) -> anyhow::Result<()> {
+        loop {
+            let mut reply: &[u8] = b"";
+            let delivered = self.wire.answer(|input| {
                 let Some((bytes, message)) = message(input)? else { return Ok(None) };
                 if message == Message::Ping {
                     reply = b"PONG\r\n";
                 }
-                let Some(sequence) = message.stream_sequence() else {
-                    return Ok(Some((bytes, message.status().map(str::to_owned).map_or(Ok(false), Err))));
-                };
-                sink(Offset(sequence), message.payload());
-                Ok(Some((bytes, Ok(true))))
-            })
-            .await?;
-        wire.output.extend_from_slice(reply);
-        match record {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(status) => bail!("a record is not delivered: {status}"),
+                if let Some(status) = message.status() {
+                    bail!("a record is not delivered: {status}");
+                }
+                let sequence = message.stream_sequence();
+                if let Some(sequence) = sequence {
+                    sink(Offset(sequence), message.payload());
+                }
+                Ok(Some((bytes, sequence.is_some())))
+            });
+            let delivered = delivered.await?;
+            self.wire.output.extend_from_slice(reply);
+            if delivered {
+                return Ok(());
+            }
         }
     }
 }

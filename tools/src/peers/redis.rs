@@ -69,7 +69,7 @@ impl Peer for Redis {
     }
 
     fn load(shape: Shape) -> Load {
-        peer::load(shape, Load { connections: 4, inflight: 1000, records_per_request: 1 })
+        peer::load(shape, Load { connections: 16, inflight: 256, records_per_request: 1 })
     }
 
     async fn create(&mut self, _: &str) -> anyhow::Result<()> {

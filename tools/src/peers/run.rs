@@ -100,7 +100,6 @@ async fn all(options: &Options, scratch: &Path) -> anyhow::Result<()> {
         write!(io::stdout(), "{}", table(&merged))?;
     }
     if !failed.is_empty() {
-        failed.dedup();
         bail!("not everything was measured: {}", failed.join(", "));
     }
     if merged.is_empty() {

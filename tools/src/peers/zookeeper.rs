@@ -89,7 +89,7 @@ impl Peer for Zookeeper {
     }
 
     fn load(shape: Shape) -> Load {
-        peer::load(shape, Load { connections: 4, inflight: 16, records_per_request: 100 })
+        peer::load(shape, Load { connections: 4, inflight: 32, records_per_request: 100 })
     }
 
     async fn create(&mut self, log: &str) -> anyhow::Result<()> {
