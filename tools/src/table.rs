@@ -22,7 +22,9 @@ pub(crate) fn table(records: &[Record]) -> String {
         }
     }
     for record in records.iter().filter(|record| kind(&record.result) == Kind::Named) {
-        let command = record.command.as_deref().unwrap_or("unknown command");
+        // A row of peers brings its command itself.
+        let own = find(&record.result, "run").and_then(Value::as_str);
+        let command = record.command.as_deref().or(own).unwrap_or("unknown command");
         let (finding, commit) = (finding(&record.result), plain(&record.result, "commit"));
         writeln!(out, "- {}{finding} (`{command}`, {commit})", record.name).expect("a string takes everything");
     }
@@ -131,10 +133,11 @@ mod tests {
     fn a_row_of_peers_says_what_its_numbers_are_worth() {
         let result = serde_json::json!({
             "bench": "peers", "system": "nats", "version": "2.9.10", "shape": "batched", "appends_per_s": 65000.4,
-            "p50_us": 28246.0, "p99_us": 70123.5, "durability": "quorum-page-cache", "copies": 3, "commit": "0123456789ab"
+            "p50_us": 28246.0, "p99_us": 70123.5, "durability": "quorum-page-cache", "copies": 3, "commit": "0123456789ab",
+            "run": "naxos-tools peers --json"
         });
         let record = Record { file: "peers.jsonl".into(), name: "peers".to_owned(), command: None, result };
-        let expected = "peers: nats 2.9.10, batched: 65 000 appends/s, p50 28246.0 us, p99 70123.5 us (quorum-page-cache, copies: 3)";
+        let expected = "peers: nats 2.9.10, batched: 65 000 appends/s, p50 28246.0 us, p99 70123.5 us (quorum-page-cache, copies: 3) (`naxos-tools peers --json`, 0123456789ab)";
         assert!(table(&[record]).contains(expected));
     }
 

@@ -138,6 +138,7 @@ impl<'a> Bench<'a> {
             rounds: Vec::new(),
             spread: None,
             machine: self.machine.clone(),
+            run: run(),
             commit: self.commit.clone(),
         };
         row.judged(verified.holds())
@@ -165,6 +166,12 @@ async fn measure_floor(directory: &Path, copies: usize) -> anyhow::Result<Floor>
     let directory = directory.to_owned();
     let floor = tokio::task::spawn_blocking(move || floor::measure(&directory, copies)).await?;
     Ok(floor.context("cannot measure the floor")?.rounded())
+}
+
+/// The command that this is.
+pub(super) fn run() -> String {
+    let arguments = std::env::args().skip(1).map(|argument| format!(" {argument}"));
+    format!("naxos-tools{}", arguments.collect::<String>())
 }
 
 /// The commit of the checkout that this program lies in, marked when the checkout differs from it.

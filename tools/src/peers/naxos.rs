@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::load::Load;
-use super::measure::Bench;
+use super::measure::{Bench, run};
 use super::options::{Options, Shape};
 use super::peer;
 use super::process::{Missing, Process, command, make, version};
@@ -116,6 +116,7 @@ impl Naxos {
             rounds: Vec::new(),
             spread: None,
             machine: report["machine"].clone(),
+            run: run(),
             commit: text("/commit").map(str::to_owned),
         };
         Ok(row.judged(holds))

@@ -53,6 +53,8 @@ pub(super) struct Row {
     pub(super) rounds: Vec<Round>,
     pub(super) spread: Option<Spread>,
     pub(super) machine: Value,
+    /// The command that has measured it.
+    pub(super) run: String,
     /// Of the checkout that the program lies in; of a row of Naxos, of the one that `naxos` lies in.
     pub(super) commit: Option<String>,
 }
@@ -244,6 +246,7 @@ mod tests {
             rounds: Vec::new(),
             spread: None,
             machine: json!({}),
+            run: "naxos-tools peers".to_owned(),
             commit: None,
         }
     }
