@@ -1,6 +1,6 @@
 //! The same load on Naxos and on other systems, each from its Debian package, on this machine.
 //!
-//! [`run`] takes the systems in turn; [`measure`] starts one, offers the load ([`load`]) in every shape, and reads
+//! [`run()`] takes the systems in turn; [`measure`] starts one, offers the load ([`load`]) in every shape, and reads
 //! everything back. A system has a file that says how it is started and spoken to.
 
 mod alarm;
