@@ -181,6 +181,16 @@ fn options_that_cannot_be_meant_are_refused() {
     refused(&run("b", &other), USAGE, &["--peers does not name", &own]);
     refused(&run("c", &["--cluster-id", "5", "--zone", "z"]), USAGE, &["--zone needs --join"]);
     refused(&run("d", &["--bootstrap-expect", "1", "--peers", &own]), USAGE, &["--cluster-id"]);
+    let late = ["--bootstrap-expect", "1", "--cluster-id", "5"];
+    refused(&run("f", &late), USAGE, &["--peers names 0 nodes"]);
+    refused(&run("g", &["--peers", &own, "--cluster-id", "5"]), USAGE, &["--peers needs --bootstrap-expect"]);
+    // What the file says is held against the flags: neither is silently given up.
+    let config = directory.path().join("naxos.toml");
+    std::fs::write(&config, format!("[node]\nbootstrap_expect = 1\npeers = [\"{own}\"]\ncluster_id = \"5\"\n"))
+        .unwrap();
+    let both = run("h", &["--config", config.to_str().unwrap(), "--join", &own]);
+    refused(&both, USAGE, &["--join and --bootstrap-expect exclude each other"]);
+    assert!(!directory.path().join("h").exists(), "nothing was made");
     refused(
         &run("e", &["--cluster-id", "5", "--join", &own, "--bootstrap-expect", "1", "--peers", &own]),
         USAGE,

@@ -311,6 +311,11 @@ fn flags_override_the_file_and_the_file_the_defaults() {
     let values: Value = serde_json::from_slice(&output.stdout).unwrap();
     let node = &values["node"];
     assert_eq!((&node["listen"], &node["shards"], &node["pin"]), (&"127.0.0.1:2".into(), &3.into(), &false.into()));
+    fs::write(&config, "[node]\njoin = [\"127.0.0.1:3\", \"127.0.0.1:4\"]\nzone = \"file\"\n").unwrap();
+    let output = run(&["--json", "serve", "--print-config", "--config", text(&config), "--join", "127.0.0.1:5"]);
+    let joining: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(joining["node"]["join"], serde_json::json!(["127.0.0.1:5"]), "a list is replaced as a whole");
+    assert_eq!(joining["node"]["zone"], "file");
     assert_eq!((&values["limits"]["stall_ms"], &values["limits"]["unit_depth"]), (&77.into(), &2.into()));
 }
 

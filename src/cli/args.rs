@@ -269,11 +269,10 @@ pub(super) struct Serve {
     #[arg(long, value_name = "ADDRESSES", value_delimiter = ',')]
     pub(super) join: Vec<SocketAddr>,
     /// Begin a cluster of this many nodes, all of which are started so, and with the same --peers and --cluster-id
-    #[arg(long, value_name = "N", requires = "peers", conflicts_with = "join")]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=31))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=31))]
     pub(super) bootstrap_expect: Option<u16>,
     /// The addresses of all of them, this one among them
-    #[arg(long, value_name = "ADDRESSES", value_delimiter = ',', requires = "bootstrap_expect")]
+    #[arg(long, value_name = "ADDRESSES", value_delimiter = ',')]
     pub(super) peers: Vec<SocketAddr>,
     /// What the node fails together with, such as a rack: copies are spread over zones; with --join or --bootstrap-expect
     #[arg(long, value_name = "ZONE")]

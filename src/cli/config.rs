@@ -20,6 +20,10 @@ use crate::io::DriverChoice;
 pub(super) struct Settings {
     pub(super) dir: Option<PathBuf>,
     pub(super) cluster_id: Option<ClusterId>,
+    pub(super) join: Vec<SocketAddr>,
+    pub(super) bootstrap_expect: Option<u16>,
+    pub(super) peers: Vec<SocketAddr>,
+    pub(super) zone: Option<String>,
     pub(super) listen: SocketAddr,
     pub(super) admin: Option<SocketAddr>,
     pub(super) shards: Option<u16>,
@@ -36,6 +40,10 @@ impl Default for Settings {
         Self {
             dir: None,
             cluster_id: None,
+            join: Vec::new(),
+            bootstrap_expect: None,
+            peers: Vec::new(),
+            zone: None,
             listen: ([127, 0, 0, 1], 4100).into(),
             admin: None,
             shards: None,
@@ -55,6 +63,7 @@ pub(super) enum Given {
     Text(String),
     Integer(i64),
     Boolean(bool),
+    List(Vec<Given>),
     /// Something that no key takes, by the name of its type.
     Other(&'static str),
 }
@@ -178,6 +187,7 @@ fn distance(left: &str, right: &str) -> usize {
 
 fn given(value: &Spanned<DeValue<'_>>) -> Given {
     match value.get_ref() {
+        DeValue::Array(items) => Given::List(items.iter().map(given).collect()),
         DeValue::String(text) => Given::Text(text.to_string()),
         DeValue::Boolean(holds) => Given::Boolean(*holds),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
@@ -186,7 +196,6 @@ fn given(value: &Spanned<DeValue<'_>>) -> Given {
         },
         DeValue::Float(_) => Given::Other("a fraction"),
         DeValue::Datetime(_) => Given::Other("a date"),
-        DeValue::Array(_) => Given::Other("a list"),
         DeValue::Table(_) => Given::Other("a table"),
     }
 }
@@ -206,6 +215,10 @@ mod tests {
         let changed = Settings {
             dir: Some("/var/lib/na\"x\\os\u{e9}".into()),
             cluster_id: Some(ClusterId(0xC1)),
+            join: vec!["127.0.0.1:5".parse().unwrap(), "[::1]:6".parse().unwrap()],
+            bootstrap_expect: Some(2),
+            peers: vec!["127.0.0.1:7".parse().unwrap()],
+            zone: Some("rack-2".to_owned()),
             listen: "[::1]:9".parse().unwrap(),
             admin: Some("127.0.0.1:4101".parse().unwrap()),
             shards: Some(3),
@@ -285,6 +298,12 @@ mod tests {
             ("[node]\nlisten = \"here\"", "listen"),
             ("[node]\nlisten = 4100", "listen"),
             ("[node]\ncluster_id = \"zebra\"", "cluster_id"),
+            ("[node]\njoin = \"127.0.0.1:1\"", "join"),
+            ("[node]\njoin = []", "join"),
+            ("[node]\npeers = [\"here\"]", "peers"),
+            ("[node]\npeers = [4100]", "peers"),
+            ("[node]\nbootstrap_expect = 32", "bootstrap_expect"),
+            ("[node]\nzone = \"\"", "zone"),
             ("[node]\nprepare_bytes = \"5 MB\"", "prepare_bytes"),
             ("[limits]\nsegment_bytes = -1", "segment_bytes"),
             ("[limits]\nunit_bytes_max = 99999999999", "unit_bytes_max"),

@@ -104,13 +104,64 @@ pub(super) const KEYS: &[Key] = &[
         section: "node",
         name: "cluster_id",
         help: "The cluster that the node belongs to: up to 32 hexadecimal digits, the same for all its nodes.\nRequired, here or \
-               as --cluster-id.",
+               as --cluster-id, unless the node joins others.",
         example: "\"0123456789abcdef0123456789abcdef\"",
         get: |settings| settings.cluster_id.map(|id| write_text(&id.to_string())),
         set: |settings, given| {
             let id = text(&given)?.parse::<ClusterId>().map_err(|error| error.to_string())?;
             settings.cluster_id = Some(id);
             Ok(())
+        },
+    },
+    Key {
+        section: "node",
+        name: "join",
+        help: "Come to the cluster that the nodes at these addresses belong to; one that answers is enough.",
+        example: "[\"10.0.0.1:4100\", \"10.0.0.2:4100\"]",
+        get: |settings| write_addresses(&settings.join),
+        set: |settings, given| {
+            settings.join = addresses(&given)?;
+            Ok(())
+        },
+    },
+    Key {
+        section: "node",
+        name: "bootstrap_expect",
+        help: "Begin a cluster of this many nodes, 1 to 31, all of which are started so and with the same peers. Not together \
+               with join.",
+        example: "3",
+        get: |settings| settings.bootstrap_expect.map(|nodes| nodes.to_string()),
+        set: |settings, given| match number(&given)? {
+            nodes @ 1..=31 => {
+                settings.bootstrap_expect = Some(nodes as u16);
+                Ok(())
+            }
+            _ => Err("it must be 1 to 31".to_owned()),
+        },
+    },
+    Key {
+        section: "node",
+        name: "peers",
+        help: "The addresses of all nodes of bootstrap_expect, this one among them.",
+        example: "[\"10.0.0.1:4100\", \"10.0.0.2:4100\", \"10.0.0.3:4100\"]",
+        get: |settings| write_addresses(&settings.peers),
+        set: |settings, given| {
+            settings.peers = addresses(&given)?;
+            Ok(())
+        },
+    },
+    Key {
+        section: "node",
+        name: "zone",
+        help: "What the node fails together with, such as a rack: copies are spread over zones. With join or bootstrap_expect.",
+        example: "\"rack-2\"",
+        get: |settings| settings.zone.as_deref().map(write_text),
+        set: |settings, given| match text(&given)? {
+            "" => Err("it is empty".to_owned()),
+            zone => {
+                settings.zone = Some(zone.to_owned());
+                Ok(())
+            }
         },
     },
     Key {
@@ -343,6 +394,14 @@ fn address(given: &Given) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("`{text}` is not an address with a port, such as 127.0.0.1:4100"))
 }
 
+fn addresses(given: &Given) -> Result<Vec<SocketAddr>, String> {
+    match given {
+        Given::List(list) if list.is_empty() => Err("it is empty".to_owned()),
+        Given::List(list) => list.iter().map(address).collect(),
+        other => Err(format!("expected addresses in brackets, not {}", name(other))),
+    }
+}
+
 const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 fn size(given: &Given) -> Result<u64, String> {
@@ -365,12 +424,18 @@ fn name(given: &Given) -> &'static str {
         Given::Text(_) => "text",
         Given::Integer(_) => "a number",
         Given::Boolean(_) => "true or false",
+        Given::List(_) => "a list",
         Given::Other(name) => name,
     }
 }
 
 fn write_text(text: &str) -> String {
     toml::Value::from(text).to_string()
+}
+
+fn write_addresses(addresses: &[SocketAddr]) -> Option<String> {
+    let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    (!list.is_empty()).then(|| toml::Value::from(list).to_string())
 }
 
 /// With the largest unit that leaves a whole number.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::args::Serve;
+use super::config::Settings;
 use super::exit;
 use super::interrupt::Interrupt;
 use crate::base::{ClusterId, Limits};
@@ -22,7 +22,7 @@ const TRY: Duration = Duration::from_secs(3);
 /// Pause before the next one.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What the options say.
+/// What the settings say.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     way: Way,
@@ -40,21 +40,25 @@ enum Way {
 
 impl Entry {
     /// None if the node is to come into a cluster by other means.
-    pub(super) fn from_options(options: &Serve, driver: DriverChoice) -> anyhow::Result<Option<Self>> {
+    pub(super) fn from_settings(settings: &Settings) -> anyhow::Result<Option<Self>> {
+        let Settings { join, bootstrap_expect, peers, zone, driver, .. } = settings;
         let refuse = |text: String| Err(exit::coded(exit::USAGE, text));
-        let way = match options.bootstrap_expect {
-            Some(expected) if options.peers.len() != usize::from(expected) => {
-                return refuse(format!(
-                    "--peers names {} nodes, and --bootstrap-expect {expected}",
-                    options.peers.len()
-                ));
+        let way = match bootstrap_expect {
+            Some(_) if !join.is_empty() => {
+                return refuse(
+                    "--join and --bootstrap-expect exclude each other: a cluster is there, or begins".to_owned(),
+                );
             }
-            Some(_) => Way::Bootstrap(options.peers.clone()),
-            None if !options.join.is_empty() => Way::Join(options.join.clone()),
-            None if options.zone.is_some() => return refuse("--zone needs --join or --bootstrap-expect".to_owned()),
+            Some(expected) if peers.len() != usize::from(*expected) => {
+                return refuse(format!("--peers names {} nodes, and --bootstrap-expect {expected}", peers.len()));
+            }
+            Some(_) => Way::Bootstrap(peers.clone()),
+            None if !peers.is_empty() => return refuse("--peers needs --bootstrap-expect".to_owned()),
+            None if !join.is_empty() => Way::Join(join.clone()),
+            None if zone.is_some() => return refuse("--zone needs --join or --bootstrap-expect".to_owned()),
             None => return Ok(None),
         };
-        Ok(Some(Self { way, zone: options.zone.clone(), driver }))
+        Ok(Some(Self { way, zone: zone.clone(), driver: *driver }))
     }
 
     fn client(&self) -> anyhow::Result<Client> {

@@ -35,6 +35,13 @@ fn settings(options: &Serve) -> anyhow::Result<Settings> {
     };
     settings.dir = options.dir.clone().or(settings.dir);
     settings.cluster_id = options.cluster_id.or(settings.cluster_id);
+    settings.bootstrap_expect = options.bootstrap_expect.or(settings.bootstrap_expect);
+    settings.zone = options.zone.clone().or(settings.zone);
+    for (flag, value) in [(&options.join, &mut settings.join), (&options.peers, &mut settings.peers)] {
+        if !flag.is_empty() {
+            value.clone_from(flag);
+        }
+    }
     settings.listen = options.listen.unwrap_or(settings.listen);
     settings.admin = options.admin.or(settings.admin);
     settings.shards = options.shards.or(settings.shards);
@@ -60,9 +67,9 @@ pub(super) fn run(global: &Global, options: &Serve) -> anyhow::Result<()> {
         };
     }
     let dir = settings.dir.clone().ok_or_else(|| missing("--dir", "dir"))?;
-    let entry = Entry::from_options(options, settings.driver)?;
+    let entry = Entry::from_settings(&settings)?;
     // Who joins is told by the others.
-    if settings.cluster_id.is_none() && options.join.is_empty() {
+    if settings.cluster_id.is_none() && settings.join.is_empty() {
         return Err(missing("--cluster-id", "cluster_id"));
     }
     let interrupt = Interrupt::install()?;
