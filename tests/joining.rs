@@ -303,3 +303,103 @@ fn why_names_what_blocks_appends() {
     eventually("it goes on", || naxos(&file, &["append", "c"]).status.success());
     assert_ne!(why("2").status.code(), Some(FAILURE));
 }
+
+/// What `naxos read --raw` prints.
+fn records(file: &Path) -> String {
+    String::from_utf8(naxos(file, &["read", "--raw"]).stdout).unwrap()
+}
+
+#[test]
+fn one_node_keeps_its_registers_in_files() {
+    let directory = scratch();
+    let path = |name: &str| directory.path().join(name);
+    let (file, registers, at) = (path("cluster.json"), path("registers"), addresses(2));
+    let (one, store) = (at[0].to_string(), format!("file:{}", registers.display()));
+    // Nobody tells it which cluster it is.
+    let first = Node::start(&path("1"), at[0], &["--metastore", &store]);
+    let id = first.id;
+    let found = json(&file, &["cluster", "find", &one]);
+    assert_eq!(found["metastore"], format!("file:{}", registers.canonicalize().unwrap().display()));
+    let cluster = found["cluster"].as_str().unwrap().to_owned();
+
+    json(&file, &["log", "create", "default"]);
+    assert!(naxos(&file, &["append", "a", "b"]).status.success());
+    json(&file, &["log", "reconfigure"]);
+    assert!(naxos(&file, &["append", "c"]).status.success());
+    json(&file, &["trim", "1"]);
+    assert_eq!(records(&file), "bc");
+    let shown = json(&file, &["log", "show"]);
+    assert_eq!(shown["chain"]["segments"].as_array().unwrap().len(), 2);
+    let register = std::fs::read_to_string(registers.join("register-0000000000000001")).unwrap();
+    let kept: Value = serde_json::from_str(register.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(kept["version"], shown["chain"]["version"], "the chain is in the files");
+    let status = json(&file, &["status"]);
+    let of_node = status["nodes"][0]["status"]["shards"][0]["metastore"]["registers"].as_array().unwrap();
+    assert_eq!(of_node.len(), 1, "and the node keeps nothing but where they are: {status}");
+    assert_eq!(json(&file, &["why"])["findings"].as_array().unwrap().len(), 0);
+    assert_eq!(json(&file, &["node", "list"])["nodes"].as_array().unwrap().len(), 1);
+
+    // Killed, and back under another address: where the registers are is known without being told.
+    drop(first);
+    let first = Node::start(&path("1"), at[1], &["--cluster-id", &cluster, "--join", &at[1].to_string()]);
+    assert_eq!(first.id, id);
+    drop(first);
+    let _first = Node::start(&path("1"), at[0], &["--metastore", &store, "--zone", "z"]);
+    assert_eq!(json(&file, &["node", "list"])["nodes"][0]["zone"], "z");
+    assert!(naxos(&file, &["append", "d"]).status.success());
+    assert_eq!(records(&file), "bcd");
+    json(&file, &["log", "delete", "default", "--yes"]);
+    json(&file, &["log", "create", "default"]);
+    assert_eq!(json(&file, &["tail"])["tail"], 0);
+    assert_eq!(json(&file, &["cluster", "init", &one])["cluster"], *cluster, "it has begun, and stays as it is");
+    assert!(json(&file, &["log", "list"])["logs"].get("default").is_some());
+}
+
+#[test]
+fn registers_in_files_are_for_one_node_and_one_cluster() {
+    let directory = scratch();
+    let path = |name: &str| directory.path().join(name);
+    let at = addresses(2);
+    let (own, store) = (at[0].to_string(), |name: &str| format!("file:{}", path(name).display()));
+    let run = |name: &str, listen: SocketAddr, options: &[&str]| {
+        serve(&path(name), listen, options).stderr(Stdio::piped()).output().unwrap()
+    };
+    let files = store("r");
+    let cases: [(&[&str], &str); 6] = [
+        (&["--metastore", &files, "--join", &own], "does not go with --join"),
+        (&["--metastore", &files, "--bootstrap-expect", "2", "--peers", "127.0.0.1:1,127.0.0.1:2"], "one node"),
+        (&["--metastore", &files, "--bootstrap-expect", "1", "--peers", "127.0.0.1:1"], "--peers does not name"),
+        (&["--metastore", "etcd:here"], "`etcd:here` is no MetaStore"),
+        (&["--metastore", "file:/proc/naxos"], "/proc/naxos"),
+        (&["--metastore", &store("refused")], "is the node's own"),
+    ];
+    for (options, words) in cases {
+        refused(&run("refused", at[0], options), USAGE, &[words]);
+        assert!(!path("refused").exists() && !path("r").exists(), "nothing was made: {options:?}");
+    }
+    std::fs::create_dir(path("used")).unwrap();
+    std::fs::write(path("used").join("letter"), "x").unwrap();
+    refused(&run("refused-2", at[0], &["--metastore", &store("used")]), USAGE, &["a directory of their own", "letter"]);
+
+    let first = Node::start(&path("1"), at[0], &["--metastore", &store("1r")]);
+    refused(&run("2", at[1], &["--metastore", &store("1r")]), USAGE, &["holds the registers of cluster"]);
+    refused(&run("2", at[1], &["--join", &own]), USAGE, &["registers in files", "one node for ever"]);
+    assert!(!path("2").join("node.json").exists(), "no node was made");
+    drop(first);
+    // What it has begun with is what it goes on with.
+    refused(&run("1", at[0], &["--metastore", &store("other")]), USAGE, &["has its registers in files in", "1r"]);
+    let id: Value = serde_json::from_slice(&std::fs::read(path("1").join("node.json")).unwrap()).unwrap();
+    let id = id["cluster"].as_str().unwrap();
+    refused(&run("1", at[0], &["--metastore", "paxos", "--cluster-id", id]), USAGE, &["registers in files in", "1r"]);
+    std::fs::rename(path("1r"), path("moved")).unwrap();
+    refused(&run("1", at[0], &["--metastore", &store("1r")]), 4, &["does not hold the registers of cluster"]);
+    std::fs::remove_dir_all(path("1r")).unwrap();
+    std::fs::rename(path("moved"), path("1r")).unwrap();
+    drop(Node::start(&path("1"), at[0], &["--metastore", &store("1r")]));
+
+    let alone = ["--bootstrap-expect", "1", "--peers", &own, "--cluster-id", "5"];
+    let paxos = Node::start(&path("paxos"), at[0], &alone);
+    eventually("it begins alone", || size_of(&quick(), at[0]) == Some(1));
+    drop(paxos);
+    refused(&run("paxos", at[0], &["--metastore", &store("late")]), USAGE, &["keep its registers themselves"]);
+}

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
+use super::metastore::MetaStoreChoice;
 use super::{exit, help};
 use crate::base::ClusterId;
 use crate::io::DriverChoice;
@@ -277,6 +278,10 @@ pub(super) struct Serve {
     /// What the node fails together with, such as a rack: copies are spread over zones; with --join or --bootstrap-expect
     #[arg(long, value_name = "ZONE")]
     pub(super) zone: Option<String>,
+    /// Where the registers are kept that say which nodes and logs there are: `paxos`, by the nodes, or `file:DIR`, in files of this
+    /// machine, for a cluster of one node, which begins it at its first start [default: paxos]
+    #[arg(long, value_name = "STORE")]
+    pub(super) metastore: Option<MetaStoreChoice>,
     /// The cluster that the node belongs to: 32 hexadecimal digits, the same for all its nodes
     #[arg(long, value_name = "ID")]
     pub(super) cluster_id: Option<ClusterId>,

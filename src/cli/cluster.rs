@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::args::{ClusterCommand, FindCluster, Global, InitCluster};
 use super::cluster_file::{ClusterFile, NodeEntry, path, start_client};
+use super::metastore::MetaStoreChoice;
 use super::{exit, output};
 use crate::base::ClusterId;
 use crate::client::Root;
@@ -50,11 +51,18 @@ fn find(global: &Global, options: &FindCluster) -> anyhow::Result<()> {
     let client = start_client(global, DriverChoice::Auto)?;
     let found = client.cluster(&options.nodes).context("find the cluster")?;
     let (file, path) = write_file(global, found.id(), &found.root()?)?;
+    let metastore = found.registers_in().map_or(MetaStoreChoice::Paxos, |files| MetaStoreChoice::Files(files.into()));
     if global.json {
-        return output::json(&json!({ "cluster_file": path, "cluster": found.id(), "nodes": file.nodes }));
+        let metastore = metastore.to_string();
+        return output::json(
+            &json!({ "cluster_file": path, "cluster": found.id(), "nodes": file.nodes, "metastore": metastore }),
+        );
     }
     let (id, count) = (found.id(), file.nodes.len());
-    output::text(format_args!("cluster {id} of {count} nodes; {} says where to find it", path.display()))
+    output::text(format_args!(
+        "cluster {id} of {count} nodes, MetaStore {metastore}; {} says where to find it",
+        path.display()
+    ))
 }
 
 fn write_file(global: &Global, cluster: ClusterId, root: &Root) -> anyhow::Result<(ClusterFile, PathBuf)> {

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::config_keys::{KEYS, Key, SECTIONS};
 use super::exit;
+use super::metastore::MetaStoreChoice;
 use crate::base::{ClusterId, Limits};
 use crate::io::DriverChoice;
 
@@ -24,6 +25,7 @@ pub(super) struct Settings {
     pub(super) bootstrap_expect: Option<u16>,
     pub(super) peers: Vec<SocketAddr>,
     pub(super) zone: Option<String>,
+    pub(super) metastore: Option<MetaStoreChoice>,
     pub(super) listen: SocketAddr,
     pub(super) admin: Option<SocketAddr>,
     pub(super) shards: Option<u16>,
@@ -44,6 +46,7 @@ impl Default for Settings {
             bootstrap_expect: None,
             peers: Vec::new(),
             zone: None,
+            metastore: None,
             listen: ([127, 0, 0, 1], 4100).into(),
             admin: None,
             shards: None,
@@ -219,6 +222,7 @@ mod tests {
             bootstrap_expect: Some(2),
             peers: vec!["127.0.0.1:7".parse().unwrap()],
             zone: Some("rack-2".to_owned()),
+            metastore: Some(MetaStoreChoice::Files("/r\"s".into())),
             listen: "[::1]:9".parse().unwrap(),
             admin: Some("127.0.0.1:4101".parse().unwrap()),
             shards: Some(3),
@@ -304,6 +308,7 @@ mod tests {
             ("[node]\npeers = [4100]", "peers"),
             ("[node]\nbootstrap_expect = 32", "bootstrap_expect"),
             ("[node]\nzone = \"\"", "zone"),
+            ("[node]\nmetastore = \"etcd:x\"", "metastore"),
             ("[node]\nprepare_bytes = \"5 MB\"", "prepare_bytes"),
             ("[limits]\nsegment_bytes = -1", "segment_bytes"),
             ("[limits]\nunit_bytes_max = 99999999999", "unit_bytes_max"),

@@ -166,6 +166,18 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         section: "node",
+        name: "metastore",
+        help: "Where the registers are kept that say which nodes and logs there are: \"paxos\", by the nodes, which is the default; or\n\
+               \"file:DIR\", in files of this machine, for a cluster of one node, which begins it at its first start. Fixed then.",
+        example: "\"paxos\"",
+        get: |settings| settings.metastore.as_ref().map(|choice| write_text(&choice.to_string())),
+        set: |settings, given| {
+            settings.metastore = Some(text(&given)?.parse()?);
+            Ok(())
+        },
+    },
+    Key {
+        section: "node",
         name: "listen",
         help: "Address that clients and other nodes connect to; port 0 takes a free one.\nThere is no TLS yet: who reaches it can \
                read and write. Keep it on a network that you trust.",

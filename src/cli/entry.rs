@@ -1,7 +1,7 @@
 //! How a node comes into a cluster while it starts: it joins one, or begins one with others.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
@@ -11,8 +11,9 @@ use anyhow::Context;
 use super::config::Settings;
 use super::exit;
 use super::interrupt::Interrupt;
+use super::metastore::{self, MetaStoreChoice};
 use crate::base::{ClusterId, Limits};
-use crate::client::{Client, ClientOptions, Cluster, ClusterError};
+use crate::client::{Client, ClientOptions, Cluster, ClusterError, RootRefusal};
 use crate::io::DriverChoice;
 use crate::node::{Node, NodeFacts};
 use crate::wire::Member;
@@ -26,6 +27,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     way: Way,
+    /// Addresses of those that begin a cluster.
+    peers: Vec<SocketAddr>,
+    /// Where the registers are to be kept, as far as somebody has said so.
+    metastore: Option<MetaStoreChoice>,
     zone: Option<String>,
     driver: DriverChoice,
 }
@@ -34,31 +39,75 @@ pub(super) struct Entry {
 enum Way {
     /// To the cluster of these nodes.
     Join(Vec<SocketAddr>),
-    /// With these nodes, itself among them.
-    Bootstrap(Vec<SocketAddr>),
+    /// With its peers, itself among them.
+    Bootstrap,
+    /// Alone, with registers in files of this directory.
+    Alone(PathBuf),
+    /// By other means: it is only looked at.
+    Other,
 }
 
 impl Entry {
     /// None if the node is to come into a cluster by other means.
     pub(super) fn from_settings(settings: &Settings) -> anyhow::Result<Option<Self>> {
-        let Settings { join, bootstrap_expect, peers, zone, driver, .. } = settings;
+        let Settings { join, bootstrap_expect, peers, zone, metastore, listen, driver, .. } = settings;
         let refuse = |text: String| Err(exit::coded(exit::USAGE, text));
-        let way = match bootstrap_expect {
-            Some(_) if !join.is_empty() => {
-                return refuse(
-                    "--join and --bootstrap-expect exclude each other: a cluster is there, or begins".to_owned(),
-                );
+        let files = match metastore {
+            Some(MetaStoreChoice::Files(directory)) => Some(directory),
+            _ => None,
+        };
+        let way = match (bootstrap_expect, files) {
+            (Some(_), _) if !join.is_empty() => {
+                let text = "--join and --bootstrap-expect exclude each other: a cluster is there, or begins";
+                return refuse(text.to_owned());
             }
-            Some(expected) if peers.len() != usize::from(*expected) => {
+            (Some(expected), _) if peers.len() != usize::from(*expected) => {
                 return refuse(format!("--peers names {} nodes, and --bootstrap-expect {expected}", peers.len()));
             }
-            Some(_) => Way::Bootstrap(peers.clone()),
-            None if !peers.is_empty() => return refuse("--peers needs --bootstrap-expect".to_owned()),
-            None if !join.is_empty() => Way::Join(join.clone()),
-            None if zone.is_some() => return refuse("--zone needs --join or --bootstrap-expect".to_owned()),
-            None => return Ok(None),
+            (None, _) if !peers.is_empty() => return refuse("--peers needs --bootstrap-expect".to_owned()),
+            (_, Some(_)) if !join.is_empty() || peers.len() > 1 => {
+                let with = if join.is_empty() { "--bootstrap-expect" } else { "--join" };
+                return refuse(format!("--metastore file: is for a cluster of one node, and does not go with {with}"));
+            }
+            (_, Some(directory)) => Way::Alone(directory.clone()),
+            (Some(_), None) => Way::Bootstrap,
+            (None, None) if !join.is_empty() => Way::Join(join.clone()),
+            (None, None) if zone.is_some() => return refuse("--zone needs --join or --bootstrap-expect".to_owned()),
+            (None, None) if metastore.is_some() => Way::Other,
+            (None, None) => return Ok(None),
         };
-        Ok(Some(Self { way, zone: zone.clone(), driver: *driver }))
+        if listen.ip().is_unspecified() && !matches!(way, Way::Other) {
+            return refuse(format!("others cannot reach {listen}: name an address with --listen"));
+        }
+        if !peers.is_empty() && !peers.contains(listen) {
+            return refuse(format!("--peers does not name {listen}, where this node listens"));
+        }
+        let (peers, metastore) = (peers.clone(), metastore.clone());
+        Ok(Some(Self { way, peers, metastore, zone: zone.clone(), driver: *driver }))
+    }
+
+    /// Whether the cluster's id has to be given: nobody else is asked for it, and none is drawn.
+    pub(super) fn needs_cluster_id(&self) -> bool {
+        matches!(self.way, Way::Bootstrap | Way::Other)
+    }
+
+    /// Looks at, and makes, what there has to be besides the node's directory.
+    pub(super) fn prepare(&mut self, directory: &Path, allow_volatile: bool) -> anyhow::Result<()> {
+        if let Way::Alone(registers) = &mut self.way {
+            *registers = metastore::prepare(registers, directory, allow_volatile)?.into();
+        }
+        Ok(())
+    }
+
+    /// Whether the registers, if there are any yet, are kept as it was said.
+    fn check_metastore(&self, client: &Client, own: SocketAddr) -> anyhow::Result<()> {
+        if self.metastore == Some(MetaStoreChoice::Paxos)
+            && let Ok(begun) = client.cluster(&[own])
+            && let Some(files) = begun.registers_in()
+        {
+            return Err(ClusterError::KeptInFiles(files.display().to_string()).into());
+        }
+        Ok(())
     }
 
     fn client(&self) -> anyhow::Result<Client> {
@@ -75,9 +124,13 @@ impl Entry {
         told: Option<ClusterId>,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Option<ClusterId>> {
-        let Way::Join(seeds) = &self.way else { return Ok(told) };
         let facts = NodeFacts::read(directory).with_context(|| format!("cannot serve {}", directory.display()))?;
         let own = facts.map(|facts| facts.cluster).or(told);
+        let seeds = match &self.way {
+            Way::Join(seeds) => seeds,
+            Way::Bootstrap | Way::Other => return Ok(told),
+            Way::Alone(_) => return Ok(told.or(own).or_else(|| Some(ClusterId::random()))),
+        };
         let client = self.client()?;
         loop {
             match (client.cluster(seeds), own) {
@@ -87,7 +140,14 @@ impl Entry {
                         format!("{directory} is of cluster {own}, and the nodes of --join are of cluster {found}");
                     return Err(exit::coded(exit::USAGE, text));
                 }
-                (Ok(cluster), _) => return Ok(Some(cluster.id())),
+                (Ok(cluster), own) => {
+                    // Found out before there is a directory of that cluster.
+                    if let (Some(files), None) = (cluster.registers_in(), own) {
+                        let text = RootRefusal::OneNode(files.display().to_string()).to_string();
+                        return Err(exit::coded(exit::USAGE, text));
+                    }
+                    return Ok(Some(cluster.id()));
+                }
                 // It is known here already: who comes back with all the others must not wait for them.
                 (Err(_), Some(own)) => return Ok(Some(own)),
                 (Err(error), None) => tracing::info!(%error, "waiting for a node of the cluster"),
@@ -101,18 +161,16 @@ impl Entry {
     /// Brings the node into its cluster, beside its work.
     pub(super) fn start(self, running: &Node, cluster: ClusterId) -> anyhow::Result<Entering> {
         let own = Member { node: running.node(), address: running.address() };
-        if own.address.ip().is_unspecified() {
-            let text = format!("others cannot reach {}: name an address with --listen", own.address);
-            return Err(exit::coded(exit::USAGE, text));
-        }
-        if let Way::Bootstrap(peers) = &self.way
-            && !peers.contains(&own.address)
-        {
-            let text = format!("--peers does not name {}, where this node listens", own.address);
-            return Err(exit::coded(exit::USAGE, text));
-        }
         let client = self.client()?;
         let (end, ended) = channel();
+        self.check_metastore(&client, own.address)?;
+        if matches!(self.way, Way::Alone(_)) {
+            // Nobody else is waited for: who is told that the node is ready finds the cluster begun.
+            self.try_to_enter(&client, own, cluster).context("cannot begin the cluster")?;
+        }
+        if matches!(self.way, Way::Alone(_) | Way::Other) {
+            return Ok(Entering { ended });
+        }
         let work = move || {
             // Whoever waits may have gone.
             let _ = end.send(self.enter(&client, own, cluster));
@@ -143,8 +201,14 @@ impl Entry {
 
     fn try_to_enter(&self, client: &Client, own: Member, cluster: ClusterId) -> Result<Option<Cluster>, ClusterError> {
         let seeds = match &self.way {
+            Way::Other => return Ok(None),
             Way::Join(seeds) => seeds.as_slice(),
-            Way::Bootstrap(peers) => match client.bootstrap(cluster, own.address, peers)? {
+            Way::Alone(directory) => {
+                let directory = directory.to_str().expect("it has been checked when it was prepared");
+                client.begin_in_files(cluster, own.address, directory)?;
+                std::slice::from_ref(&own.address)
+            }
+            Way::Bootstrap => match client.bootstrap(cluster, own.address, &self.peers)? {
                 Some(_) => std::slice::from_ref(&own.address),
                 None => return Ok(None),
             },

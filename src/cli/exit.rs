@@ -113,7 +113,12 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         Some(ClusterError::Refused(_)) => return Some(USAGE),
         Some(ClusterError::Unknown) => return Some(UNAVAILABLE),
         Some(ClusterError::Node(error)) => return Some(code_of_genesis(error)),
-        Some(ClusterError::InvalidMembers(_)) => return Some(USAGE),
+        Some(
+            ClusterError::InvalidMembers(_)
+            | ClusterError::Files(_)
+            | ClusterError::KeptInFiles(_)
+            | ClusterError::KeptByNodes,
+        ) => return Some(USAGE),
         Some(
             ClusterError::NoRoot(_) | ClusterError::NoChain(_) | ClusterError::Unfinished(_) | ClusterError::Contended,
         ) => return Some(FAILURE),

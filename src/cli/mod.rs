@@ -26,6 +26,7 @@ mod inspect;
 mod interrupt;
 mod log;
 mod man;
+mod metastore;
 mod node;
 mod notify;
 mod orphan;

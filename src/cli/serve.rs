@@ -37,6 +37,7 @@ fn settings(options: &Serve) -> anyhow::Result<Settings> {
     settings.cluster_id = options.cluster_id.or(settings.cluster_id);
     settings.bootstrap_expect = options.bootstrap_expect.or(settings.bootstrap_expect);
     settings.zone = options.zone.clone().or(settings.zone);
+    settings.metastore = options.metastore.clone().or(settings.metastore);
     for (flag, value) in [(&options.join, &mut settings.join), (&options.peers, &mut settings.peers)] {
         if !flag.is_empty() {
             value.clone_from(flag);
@@ -67,9 +68,8 @@ pub(super) fn run(global: &Global, options: &Serve) -> anyhow::Result<()> {
         };
     }
     let dir = settings.dir.clone().ok_or_else(|| missing("--dir", "dir"))?;
-    let entry = Entry::from_settings(&settings)?;
-    // Who joins is told by the others.
-    if settings.cluster_id.is_none() && settings.join.is_empty() {
+    let mut entry = Entry::from_settings(&settings)?;
+    if settings.cluster_id.is_none() && entry.as_ref().is_none_or(Entry::needs_cluster_id) {
         return Err(missing("--cluster-id", "cluster_id"));
     }
     let interrupt = Interrupt::install()?;
@@ -81,6 +81,9 @@ pub(super) fn run(global: &Global, options: &Serve) -> anyhow::Result<()> {
         AdminListener::bind(address).with_context(|| format!("cannot listen on {address} for the admin endpoint"))
     };
     let admin = settings.admin.map(bind).transpose()?;
+    if let Some(entry) = &mut entry {
+        entry.prepare(&dir, settings.allow_volatile)?;
+    }
     directory::prepare(&dir, settings.allow_volatile)?;
     let cluster = match &entry {
         Some(entry) => entry.cluster_id(&dir, settings.cluster_id, &interrupt)?,

@@ -11,7 +11,7 @@ impl ClusterError {
     /// Whether trying again is of no use: what is in the way goes by no time.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Refused(_) => true,
+            Self::Refused(_) | Self::Files(_) | Self::KeptInFiles(_) | Self::KeptByNodes => true,
             Self::Node(error) => {
                 use GenesisError::{Meanwhile, Unexpected, Unreached};
                 !matches!(error, Unreached(_) | Unexpected(..) | Meanwhile(_))
@@ -68,6 +68,27 @@ impl Client {
             }
             _ => Ok(None),
         }
+    }
+
+    /// Begins a cluster of the one node at `own`, whose registers are in files of this directory, or finds it begun so.
+    ///
+    /// # Errors
+    /// It has begun in another way, or the directory, whose full name it is, cannot be used; or the node does not answer.
+    pub fn begin_in_files(
+        &self,
+        cluster: ClusterId,
+        own: SocketAddr,
+        directory: &str,
+    ) -> Result<Cluster, ClusterError> {
+        let begun = match self.cluster(&[own]) {
+            Ok(begun) => begun,
+            Err(_) => {
+                self.begin_cluster(cluster, &[own])?;
+                self.cluster(&[own])?
+            }
+        };
+        begun.found_in_files(directory)?;
+        Ok(begun)
     }
 
     /// Makes `member`, a node that runs, one of the cluster that the nodes at `seeds` belong to, or tells that cluster where it is now.

@@ -1,12 +1,13 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::inbox::{Command, LogKey};
 use super::virtual_log::Opening;
-use super::{Client, Extended, GenesisError, OpError, VirtualLog};
+use super::{Client, Extended, FileMetaStoreError, GenesisError, OpError, RegisterFiles, VirtualLog};
 use crate::base::{ClusterId, Incarnation, LogletId, Nonce, RegisterId, Version};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
 use crate::proto::virtual_log::{LogRecord, Root, RootRefusal};
@@ -36,6 +37,15 @@ pub enum ClusterError {
     /// A node has not taken what it was told.
     #[error(transparent)]
     Node(#[from] GenesisError),
+    /// Registers in files cannot be made or used.
+    #[error(transparent)]
+    Files(#[from] FileMetaStoreError),
+    /// The cluster has begun with registers in files of another directory.
+    #[error("the cluster has its registers in files in {0}")]
+    KeptInFiles(String),
+    /// The cluster has begun with registers that its nodes keep.
+    #[error("the nodes of the cluster keep its registers themselves, and not in files")]
+    KeptByNodes,
     /// Others were faster, again and again.
     #[error("others change the same all the time; do it again")]
     Contended,
@@ -57,6 +67,8 @@ struct Inner {
     cluster: ClusterId,
     /// The decided version of the root register that was found.
     root: Decision,
+    /// Where the registers are, once it is known that the nodes do not keep them.
+    files: OnceLock<RegisterFiles>,
 }
 
 impl Drop for Inner {
@@ -100,8 +112,12 @@ impl Client {
         let key = LogKey(self.handle.next_key());
         let seed = Incarnation::random().0 as u64;
         self.handle.inbox.push(Command::OpenRegisters { key, cluster, seed });
-        let inner = Inner { key, client: self.clone(), cluster, root };
-        Ok(Cluster { inner: Arc::new(inner) })
+        let files = OnceLock::new();
+        let found = Cluster { inner: Arc::new(Inner { key, client: self.clone(), cluster, root, files }) };
+        if let Ok(Root { registers_in: Some(directory), .. }) = Root::from_json(&found.inner.root.value) {
+            found.use_files(&directory);
+        }
+        Ok(found)
     }
 }
 
@@ -122,6 +138,9 @@ impl Cluster {
 
     /// Carries out an operation on a register, of which `decided` is any decided version.
     pub(super) fn ask_metastore(&self, decided: Decision, op: MetaStoreOp) -> Result<MetaStoreResult, OpError> {
+        if let Some(files) = self.inner.files.get() {
+            return Ok(files.carry_out(&decided, op));
+        }
         let (reply, result) = sync_channel(1);
         self.client().handle.inbox.push(Command::RegisterOp { key: self.inner.key, decided, op, reply });
         result.recv().map_err(|_| OpError::Closed)
@@ -143,10 +162,19 @@ impl Cluster {
 
     pub(super) fn read_root(&self) -> Result<(Versioned, Option<Root>), ClusterError> {
         match self.op(self.known_root(), MetaStoreOp::Read { register: RegisterId::ROOT })? {
-            MetaStoreResult::Value(newest) if newest.version == Version::BIRTH => Ok((newest, None)),
+            MetaStoreResult::Value(newest) if newest.version == Version::BIRTH && newest.value.is_empty() => {
+                Ok((newest, None))
+            }
             MetaStoreResult::Value(newest) => {
                 let root = Root::from_json(&newest.value).map_err(|error| ClusterError::NoRoot(error.to_string()))?;
-                Ok((newest, Some(root)))
+                match &root.registers_in {
+                    // What the node keeps says where the others are; those there say it of themselves.
+                    Some(directory) if self.inner.files.get().is_none() => {
+                        self.use_files(directory);
+                        self.read_root()
+                    }
+                    _ => Ok((newest, Some(root))),
+                }
             }
             other => Err(ClusterError::NoRoot(format!("{other:?}"))),
         }
@@ -201,6 +229,38 @@ impl Cluster {
     /// As [`Cluster::root`].
     pub fn found(&self) -> Result<Root, ClusterError> {
         self.change_root(|root, newest| Ok(root.is_none().then(|| Root::begin(&newest.members))))
+    }
+
+    fn use_files(&self, directory: &str) {
+        let files = RegisterFiles::at(Path::new(directory), self.id(), &self.client().limits);
+        self.inner.files.get_or_init(|| files);
+    }
+
+    /// The directory with the files that hold the registers; none if the nodes keep them, or if they have not been asked yet.
+    pub fn registers_in(&self) -> Option<&Path> {
+        self.inner.files.get().map(RegisterFiles::directory)
+    }
+
+    /// Writes the first list of nodes, after [`Client::begin_cluster`] with one node: from then on the registers are in files of this
+    /// directory, whose full name it is. Done again, also after it was cut short, it changes nothing.
+    ///
+    /// # Errors
+    /// The cluster has begun in another way, or with more nodes, or the directory cannot be used.
+    pub fn found_in_files(&self, directory: &str) -> Result<Root, ClusterError> {
+        let (newest, root) = self.read_root()?;
+        if root.is_none() {
+            let pointer = Root::in_files(&newest.members, directory)?;
+            // The files first: whoever finds them named finds them there.
+            let files = RegisterFiles::at(Path::new(directory), self.id(), &self.client().limits);
+            files.begin(newest.members, pointer.to_json())?;
+            self.change_root(|root, _| Ok(root.is_none().then(|| pointer.clone())))?;
+        }
+        let root = self.root()?;
+        match &root.registers_in {
+            Some(found) if found == directory => Ok(root),
+            Some(found) => Err(ClusterError::KeptInFiles(found.clone())),
+            None => Err(ClusterError::KeptByNodes),
+        }
     }
 
     /// Creates a log on as many nodes as it has replicas, or finishes a creation that was begun.
@@ -268,7 +328,8 @@ impl Cluster {
     /// Opens the log of this record.
     pub(crate) fn open_record(&self, record: &LogRecord) -> VirtualLog {
         let decided = self.known_version(record);
-        let opening = Opening { cluster: self.inner.cluster, register: record.register(), decided };
+        let files = self.inner.files.get().cloned();
+        let opening = Opening { cluster: self.inner.cluster, register: record.register(), decided, files };
         self.client().handle.open_log(opening, Incarnation::random().0 as u64, &self.inner.client.limits)
     }
 }

@@ -10,7 +10,7 @@ use super::subscription::Event;
 use super::virtual_log::{BatchEnd, Opening};
 use super::{AppendError, OpError};
 use crate::base::{ClusterId, LogPos, Offset};
-use crate::proto::loglet::{LogletOp, LogletResult};
+use crate::proto::loglet::{LogletOp, LogletResult, OpId};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult};
 use crate::proto::virtual_log::contract::{LogOp, LogResult};
 use crate::wire::{Decision, LogletConfig};
@@ -32,6 +32,8 @@ pub(super) enum Command {
     Appends(LogKey),
     /// Opens a virtual log.
     OpenLog { log: LogKey, opening: Opening, seed: u64, submission: Arc<Submission<BatchEnd>> },
+    /// An operation on a virtual log's register, which is in files, has ended.
+    Filed { log: LogKey, id: OpId, result: MetaStoreResult },
     /// Carries out one operation of a virtual log.
     LogOp { log: LogKey, op: LogOp, reply: SyncSender<LogResult> },
     /// Streams records of a virtual log.

@@ -110,6 +110,8 @@ impl Cluster {
     /// # Errors
     /// The node, or a majority of the root register's members, does not answer; or the zone has no name.
     pub fn join(&self, member: Member, zone: Option<&str>) -> Result<Root, ClusterError> {
+        // Who may not come in is told nothing.
+        self.root()?.with_node(member, zone.map(str::to_owned))?;
         // First, so that from the moment when it is in the list it can begin no cluster of its own (P8 f).
         self.teach_root(member.address)?;
         let before = self.root()?;

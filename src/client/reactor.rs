@@ -3,13 +3,14 @@ use std::io;
 use std::sync::Arc;
 
 use super::errand::Errand;
+use super::filing::Filing;
 use super::handle::Handle;
 use super::inbox::{Command, Inbox, LogKey};
 use super::registers::Registers;
 use super::session::Session;
 use super::virtual_log::{LogSession, Opening};
 use super::work::Work;
-use super::{Log, VirtualLog};
+use super::{Log, RegisterFiles, VirtualLog};
 use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId, RegisterId};
 use crate::io::Driver;
 use crate::io::op::{Completion, Op, Outcome, Token};
@@ -100,7 +101,7 @@ impl<D: Driver> Reactor<D> {
     /// Opens a virtual log on this reactor: its chain is in the register, of which `decided` is any decided version. No other log, on any
     /// reactor at any time, has the same seed.
     pub fn open_log(&self, cluster: ClusterId, register: RegisterId, decided: Decision, seed: u64) -> VirtualLog {
-        self.handle.open_log(Opening { cluster, register, decided }, seed, &self.limits)
+        self.handle.open_log(Opening { cluster, register, decided, files: None }, seed, &self.limits)
     }
 
     /// For people who look for what stands still: what is open here, and what it waits for.
@@ -191,8 +192,10 @@ impl<D: Driver> Reactor<D> {
                 log
             }
             Command::OpenLog { log, opening, seed, submission } => {
-                let session =
+                let filing = opening.files.clone().map(|files| self.file(log, files, opening.decided.clone()));
+                let mut session =
                     LogSession::new(opening, self.incarnation, self.near, submission, &self.limits, seed, now);
+                session.set_filing(filing);
                 self.sessions.insert(log, Opened::Log(Box::new(session)));
                 log
             }
@@ -206,6 +209,10 @@ impl<D: Driver> Reactor<D> {
                     session.op(decided, op, reply, now);
                 }
                 key
+            }
+            Command::Filed { log, id, result } => {
+                self.with_log(log, |session| session.filed(id, result, now));
+                log
             }
             Command::LogOp { log, op, reply } => {
                 self.with_log(log, |session| session.op(op, reply, now));
@@ -262,6 +269,12 @@ impl<D: Driver> Reactor<D> {
             }
         };
         self.touched.push(log);
+    }
+
+    /// The way to a log's register in files, whose answers come as commands.
+    fn file(&self, log: LogKey, files: RegisterFiles, decided: Decision) -> Filing {
+        let inbox = self.handle.inbox.clone();
+        Filing::start(files, decided, move |id, result| inbox.push(Command::Filed { log, id, result }))
     }
 
     /// Does something with a log's session; nothing when the log has been closed meanwhile, which drops the reply.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MetaStore;
 use crate::base::checksum::crc32c;
-use crate::base::{Limits, RegisterId, Version};
+use crate::base::{ClusterId, Limits, RegisterId, Version};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
 use crate::wire::{Decision, Member};
 
@@ -40,6 +40,27 @@ pub enum FileMetaStoreError {
     /// A register needs members, none twice, not too many.
     #[error("a register needs 1 to {} members, none of them twice", Decision::MEMBERS_MAX)]
     Members,
+    /// The directory is another cluster's.
+    #[error("{directory} holds the registers of cluster {found}")]
+    OtherCluster {
+        /// The directory.
+        directory: PathBuf,
+        /// Whose it is.
+        found: ClusterId,
+    },
+    /// Something that is no register is where registers were to be.
+    #[error("registers need a directory of their own, and there is {0}")]
+    Occupied(PathBuf),
+    /// The directory is empty, or not there.
+    #[error(
+        "{directory} does not hold the registers of cluster {cluster}: they are on the machine of the cluster's node, or lost"
+    )]
+    NoRegisters {
+        /// The directory.
+        directory: PathBuf,
+        /// Whose registers were to be there.
+        cluster: ClusterId,
+    },
 }
 
 /// The first line of a register's file, behind the checksum.
@@ -64,7 +85,7 @@ enum Step {
 const CHECKSUM_BYTES: usize = 9;
 
 impl FileMetaStore {
-    const LOCK: &'static str = "lock";
+    pub(super) const LOCK: &'static str = "lock";
 
     /// Opens a store in this directory, which is made if it does not exist.
     ///
@@ -96,7 +117,11 @@ impl FileMetaStore {
     }
 
     fn path(&self, register: RegisterId) -> PathBuf {
-        self.directory.join(format!("register-{:016x}", register.0))
+        self.directory.join(Self::file_name(register))
+    }
+
+    pub(super) fn file_name(register: RegisterId) -> String {
+        format!("register-{:016x}", register.0)
     }
 
     /// Waits until nobody else writes; ends when the file is closed, by whoever and however.
@@ -198,7 +223,7 @@ impl MetaStore for FileMetaStore {
     }
 }
 
-fn failed(path: &Path, error: io::Error) -> FileMetaStoreError {
+pub(super) fn failed(path: &Path, error: io::Error) -> FileMetaStoreError {
     FileMetaStoreError::Io { path: path.to_owned(), error }
 }
 

@@ -1,8 +1,10 @@
 //! The MetaStore as a program uses it: one trait, and the stores that keep its contract.
 
+mod directory;
 mod embedded;
 mod file;
 
+pub use directory::RegisterFiles;
 pub use embedded::EmbeddedMetaStore;
 pub use file::{FileMetaStore, FileMetaStoreError};
 

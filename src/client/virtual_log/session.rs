@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender};
 
+use super::super::filing::Filing;
 use super::super::inbox::SubscriptionKey;
 use super::super::loglet::LogletClient;
 use super::super::nodes::{Change, Nodes};
@@ -9,11 +10,12 @@ use super::super::session::FRAMES_BEFORE_BATCHING;
 use super::super::submission::{BatchOutcome, Submission};
 use super::super::subscription::Event;
 use super::super::work::Work;
-use super::super::{Delivery, OpError};
+use super::super::{Delivery, OpError, RegisterFiles};
 use super::BatchEnd;
 use crate::base::{ClusterId, Incarnation, Instant, Limits, LogPos, LogletId, NodeId, RegisterId};
 use crate::io::op::{Op, Outcome};
 use crate::proto::loglet::{OpId, Records};
+use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult};
 use crate::proto::virtual_log::VirtualLog;
 use crate::proto::virtual_log::contract::{LogOp, LogResult, Request};
 use crate::wire::{Decision, LogletConfig};
@@ -28,6 +30,8 @@ const SLOTS: u64 = 1 << 20;
 pub(in crate::client) struct LogSession {
     core: VirtualLog,
     nodes: Nodes,
+    /// The way to the register, if the nodes do not keep it.
+    filing: Option<Filing>,
     /// By numbers that are not used again before all others have been.
     loglets: BTreeMap<u64, LogletSlot>,
     last_slot: u64,
@@ -61,6 +65,8 @@ pub(in crate::client) struct Opening {
     pub(in crate::client) register: RegisterId,
     /// Any decided version of the register.
     pub(in crate::client) decided: Decision,
+    /// Where the register is, if the nodes do not keep it.
+    pub(in crate::client) files: Option<RegisterFiles>,
 }
 
 impl LogSession {
@@ -73,12 +79,15 @@ impl LogSession {
         seed: u64,
         now: Instant,
     ) -> Self {
-        let Opening { cluster, register, decided } = opening;
+        let Opening { cluster, register, decided, files } = opening;
         let mut nodes = Nodes::new(cluster, incarnation, limits, seed);
-        nodes.open(register, decided, now);
+        if files.is_none() {
+            nodes.open(register, decided, now);
+        }
         Self {
             core: VirtualLog::new(register, seed.wrapping_add(1), limits),
             nodes,
+            filing: None,
             loglets: BTreeMap::new(),
             last_slot: NODES,
             submission,
@@ -94,6 +103,11 @@ impl LogSession {
             closed: false,
             scheduled: None,
         }
+    }
+
+    /// Where the register is asked, if the nodes do not keep it.
+    pub(in crate::client) fn set_filing(&mut self, filing: Option<Filing>) {
+        self.filing = filing;
     }
 
     fn next_op(&mut self) -> OpId {
@@ -197,8 +211,24 @@ impl LogSession {
             Request::Remove { id, config, chain_version, live } => {
                 self.open(config, Some(id)).core.delete(id, chain_version, live, now);
             }
-            Request::MetaStore { id, op } => self.nodes.op(id, op, now),
+            Request::MetaStore { id, op } => self.ask_metastore(id, op, now),
         }
+    }
+
+    fn ask_metastore(&mut self, id: OpId, op: MetaStoreOp, now: Instant) {
+        match &self.filing {
+            None => self.nodes.op(id, op, now),
+            Some(filing) if filing.op(id, op) => {}
+            Some(_) => {
+                let reason = "no thread could be started for the registers in files".to_owned();
+                self.core.handle_metastore(id, MetaStoreResult::Unavailable { reason }, now);
+            }
+        }
+    }
+
+    /// An operation on the register in files has ended.
+    pub(in crate::client) fn filed(&mut self, id: OpId, result: MetaStoreResult, now: Instant) {
+        self.core.handle_metastore(id, result, now);
     }
 
     fn open(&mut self, config: LogletConfig, errand: Option<OpId>) -> &mut LogletClient {

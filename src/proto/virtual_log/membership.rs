@@ -16,7 +16,7 @@ impl Root {
     /// With this node. One that is there already keeps its state, and its zone if none is named; the same again changes nothing.
     ///
     /// # Errors
-    /// Not the name of a zone.
+    /// Not the name of a zone, or the cluster has no place for a second node.
     pub fn with_node(&self, member: Member, zone: Option<String>) -> Result<Self, RootRefusal> {
         if let Some(bad) = zone.as_ref().filter(|zone| !is_name(zone)) {
             return Err(RootRefusal::BadZone(bad.clone()));
@@ -27,6 +27,7 @@ impl Root {
                 known.member = member;
                 known.zone = zone.or(known.zone.take());
             }
+            None if let Some(files) = &self.registers_in => return Err(RootRefusal::OneNode(files.clone())),
             None => next.nodes.push(NodeRecord::new(member, zone)),
         }
         Ok(next)

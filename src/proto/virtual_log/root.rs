@@ -95,6 +95,10 @@ pub struct Root {
     pub logs: BTreeMap<String, LogRecord>,
     /// The number of the next log; none is used twice.
     pub next_log: u64,
+    /// The directory of the one node's machine with the files that hold all registers, this one's successor among them; none if the nodes
+    /// keep them, which is usual. It never changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registers_in: Option<String>,
 }
 
 /// A change that the cluster does not allow.
@@ -145,6 +149,9 @@ pub enum RootRefusal {
         /// The log with as many replicas; none if it is the cluster itself that needs them.
         log: Option<String>,
     },
+    /// Its registers are in files of one machine.
+    #[error("the cluster has its registers in files of one machine ({0}), and one node for ever")]
+    OneNode(String),
     /// A node is drained before it is removed.
     #[error("node {0} is not draining; drain it first")]
     NotDraining(NodeId),
@@ -179,7 +186,18 @@ impl Root {
     /// The first version: these nodes and no logs.
     pub fn begin(members: &[Member]) -> Self {
         let nodes = members.iter().map(|member| NodeRecord::new(*member, None)).collect();
-        Self { nodes, logs: BTreeMap::new(), next_log: 1 }
+        Self { nodes, logs: BTreeMap::new(), next_log: 1, registers_in: None }
+    }
+
+    /// The first version where the registers are in files of this directory: it is the last that the node keeps itself.
+    ///
+    /// # Errors
+    /// Other machines than one do not see the files.
+    pub fn in_files(members: &[Member], directory: &str) -> Result<Self, RootRefusal> {
+        match members {
+            [_] => Ok(Self { registers_in: Some(directory.to_owned()), ..Self::begin(members) }),
+            _ => Err(RootRefusal::OneNode(directory.to_owned())),
+        }
     }
 
     /// As it is stored.
@@ -290,6 +308,17 @@ mod tests {
         assert_eq!(String::from_utf8(root.to_json()).unwrap(), json);
         let unknown = json.replace(r#""address""#, r#""colour":1,"address""#);
         assert!(Root::from_json(unknown.as_bytes()).is_err(), "a field that nobody knows may mean something");
+    }
+
+    #[test]
+    fn a_cluster_with_registers_in_files_has_one_node() {
+        let root = Root::in_files(&members(1), "/r").unwrap();
+        assert_eq!(Root::from_json(&root.to_json()).unwrap(), root);
+        let other = members(2)[1];
+        assert_eq!(root.with_node(other, None), Err(RootRefusal::OneNode("/r".to_owned())));
+        let moved = Member { address: other.address, ..members(1)[0] };
+        assert_eq!(root.with_node(moved, None).unwrap().nodes[0].member, moved, "it may say where it is now");
+        assert!(Root::in_files(&members(2), "/r").is_err());
     }
 
     #[test]
