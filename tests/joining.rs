@@ -4,7 +4,7 @@ mod support;
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,10 @@ fn serve(directory: &Path, listen: SocketAddr, options: &[&str]) -> Command {
 
 impl Node {
     fn start(directory: &Path, listen: SocketAddr, options: &[&str]) -> Self {
-        let mut child = serve(directory, listen, options).spawn().unwrap();
+        Self::ready(serve(directory, listen, options).spawn().unwrap())
+    }
+
+    fn ready(mut child: Child) -> Self {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).expect("a node says when it is ready");
@@ -57,6 +60,13 @@ impl Drop for Node {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What it says when it ends by itself; it runs as long as its standard input is open.
+fn ended(mut command: Command) -> Output {
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let _input = child.stdin.take();
+    child.wait_with_output().unwrap()
 }
 
 fn naxos(file: &Path, arguments: &[&str]) -> Output {
@@ -103,19 +113,48 @@ struct Founders {
     directory: tempfile::TempDir,
     addresses: Vec<SocketAddr>,
     peers: String,
+    /// The cluster, if they are told.
+    id: Option<String>,
 }
 
 impl Founders {
     fn new() -> Self {
         let addresses = addresses(3);
         let peers = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        Self { directory: scratch(), addresses, peers }
+        Self { directory: scratch(), addresses, peers, id: Some(CLUSTER.to_string()) }
+    }
+
+    /// Nobody tells them which cluster it is to be.
+    fn without_id() -> Self {
+        Self { id: None, ..Self::new() }
+    }
+
+    /// The one that names the cluster.
+    fn first(&self) -> usize {
+        (0..3).min_by_key(|node| self.addresses[*node]).unwrap()
+    }
+
+    fn path(&self, node: usize) -> PathBuf {
+        self.directory.path().join(node.to_string())
+    }
+
+    /// All at once: they may wait for each other.
+    fn start_all(&self) -> Vec<Node> {
+        let spawned: Vec<_> = (0..3).map(|node| self.serve(node).spawn().unwrap()).collect();
+        spawned.into_iter().map(Node::ready).collect()
+    }
+
+    fn options(&self) -> Vec<&str> {
+        let id = self.id.iter().flat_map(|id| ["--cluster-id", id]);
+        id.chain(["--bootstrap-expect", "3", "--peers", &self.peers, "--zone", "z"]).collect()
+    }
+
+    fn serve(&self, node: usize) -> Command {
+        serve(&self.path(node), self.addresses[node], &self.options())
     }
 
     fn start(&self, node: usize) -> Node {
-        let id = CLUSTER.to_string();
-        let options = ["--cluster-id", &id, "--bootstrap-expect", "3", "--peers", &self.peers, "--zone", "z"];
-        Node::start(&self.directory.path().join(node.to_string()), self.addresses[node], &options)
+        Node::ready(self.serve(node).spawn().unwrap())
     }
 }
 
@@ -147,13 +186,80 @@ fn nodes_begin_one_cluster_when_all_are_there() {
     assert!(matches!(late, ClusterError::Node(GenesisError::BegunWithout(_))) && late.is_final(), "{late}");
 }
 
+#[test]
+fn nodes_that_nobody_has_told_agree_on_one_cluster() {
+    let founders = Founders::without_id();
+    let client = quick();
+    let (first, other) = (founders.first(), (founders.first() + 1) % 3);
+    let _waiting = Node { child: founders.serve(other).spawn().unwrap(), id: NodeId(0) };
+    // It is killed before anybody has heard of the name that it has drawn, and keeps it.
+    drop(founders.start(first));
+    let drawn = cluster_in(&founders.path(first));
+    assert_ne!(drawn, CLUSTER.to_string());
+    let mut nodes: Vec<_> = [first, (first + 2) % 3].into_iter().map(|node| founders.start(node)).collect();
+    for address in &founders.addresses {
+        eventually("one cluster of three", || size_of(&client, *address) == Some(3));
+        assert_eq!(client.cluster(&[*address]).unwrap().id().to_string(), drawn);
+    }
+    let root = || client.cluster(&founders.addresses).unwrap().root().unwrap();
+    eventually("with their zones", || root().nodes.iter().all(|node| node.zone.as_deref() == Some("z")));
+    let before = root();
+
+    // Another list with the same first node, which has begun by now.
+    let late = addresses(2);
+    let peers = format!("{},{},{}", founders.addresses[first], late[0], late[1]);
+    let path = founders.directory.path().join("late");
+    let late = serve(&path, late[0], &["--bootstrap-expect", "3", "--peers", &peers]);
+    refused(&ended(late), FAILURE, &["the cluster has begun without the node at"]);
+    // The first has lost its directory: the others do not follow it into a second cluster.
+    nodes.remove(0);
+    std::fs::remove_dir_all(founders.path(first)).unwrap();
+    refused(&ended(founders.serve(first)), FAILURE, &["the cluster has begun without the node at"]);
+    assert!(!path.join("node.json").exists() && !founders.path(first).join("node.json").exists(), "no node was made");
+    assert_eq!(root(), before);
+}
+
+/// Nodes of two lists that name one node each, which is in the other list too or not: what begins, begins once.
+#[test]
+fn lists_of_peers_that_disagree_make_no_two_clusters() {
+    let directory = scratch();
+    let client = quick();
+    let mut at = addresses(3);
+    at.sort();
+    let [one, two, three] = [at[0], at[1], at[2]];
+    let start = |node: SocketAddr, peers: [SocketAddr; 2]| {
+        let peers = peers.map(|peer| peer.to_string()).join(",");
+        let options = ["--bootstrap-expect", "2", "--peers", &peers];
+        Node::start(&directory.path().join(node.port().to_string()), node, &options)
+    };
+    // Both are the first of their lists, and draw.
+    let _two = start(two, [two, three]);
+    let first =
+        serve(&directory.path().join("1"), one, &["--bootstrap-expect", "2", "--peers", &format!("{one},{two}")]);
+    drop(start(one, [one, three]));
+    let _three = start(three, [two, three]);
+    for node in [two, three] {
+        eventually("they begin", || size_of(&client, node) == Some(2));
+    }
+    refused(&ended(first), FAILURE, &["has begun without the node at"]);
+    // It has drawn a name of its own before, and is of no use to anybody else.
+    let foreign = ["--bootstrap-expect", "2", "--peers", &format!("{one},{three}")];
+    refused(
+        &ended(serve(&directory.path().join(one.port().to_string()), one, &foreign)),
+        FAILURE,
+        &["belongs to cluster"],
+    );
+    let root = client.cluster(&[two]).unwrap().root().unwrap();
+    assert_eq!(root, client.cluster(&[three]).unwrap().root().unwrap());
+    assert_eq!(root.nodes.len(), 2);
+}
+
 /// The one that begins the cluster is killed as soon as somebody has heard of it, and comes back.
 #[test]
 fn a_beginning_that_is_cut_short_ends_in_one_cluster() {
-    for _ in 0..3 {
-        let founders = Founders::new();
+    for founders in [Founders::new(), Founders::without_id(), Founders::without_id()] {
         let client = quick();
-        let mut nodes: Vec<Node> = (0..3).map(|node| founders.start(node)).collect();
+        let mut nodes = founders.start_all();
         let first = (0..3).min_by_key(|node| nodes[*node].id).unwrap();
         eventually("it begins", || founders.addresses.iter().any(|address| client.cluster(&[*address]).is_ok()));
         nodes[first].child.kill().unwrap();
@@ -172,15 +278,13 @@ fn a_beginning_that_is_cut_short_ends_in_one_cluster() {
 fn options_that_cannot_be_meant_are_refused() {
     let directory = scratch();
     let listen = addresses(1)[0];
-    let run = |name: &str, options: &[&str]| {
-        serve(&directory.path().join(name), listen, options).stderr(Stdio::piped()).output().unwrap()
-    };
+    let run = |name: &str, options: &[&str]| ended(serve(&directory.path().join(name), listen, options));
     let own = listen.to_string();
     refused(&run("a", &["--cluster-id", "5", "--bootstrap-expect", "3", "--peers", &own]), USAGE, &["names 1 nodes"]);
     let other = ["--cluster-id", "5", "--bootstrap-expect", "1", "--peers", "127.0.0.1:9"];
     refused(&run("b", &other), USAGE, &["--peers does not name", &own]);
     refused(&run("c", &["--cluster-id", "5", "--zone", "z"]), USAGE, &["--zone needs --join"]);
-    refused(&run("d", &["--bootstrap-expect", "1", "--peers", &own]), USAGE, &["--cluster-id"]);
+    refused(&run("d", &[]), USAGE, &["--cluster-id is needed"]);
     let late = ["--bootstrap-expect", "1", "--cluster-id", "5"];
     refused(&run("f", &late), USAGE, &["--peers names 0 nodes"]);
     refused(&run("g", &["--peers", &own, "--cluster-id", "5"]), USAGE, &["--peers needs --bootstrap-expect"]);
@@ -224,7 +328,7 @@ fn a_node_joins_is_used_drained_and_removed_by_command() {
 
     // A node of another cluster is turned away before it does anything.
     drop(Node::start(&path("foreign"), at[3], &["--cluster-id", "77"]));
-    let foreign = serve(&path("foreign"), at[3], &["--join", &one]).stderr(Stdio::piped()).output().unwrap();
+    let foreign = ended(serve(&path("foreign"), at[3], &["--join", &one]));
     refused(&foreign, USAGE, &["is of cluster", "--join"]);
 
     json(&file, &["log", "create", "default", "--replicas", "2"]);
@@ -304,6 +408,12 @@ fn why_names_what_blocks_appends() {
     assert_ne!(why("2").status.code(), Some(FAILURE));
 }
 
+/// The cluster that a node's directory belongs to.
+fn cluster_in(directory: &Path) -> String {
+    let identity: Value = serde_json::from_slice(&std::fs::read(directory.join("node.json")).unwrap()).unwrap();
+    identity["cluster"].as_str().unwrap().to_owned()
+}
+
 /// What `naxos read --raw` prints.
 fn records(file: &Path) -> String {
     String::from_utf8(naxos(file, &["read", "--raw"]).stdout).unwrap()
@@ -361,9 +471,7 @@ fn registers_in_files_are_for_one_node_and_one_cluster() {
     let path = |name: &str| directory.path().join(name);
     let at = addresses(2);
     let (own, store) = (at[0].to_string(), |name: &str| format!("file:{}", path(name).display()));
-    let run = |name: &str, listen: SocketAddr, options: &[&str]| {
-        serve(&path(name), listen, options).stderr(Stdio::piped()).output().unwrap()
-    };
+    let run = |name: &str, listen: SocketAddr, options: &[&str]| ended(serve(&path(name), listen, options));
     let files = store("r");
     let cases: [(&[&str], &str); 6] = [
         (&["--metastore", &files, "--join", &own], "does not go with --join"),
@@ -388,9 +496,8 @@ fn registers_in_files_are_for_one_node_and_one_cluster() {
     drop(first);
     // What it has begun with is what it goes on with.
     refused(&run("1", at[0], &["--metastore", &store("other")]), USAGE, &["has its registers in files in", "1r"]);
-    let id: Value = serde_json::from_slice(&std::fs::read(path("1").join("node.json")).unwrap()).unwrap();
-    let id = id["cluster"].as_str().unwrap();
-    refused(&run("1", at[0], &["--metastore", "paxos", "--cluster-id", id]), USAGE, &["registers in files in", "1r"]);
+    let id = cluster_in(&path("1"));
+    refused(&run("1", at[0], &["--metastore", "paxos", "--cluster-id", &id]), USAGE, &["registers in files in", "1r"]);
     std::fs::rename(path("1r"), path("moved")).unwrap();
     refused(&run("1", at[0], &["--metastore", &store("1r")]), 4, &["does not hold the registers of cluster"]);
     std::fs::remove_dir_all(path("1r")).unwrap();

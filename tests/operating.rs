@@ -351,9 +351,10 @@ fn a_node_runs_from_its_file_alone_and_tells_its_service_manager() {
     let config = directory.path().join("naxos.toml");
     let data = directory.path().join("data");
     let content = format!(
-        "[node]\ndir = \"{}\"\ncluster_id = \"5\"\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nshards = 1\n\
-         pin = false\n[limits]\nsegment_bytes = \"8 MiB\"\nsegments_prepared = 2\n",
-        data.display()
+        "[node]\ndir = \"{}\"\nmetastore = \"file:{}\"\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
+         shards = 1\npin = false\n[limits]\nsegment_bytes = \"8 MiB\"\nsegments_prepared = 2\n",
+        data.display(),
+        directory.path().join("registers").display()
     );
     fs::write(&config, content).unwrap();
     // A socket's path is short, which the build directory's need not be.

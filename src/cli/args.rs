@@ -269,7 +269,7 @@ pub(super) struct Serve {
     /// it where it is now
     #[arg(long, value_name = "ADDRESSES", value_delimiter = ',')]
     pub(super) join: Vec<SocketAddr>,
-    /// Begin a cluster of this many nodes, all of which are started so, and with the same --peers and --cluster-id
+    /// Begin a cluster of this many nodes, all of which are started so, with the same --peers, and with no or the same --cluster-id
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=31))]
     pub(super) bootstrap_expect: Option<u16>,
     /// The addresses of all of them, this one among them
@@ -282,7 +282,8 @@ pub(super) struct Serve {
     /// machine, for a cluster of one node, which begins it at its first start [default: paxos]
     #[arg(long, value_name = "STORE")]
     pub(super) metastore: Option<MetaStoreChoice>,
-    /// The cluster that the node belongs to: 32 hexadecimal digits, the same for all its nodes
+    /// The cluster that the node belongs to: 32 hexadecimal digits, the same for all its nodes; those that begin a cluster with their
+    /// peers, or join one, need not be told
     #[arg(long, value_name = "ID")]
     pub(super) cluster_id: Option<ClusterId>,
     /// Address to listen on; port 0 takes a free one. There is no TLS yet: keep it on a network that you trust [default:

@@ -104,7 +104,7 @@ pub(super) const KEYS: &[Key] = &[
         section: "node",
         name: "cluster_id",
         help: "The cluster that the node belongs to: up to 32 hexadecimal digits, the same for all its nodes.\nRequired, here or \
-               as --cluster-id, unless the node joins others.",
+               as --cluster-id, unless the node joins others or begins a cluster with its peers.",
         example: "\"0123456789abcdef0123456789abcdef\"",
         get: |settings| settings.cluster_id.map(|id| write_text(&id.to_string())),
         set: |settings, given| {
@@ -127,8 +127,8 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         section: "node",
         name: "bootstrap_expect",
-        help: "Begin a cluster of this many nodes, 1 to 31, all of which are started so and with the same peers. Not together \
-               with join.",
+        help: "Begin a cluster of this many nodes, 1 to 31, all of which are started so and with the same peers and no or\n\
+               the same cluster_id. Not together with join.",
         example: "3",
         get: |settings| settings.bootstrap_expect.map(|nodes| nodes.to_string()),
         set: |settings, given| match number(&given)? {

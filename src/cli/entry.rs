@@ -20,6 +20,8 @@ use crate::wire::Member;
 
 /// How long others are waited for in one try.
 const TRY: Duration = Duration::from_secs(3);
+/// How long others are waited for who may not have been started yet.
+const LOOK: Duration = Duration::from_secs(1);
 /// Pause before the next one.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -27,6 +29,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     way: Way,
+    /// Where this node listens.
+    listen: SocketAddr,
     /// Addresses of those that begin a cluster.
     peers: Vec<SocketAddr>,
     /// Where the registers are to be kept, as far as somebody has said so.
@@ -83,12 +87,13 @@ impl Entry {
             return refuse(format!("--peers does not name {listen}, where this node listens"));
         }
         let (peers, metastore) = (peers.clone(), metastore.clone());
-        Ok(Some(Self { way, peers, metastore, zone: zone.clone(), driver: *driver }))
+        let listen = *listen;
+        Ok(Some(Self { way, listen, peers, metastore, zone: zone.clone(), driver: *driver }))
     }
 
     /// Whether the cluster's id has to be given: nobody else is asked for it, and none is drawn.
     pub(super) fn needs_cluster_id(&self) -> bool {
-        matches!(self.way, Way::Bootstrap | Way::Other)
+        matches!(self.way, Way::Other)
     }
 
     /// Looks at, and makes, what there has to be besides the node's directory.
@@ -110,8 +115,8 @@ impl Entry {
         Ok(())
     }
 
-    fn client(&self) -> anyhow::Result<Client> {
-        let limits = Limits { operation_timeout: TRY, ..Limits::default() };
+    fn client(&self, timeout: Duration) -> anyhow::Result<Client> {
+        let limits = Limits { operation_timeout: timeout, ..Limits::default() };
         Client::start(ClientOptions { limits, driver: self.driver, ..ClientOptions::default() })
             .context("cannot start the client")
     }
@@ -128,10 +133,14 @@ impl Entry {
         let own = facts.map(|facts| facts.cluster).or(told);
         let seeds = match &self.way {
             Way::Join(seeds) => seeds,
-            Way::Bootstrap | Way::Other => return Ok(told),
+            Way::Other => return Ok(told),
             Way::Alone(_) => return Ok(told.or(own).or_else(|| Some(ClusterId::random()))),
+            Way::Bootstrap => match told.or(own) {
+                Some(known) => return Ok(Some(known)),
+                None => return self.agree_on_cluster(interrupt),
+            },
         };
-        let client = self.client()?;
+        let client = self.client(TRY)?;
         loop {
             match (client.cluster(seeds), own) {
                 (Ok(cluster), Some(own)) if cluster.id() != own => {
@@ -158,10 +167,33 @@ impl Entry {
         }
     }
 
+    /// The id of a cluster that begins, where nobody was told one: the node at the smallest address draws it, and the others take it from
+    /// whoever has it. It says nothing of who is in the cluster: that is decided once, when all are there (P8 f). So two lists of peers that
+    /// disagree come to different ids, and refuse each other, or to one id and one beginning that all its members hold. An id made from the
+    /// addresses would come back with them, and a directory of one cluster would pass for one of the other.
+    fn agree_on_cluster(&self, interrupt: &Interrupt) -> anyhow::Result<Option<ClusterId>> {
+        let first = self.peers.iter().min().expect("as many as are expected");
+        let others: Vec<_> = self.peers.iter().copied().filter(|peer| *peer != self.listen).collect();
+        let client = self.client(LOOK)?;
+        let mut told = false;
+        loop {
+            match client.cluster_of_founders(self.listen, &others)? {
+                Some(cluster) => return Ok(Some(cluster)),
+                None if *first == self.listen => return Ok(Some(ClusterId::random())),
+                None if !told => tracing::info!("waiting for the node at {first}, which names the cluster"),
+                None => {}
+            }
+            told = true;
+            if interrupt.wait(PAUSE) {
+                return Ok(None);
+            }
+        }
+    }
+
     /// Brings the node into its cluster, beside its work.
     pub(super) fn start(self, running: &Node, cluster: ClusterId) -> anyhow::Result<Entering> {
         let own = Member { node: running.node(), address: running.address() };
-        let client = self.client()?;
+        let client = self.client(TRY)?;
         let (end, ended) = channel();
         self.check_metastore(&client, own.address)?;
         if matches!(self.way, Way::Alone(_)) {

@@ -42,7 +42,7 @@ pub(super) const SERVE: &str = "\
 Examples:
   naxos serve --dir /var/lib/naxos --cluster-id 7f3a --listen 10.0.0.1:4100 --admin 127.0.0.1:4101
   naxos serve --dir /var/lib/naxos --listen 10.0.0.4:4100 --join 10.0.0.1:4100,10.0.0.2:4100 --zone rack-2
-  naxos serve --dir /var/lib/naxos --cluster-id 7f3a --listen 10.0.0.1:4100 --bootstrap-expect 3 \\
+  naxos serve --dir /var/lib/naxos --listen 10.0.0.1:4100 --bootstrap-expect 3 \\
       --peers 10.0.0.1:4100,10.0.0.2:4100,10.0.0.3:4100
   naxos serve --dir /var/lib/naxos --metastore file:/var/lib/naxos-registers
   naxos serve --config /etc/naxos/naxos.toml

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::cluster::ClusterError;
+use super::gather::gather;
 use super::{Client, Cluster, GenesisError, NodeInfo, OpError};
 use crate::base::{ClusterId, NodeId};
 use crate::wire::Member;
@@ -22,6 +23,28 @@ impl ClusterError {
 }
 
 impl Client {
+    /// The cluster that those of the nodes at `others` who answer belong to, for the node at `own` in an empty directory, which is to begin one
+    /// with them; none if nobody answers.
+    ///
+    /// # Errors
+    /// They are of different clusters, or theirs has begun: without this node, which nobody can name yet.
+    pub fn cluster_of_founders(
+        &self,
+        own: SocketAddr,
+        others: &[SocketAddr],
+    ) -> Result<Option<ClusterId>, GenesisError> {
+        let answers = gather(others.iter().map(|other| (*other, self.start_hello(*other))).collect());
+        let Some(&(_, NodeInfo { cluster, .. })) = answers.first() else { return Ok(None) };
+        if let Some((address, other)) = answers.iter().find(|(_, info)| info.cluster != cluster) {
+            return Err(GenesisError::OtherCluster { address: *address, found: other.cluster, wanted: cluster });
+        }
+        let answering: Vec<_> = answers.iter().map(|(address, _)| *address).collect();
+        match self.find_root(&answering) {
+            Ok(_) => Err(GenesisError::BegunWithout(own)),
+            Err(_) => Ok(Some(cluster)),
+        }
+    }
+
     /// One try of the node at `own` to begin a cluster with the nodes at `peers`, itself among them, all of which try the same. The one
     /// with the smallest identity begins it, once all have answered (P8 f); the others see it begun. None: not yet, try again.
     ///
