@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -66,7 +66,16 @@ impl Drop for Node {
 fn ended(mut command: Command) -> Output {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let _input = child.stdin.take();
-    child.wait_with_output().unwrap()
+    let mut node = Node { child, id: NodeId(0) };
+    eventually("it ends by itself", || node.child.try_wait().unwrap().is_some());
+    let read = |mut from: Box<dyn Read>| {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).unwrap();
+        bytes
+    };
+    let (stdout, stderr) = (node.child.stdout.take().unwrap(), node.child.stderr.take().unwrap());
+    let status = node.child.wait().unwrap();
+    Output { status, stdout: read(Box::new(stdout)), stderr: read(Box::new(stderr)) }
 }
 
 fn naxos(file: &Path, arguments: &[&str]) -> Output {
