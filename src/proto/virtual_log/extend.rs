@@ -99,6 +99,8 @@ pub struct Extend {
     /// Made for versions that others have written.
     in_vain: Vec<LogletConfig>,
     tail: Option<Offset>,
+    /// The chain has been read again because its last loglet was gone.
+    read_again: bool,
     state: State,
 }
 
@@ -117,6 +119,7 @@ impl Extend {
             prepared: None,
             in_vain: Vec::new(),
             tail: None,
+            read_again: false,
             state: State::Asking,
         };
         extend.look();
@@ -178,6 +181,17 @@ impl Extend {
     pub fn handle_sealed(&mut self) {
         assert_eq!(self.state, State::Sealing, "nothing was to be sealed");
         self.state = State::Tailing;
+    }
+
+    /// The loglet that was to be sealed is gone: there is a newer chain, which does not name it (P5). False: that has been read already, and
+    /// names it all the same.
+    pub fn handle_gone(&mut self) -> bool {
+        assert!(matches!(self.state, State::Sealing | State::Tailing), "the loglet was not asked");
+        let is_new = !std::mem::replace(&mut self.read_again, true);
+        if is_new {
+            self.state = State::Fetching;
+        }
+        is_new
     }
 
     /// The tail of the sealed loglet. It stays the same for this attempt, whatever others find: the first chain that is written decides.

@@ -148,6 +148,7 @@ impl VirtualLog {
             {
                 extend.handle_tail(tail);
             }
+            (Some(Step::Seal(_) | Step::CheckTail(_)), LogletResult::Gone) if extend.handle_gone() => {}
             (_, LogletResult::Unavailable { reason }) => return self.fail_attempt(reason),
             // Somebody has been faster: the chain says how it stands.
             (step, other) => {

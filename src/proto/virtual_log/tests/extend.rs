@@ -195,3 +195,27 @@ fn p15_a_change_that_is_no_extension_costs_neither_seal_nor_tail_again() {
     assert_eq!((world.chain.last().start, world.chain.trim_point), (LogPos(5), LogPos(3)));
     assert_eq!(world.attempts[0].as_ref().unwrap().left_over().count(), 1);
 }
+
+/// Who has an old chain finds its last loglet gone, and reads the chain instead of giving up (P5): once, for no chain names what is gone.
+#[test]
+fn a_loglet_that_is_gone_sends_an_extend_to_the_chain() {
+    let old = Chain::begin(loglet(1, 1));
+    let sealing = || {
+        let mut extend = Extend::new(old.clone(), wish(1, false), 10);
+        extend.handle_host(host(NodeId(1)));
+        extend.handle_prepared();
+        assert!(matches!(extend.step(), Some(Step::Seal(_))));
+        extend
+    };
+    let mut extend = sealing();
+    assert!(extend.handle_gone());
+    assert_eq!(extend.step(), Some(Step::Fetch));
+    let newer = old.extended(id(1, 1), Offset(3), loglet(2, 2), None).unwrap();
+    extend.handle_fetched(newer.clone());
+    assert_eq!(extend.outcome(), Some(&Outcome::Overtaken(newer)));
+    let mut extend = sealing();
+    assert!(extend.handle_gone());
+    extend.handle_fetched(old.clone());
+    assert!(matches!(extend.step(), Some(Step::Seal(_))));
+    assert!(!extend.handle_gone(), "it would never end");
+}
