@@ -10,8 +10,10 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+const FAILURE: i32 = 1;
 const USAGE: i32 = 2;
 const UNAVAILABLE: i32 = 4;
+const TRIMMED: i32 = 5;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn naxos(arguments: &[&str]) -> Command {
@@ -376,6 +378,54 @@ fn logs_are_created_shown_and_reconfigured_by_name() {
     assert_eq!(done(&["log", "list"]), listed, "nothing was changed");
 }
 
+/// Somebody has looked at a log, or has it open, and meanwhile somebody else has changed it.
+#[test]
+fn a_change_of_what_is_no_longer_there_fails_and_changes_nothing() {
+    let directory = directory();
+    let (_dev, _) = start_dev(directory.path());
+    let cluster = ["--cluster", text(directory.path())];
+    let done = |arguments: &[&str]| -> Value {
+        let output = run(&[&["--json"], &cluster[..], arguments].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let fails = |arguments: &[&str], code: i32, words: &[&str]| refused(&[&cluster, arguments].concat(), code, words);
+    let show = || done(&["log", "show"])["chain"].clone();
+    // It has the log open all the time.
+    let mut holding = Running::start(naxos(&[&cluster[..], &["append"]].concat()).stdin(Stdio::piped()));
+    let mut input = holding.0.stdin.take().unwrap();
+    input.write_all(b"a\n").unwrap();
+    let mut positions = BufReader::new(holding.0.stdout.take().unwrap());
+    let mut position = String::new();
+    positions.read_line(&mut position).unwrap();
+    assert_eq!(position, "0\n");
+
+    let seen = show()["version"].to_string();
+    let once = done(&["log", "reconfigure", "--expect-version", &seen])["chain"].clone();
+    assert_eq!(once["segments"].as_array().unwrap().len(), 2);
+    let words = [&format!("and not {seen}; nothing was changed"), "`default` has version"];
+    fails(&["log", "reconfigure", "--expect-version", &seen], FAILURE, &words);
+    let servers = once["segments"][0]["loglet"]["log_servers"].as_array().unwrap();
+    let sequencer = servers[1]["node"].as_str().unwrap();
+    fails(&["log", "reconfigure", "--expect-version", &seen, "--sequencer", sequencer], FAILURE, &words);
+    fails(&["log", "reconfigure", "--expect-version", "x"], USAGE, &["x"]);
+    assert_eq!(show(), once, "nothing was changed");
+
+    assert!(run(&[&cluster[..], &["append", "b", "c"]].concat()).status.success());
+    done(&["trim", "2"]);
+    fails(&["read", "--from", "0"], TRIMMED, &["trimmed"]);
+    assert_eq!(done(&["trim", "1"])["trim_point"], 2, "it does not go back");
+    done(&["log", "delete", "default", "--yes"]);
+    done(&["log", "create", "default"]);
+    input.write_all(b"late\n").unwrap();
+    drop(input);
+    let mut errors = String::new();
+    holding.0.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(holding.0.wait().unwrap().code(), Some(FAILURE), "{errors}");
+    assert!(errors.contains("deleted"), "{errors}");
+    assert_eq!(done(&["tail"])["tail"], 0, "the log that has the name now is another one");
+}
+
 #[test]
 fn nodes_that_run_become_a_cluster_once() {
     let directory = directory();
@@ -495,4 +545,54 @@ fn a_short_benchmark_prints_one_object_and_verifies_every_record() {
     assert_eq!(verified["acked"], verified["read_back"]);
     assert_eq!((&verified["missing"], &verified["corrupt"]), (&0.into(), &0.into()));
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+/// Runs a benchmark as short as it can be, and gives what it prints: one object, about the nodes and the machine as well.
+fn short_benchmark(name: &str, options: &[&str]) -> Value {
+    let directory = directory();
+    let place = ["--nodes", "1", "--prepare-bytes", "1", "--dir", text(directory.path())];
+    let output = run(&[&["bench", name, "--json"], options, &place[..]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(lines.lines().count(), 1);
+    let report: Value = serde_json::from_str(&lines).unwrap();
+    assert_eq!((&report["schema"], &report["bench"], &report["nodes"]), (&1.into(), &name.into(), &1.into()));
+    for field in ["driver", "durability", "floor_us", "machine", "processes"] {
+        assert!(!report[field].is_null(), "{field}: {report}");
+    }
+    assert_eq!(report["valid"], true, "{report}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left");
+    report
+}
+
+#[test]
+fn a_short_virtualization_benchmark_compares_and_verifies() {
+    let report = short_benchmark("virtualization", &["--pairs", "1", "--inflight", "2", "--record-bytes", "8"]);
+    for number in ["p50_added_us", "p99_added_us", "throughput_ratio", "bare_p50_us", "bare_appends_per_s"] {
+        assert!(report[number].is_number(), "{number}: {report}");
+    }
+    assert_eq!((&report["pairs"], &report["inflight"], &report["order"]), (&1.into(), &2.into(), &"ABBA".into()));
+    let verified = &report["verified"];
+    assert!(verified["acked"].as_u64().unwrap() > 0);
+    assert_eq!((&verified["read_back"], &verified["missing"]), (&verified["acked"], &0.into()));
+    refused(&["bench", "virtualization", "--record-bytes", "7"], USAGE, &["at least 8 bytes"]);
+    refused(&["bench", "virtualization", "--pairs", "0"], USAGE, &["--pairs"]);
+    refused(&["bench", "virtualization", "--inflight", "1"], USAGE, &["--inflight"]);
+}
+
+#[test]
+fn a_short_chain_benchmark_reads_and_trims_what_it_has_made() {
+    let report =
+        short_benchmark("chain", &["--segments", "2", "--records", "3", "--rounds", "1", "--record-bytes", "8"]);
+    for number in ["read_bytes_per_s", "read_one_segment_bytes_per_s", "read_ratio", "trim_half_ms", "build_s"] {
+        assert!(report[number].is_number(), "{number}: {report}");
+    }
+    assert!(report["open_ms"]["p50"].is_number() && report["show_ms"]["max"].is_number(), "{report}");
+    let segments = ["segments", "segments_after_half", "segments_after_all"].map(|name| report[name].as_u64());
+    assert_eq!(segments, [Some(2), Some(1), Some(1)]);
+    // As many in the log of one segment as in the log of two.
+    assert_eq!(report["verified"], serde_json::json!({ "acked": 12, "wrong": 0 }));
+    refused(&["bench", "chain", "--record-bytes", "7"], USAGE, &["at least 8 bytes"]);
+    refused(&["bench", "chain", "--segments", "1"], USAGE, &["--segments"]);
+    refused(&["bench", "chain", "--rounds", "0"], USAGE, &["--rounds"]);
 }

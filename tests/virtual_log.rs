@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use naxos::base::{Limits, LogPos, NodeId};
-use naxos::client::{Client, Cluster, ClusterError, Event, Extended, GenesisError, ReadResult, VirtualLog};
+use naxos::client::{
+    Client, Cluster, ClusterError, Event, Extended, GenesisError, OpError, ReadResult, VirtualLog, Wanted,
+};
 use support::CLUSTER;
 
 /// Nodes that have made a cluster, with a log of three replicas.
@@ -213,6 +215,47 @@ fn a_trim_takes_whole_segments_out_of_the_chain() {
     append(&rig.log, 30..35);
     assert_eq!(read(&other, 30), records(30..35));
     assert_eq!(rig.another().chain().unwrap().segments.len(), 1);
+}
+
+/// Somebody who has looked at a log long ago, and then wants to change what he has seen.
+#[test]
+fn what_is_about_a_chain_that_has_been_replaced_changes_nothing() {
+    let rig = Rig::start(3);
+    let stale = rig.another();
+    append(&stale, 0..10);
+    let seen = stale.chain().unwrap();
+    let first = seen.last().loglet.clone();
+    for _ in 0..2 {
+        assert!(matches!(rig.log.extend(None, false).unwrap(), Extended::Done(_)));
+        let end = rig.log.check_tail().unwrap().0;
+        append(&rig.log, end..end + 10);
+    }
+    rig.log.trim(LogPos(15)).unwrap();
+    let before = rig.log.chain().unwrap();
+    assert!(before.segments.iter().all(|segment| segment.loglet.id != first.id), "it has left the chain");
+    let wanted = Wanted { sequencer: first.sequencer.node, log_servers: first.log_servers.clone() };
+    let overtaken = |end: Result<Extended, OpError>| match end.unwrap() {
+        Extended::Overtaken(chain) => assert_eq!(chain, before),
+        other => panic!("{other:?}"),
+    };
+    overtaken(stale.extend_seen(&seen, None, false));
+    overtaken(stale.extend_seen(&seen, Some(wanted.clone()), true));
+    overtaken(stale.extend_from(first.id, wanted.clone(), None));
+    assert!(matches!(stale.modify(first.id, first.log_servers.clone()), Err(OpError::Unavailable { .. })));
+    assert_eq!(stale.trim(LogPos(5)).unwrap(), LogPos(15), "a trim never goes back");
+    assert_eq!(rig.another().chain().unwrap(), before);
+    assert_eq!(read(&stale, 15), records(15..30), "and it goes on with what is there");
+
+    // Of a log of that name that is another one by now, it knows nothing.
+    rig.cluster.delete_log("default").unwrap();
+    let next = rig.cluster.create_log("default", 3).unwrap();
+    let gone = |reason: String| assert!(reason.contains("the log has been deleted"), "{reason}");
+    gone(stale.append(b"late").wait().unwrap_err().to_string());
+    gone(stale.extend(None, false).unwrap_err().to_string());
+    gone(stale.extend_seen(&before, Some(wanted), true).unwrap_err().to_string());
+    gone(stale.trim(LogPos(20)).unwrap_err().to_string());
+    gone(stale.check_tail().unwrap_err().to_string());
+    assert_eq!((next.check_tail().unwrap(), next.chain().unwrap().version), (LogPos(0), 1));
 }
 
 /// One of three acceptors is enough to lose: chains change; without two of them nothing does, and appends go on.

@@ -234,6 +234,9 @@ pub(super) struct Reconfigure {
     /// The nodes that store the records, by the beginnings of their identities [default: the present ones]
     #[arg(long, value_name = "NODES", value_delimiter = ',')]
     pub(super) log_servers: Vec<String>,
+    /// Change nothing unless the chain has this version, as `naxos log show` has told it
+    #[arg(long, value_name = "VERSION")]
+    pub(super) expect_version: Option<u64>,
 }
 
 #[derive(Debug, Args)]

@@ -173,6 +173,7 @@ Examples:
   naxos log show orders
   naxos log reconfigure orders
   naxos log reconfigure orders --sequencer 3f9a --log-servers 3f9a,71c0,e552
+  naxos log reconfigure orders --expect-version 7
   naxos log seal orders
   naxos log delete orders --yes
 

@@ -104,14 +104,22 @@ fn describe(segment: &ChainSegment, root: &Root) -> String {
 
 fn reconfigure(global: &Global, options: &Reconfigure) -> anyhow::Result<()> {
     let NamedLog { name, log, session } = open(global, &options.log)?;
+    let seen = log.chain().with_context(|| format!("the chain of `{name}`"))?;
+    if let Some(expected) = options.expect_version.filter(|expected| seen.version != *expected) {
+        let text =
+            format!("`{name}` has version {} of its chain, and not {expected}; nothing was changed", seen.version);
+        return Err(exit::coded(exit::FAILURE, text));
+    }
     let wanted = match (&options.sequencer, options.log_servers.is_empty()) {
         (None, true) => None,
-        (sequencer, _) => {
-            Some(wanted(&session.cluster()?.root()?, &log.chain()?, sequencer.as_deref(), options, &name)?)
-        }
+        (sequencer, _) => Some(wanted(&session.cluster()?.root()?, &seen, sequencer.as_deref(), options, &name)?),
     };
     let intent = wanted.is_some();
-    let extended = log.extend(wanted, intent).with_context(|| format!("reconfigure `{name}`"))?;
+    let extended = match options.expect_version {
+        Some(_) => log.extend_seen(&seen, wanted, intent),
+        None => log.extend(wanted, intent),
+    };
+    let extended = extended.with_context(|| format!("reconfigure `{name}`"))?;
     let chain = match extended {
         Extended::Done(chain) => chain,
         Extended::Overtaken(chain) => {

@@ -42,6 +42,13 @@ pub enum Extended {
     Pending(Intent),
 }
 
+/// A wish about the last loglet of a chain, as it is written into the chain.
+fn intent_of(chain: &Chain, wanted: &Wanted) -> Intent {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let since_unix_ms = since.map_or(0, |since| since.as_millis() as u64);
+    Intent { id: IntentId::random(), replaces: chain.last().loglet.id, wanted: wanted.clone(), since_unix_ms }
+}
+
 fn extended(result: LogResult) -> Result<Extended, OpError> {
     match result {
         LogResult::Chain(chain) => Ok(Extended::Done(chain)),
@@ -171,14 +178,20 @@ impl VirtualLog {
     ) -> Result<Operation<Extended, LogResult>, OpError> {
         let intent = match (intent, &wanted) {
             (false, _) | (true, None) => None,
-            (true, Some(wanted)) => {
-                let replaces = self.chain()?.last().loglet.id;
-                let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-                let since_unix_ms = since.map_or(0, |since| since.as_millis() as u64);
-                Some(Intent { id: IntentId::random(), replaces, wanted: wanted.clone(), since_unix_ms })
-            }
+            (true, Some(wanted)) => Some(intent_of(&self.chain()?, wanted)),
         };
         Ok(self.start(LogOp::Extend { replaces: None, wanted, intent }, extended))
+    }
+
+    /// As [`VirtualLog::extend`], of a chain that the caller has looked at: once its last loglet is not the last one any more, this is
+    /// overtaken and changes nothing.
+    ///
+    /// # Errors
+    /// As [`VirtualLog::extend`].
+    pub fn extend_seen(&self, seen: &Chain, wanted: Option<Wanted>, intent: bool) -> Result<Extended, OpError> {
+        let intent = wanted.as_ref().filter(|_| intent).map(|wanted| intent_of(seen, wanted));
+        let replaces = Some(seen.last().loglet.id);
+        self.start(LogOp::Extend { replaces, wanted, intent }, extended).wait()
     }
 
     /// [`VirtualLog::start_extend`] with an intent of the caller's, about a chain that the caller has read.
