@@ -233,6 +233,7 @@ fn a_deleted_log_is_gone_and_its_name_is_free() {
     log.extend(None, false).unwrap();
     append(&log, 50..60);
     append(&other, 0..5);
+    let number = rig.cluster.root().unwrap().log("default").unwrap().log;
     let deleted = rig.cluster.delete_log("default").unwrap();
     assert_eq!((deleted.loglets.len(), deleted.failures.len()), (2, 0));
     assert!(rig.cluster.delete_log("default").is_err(), "there is none of that name");
@@ -240,13 +241,19 @@ fn a_deleted_log_is_gone_and_its_name_is_free() {
     assert_eq!(late, Err(LogAppendError::Deleted { maybe_stored: false }));
     let stale = log.chain().unwrap_err().to_string();
     assert!(stale.ends_with("the log has been deleted"), "{stale}");
+    let mut registers = Vec::new();
     for address in rig.nodes.addresses() {
-        let status = rig.nodes.client.status(address).unwrap().to_string();
+        let status = rig.nodes.client.status(address).unwrap();
+        let kept = status["shards"][0]["metastore"]["registers"].as_array().unwrap().iter();
+        registers.extend(kept.filter(|kept| kept["register"] == number).map(|kept| kept["bytes"].clone()));
+        let status = status.to_string();
         assert!(
             deleted.loglets.iter().all(|loglet| !status.contains(&serde_json::to_string(loglet).unwrap())),
             "{status}"
         );
     }
+    let last = r#"{"deleted":null}"#.len();
+    assert!(registers.iter().filter(|bytes| **bytes == last).count() >= 2, "the chain is forgotten: {registers:?}");
     let again = rig.cluster.create_log("default", 3).unwrap();
     assert_eq!(again.check_tail().unwrap(), LogPos(0));
     append(&again, 0..3);

@@ -35,6 +35,9 @@ impl Cluster {
                 Err(error) => deleted.failures.push((segment.loglet.id, error)),
             }
         }
+        if deleted.failures.is_empty() {
+            self.forget_chain(record);
+        }
         self.edit_root(|root| match root.log(name) {
             Ok(found) if found.log == record.log => root.without_log(name),
             // Somebody else has finished it.
@@ -43,7 +46,23 @@ impl Cluster {
         Ok(deleted)
     }
 
-    /// Writes the last version of a log's register; returns it, with the chain before it.
+    /// Takes the chain out of the register of a deleted log, whose loglets are gone: that it is deleted has to be known for ever, since
+    /// acceptors never forget what they have decided (P8 b), but nobody asks any more what it was. If it cannot be done it stays longer.
+    fn forget_chain(&self, record: &LogRecord) {
+        let written = self.read_log(record).and_then(|(newest, kept)| match kept {
+            Kept::Deleted(Some(_)) => {
+                let (register, decided) = (record.register(), self.known_version(record));
+                self.write_after(register, decided, &newest, Chain::deleted(None), &newest.members).map(drop)
+            }
+            // Somebody else deletes it as well, and is further.
+            _ => Ok(()),
+        });
+        if let Err(error) = written {
+            tracing::debug!(log = record.log, %error, "the chain of a deleted log stays in its register");
+        }
+    }
+
+    /// Writes the last version of a log's register that names its loglets; returns it, with the chain before it.
     fn end_chain(&self, record: &LogRecord) -> Result<(Version, Option<Chain>), ClusterError> {
         for () in self.tries() {
             let (newest, kept) = self.read_log(record)?;
