@@ -99,7 +99,7 @@ pub struct Extend {
     /// Made for versions that others have written.
     in_vain: Vec<LogletConfig>,
     tail: Option<Offset>,
-    /// The chain has been read again because its last loglet was gone.
+    /// The chain has been read again because a loglet was gone.
     read_again: bool,
     state: State,
 }
@@ -183,15 +183,18 @@ impl Extend {
         self.state = State::Tailing;
     }
 
-    /// The loglet that was to be sealed is gone: there is a newer chain, which does not name it (P5). False: that has been read already, and
-    /// names it all the same.
+    /// The loglet that was asked is gone, or was before it could be made: there is a newer chain, which does not name it (P5). False: that has
+    /// been read already, and it was no help.
     pub fn handle_gone(&mut self) -> bool {
-        assert!(matches!(self.state, State::Sealing | State::Tailing), "the loglet was not asked");
-        let is_new = !std::mem::replace(&mut self.read_again, true);
-        if is_new {
-            self.state = State::Fetching;
+        assert!(matches!(self.state, State::Preparing | State::Sealing | State::Tailing), "no loglet was asked");
+        if std::mem::replace(&mut self.read_again, true) {
+            return false;
         }
-        is_new
+        if self.state == State::Preparing {
+            self.in_vain.extend(self.prepared.take());
+        }
+        self.state = State::Fetching;
+        true
     }
 
     /// The tail of the sealed loglet. It stays the same for this attempt, whatever others find: the first chain that is written decides.

@@ -213,6 +213,13 @@ fn a_loglet_that_is_gone_sends_an_extend_to_the_chain() {
     let newer = old.extended(id(1, 1), Offset(3), loglet(2, 2), None).unwrap();
     extend.handle_fetched(newer.clone());
     assert_eq!(extend.outcome(), Some(&Outcome::Overtaken(newer)));
+    let mut preparing = Extend::new(old.clone(), wish(1, false), 10);
+    preparing.handle_host(host(NodeId(1)));
+    assert!(preparing.handle_gone());
+    preparing.handle_fetched(old.trimmed(LogPos(1)).unwrap());
+    assert_eq!(preparing.step(), Some(Step::Ask(NodeId(1))), "another one is made for the version after that");
+    preparing.handle_host(host(NodeId(1)));
+    assert!(matches!(preparing.step(), Some(Step::Prepare(config)) if config.id.version == 3));
     let mut extend = sealing();
     assert!(extend.handle_gone());
     extend.handle_fetched(old.clone());
