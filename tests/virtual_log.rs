@@ -6,9 +6,10 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use naxos::base::{Limits, LogPos, NodeId};
+use naxos::base::{IntentId, Limits, LogPos, NodeId};
 use naxos::client::{
-    Client, Cluster, ClusterError, Event, Extended, GenesisError, OpError, ReadResult, VirtualLog, Wanted,
+    Client, Cluster, ClusterError, Event, Extended, GenesisError, GivenUp, Intent, OpError, ReadResult, VirtualLog,
+    Wanted,
 };
 use support::CLUSTER;
 
@@ -256,6 +257,27 @@ fn what_is_about_a_chain_that_has_been_replaced_changes_nothing() {
     gone(stale.trim(LogPos(20)).unwrap_err().to_string());
     gone(stale.check_tail().unwrap_err().to_string());
     assert_eq!((next.check_tail().unwrap(), next.chain().unwrap().version), (LogPos(0), 1));
+}
+
+#[test]
+fn what_was_given_up_is_told_until_something_else_was_done() {
+    let rig = Rig::start(3);
+    let seen = rig.log.chain().unwrap();
+    let log_servers = seen.last().loglet.log_servers.clone();
+    // Nobody is this node.
+    let wanted = Wanted { sequencer: NodeId(7), log_servers: log_servers.clone() };
+    let (id, replaces) = (IntentId(5), seen.last().loglet.id);
+    let pending = rig.log.start_intended(Intent { id, replaces, wanted, since_unix_ms: 0 });
+    let other = rig.another();
+    while other.chain().unwrap().intent.is_none() {}
+    let given_up = Some(GivenUp::new(id, "there is no such node"));
+    assert_eq!(other.drop_intent(id, "there is no such node").unwrap().given_up, given_up);
+    drop(pending);
+    assert!(matches!(other.extend(None, false).unwrap(), Extended::Done(_)));
+    assert_eq!(rig.another().chain().unwrap().given_up, given_up);
+    let wanted = Wanted { sequencer: log_servers[1].node, log_servers };
+    assert!(matches!(other.extend(Some(wanted), true).unwrap(), Extended::Done(_)));
+    assert_eq!(rig.another().chain().unwrap().given_up, None);
 }
 
 /// One of three acceptors is enough to lose: chains change; without two of them nothing does, and appends go on.

@@ -59,6 +59,7 @@ pub(super) fn findings(facts: &Facts<'_>) -> Vec<Finding> {
     let mut found = facts.of_active();
     found.extend(facts.chain.segments.iter().filter_map(|segment| facts.of_reads(segment)));
     found.extend(facts.of_intent());
+    found.extend(facts.of_given_up());
     found.extend(facts.of_draining());
     // Stable, so that causes come before what follows from them.
     found.sort_by_key(|finding| finding.blocks);
@@ -215,6 +216,12 @@ impl Facts<'_> {
         Some(Finding::new(Blocks::Nothing, cause, remedy).since(since))
     }
 
+    fn of_given_up(&self) -> Option<Finding> {
+        let given_up = self.chain.given_up.as_ref()?;
+        let cause = format!("reconfiguration {} was given up: {}", given_up.intent, given_up.reason);
+        Some(Finding::new(Blocks::Nothing, cause, "`naxos log reconfigure` again, once that is mended"))
+    }
+
     fn of_draining(&self) -> Vec<Finding> {
         let loglet = &self.chain.last().loglet;
         let mut nodes: Vec<NodeId> = loglet.log_servers.iter().map(|member| member.node).collect();
@@ -264,7 +271,8 @@ fn of_laggards(servers: &[(NodeId, Server)]) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Offset;
+    use crate::base::{IntentId, Offset};
+    use crate::client::GivenUp;
     use crate::wire::{Member, Sequencer};
     use serde_json::json;
 
@@ -335,6 +343,14 @@ mod tests {
         assert!(blocked[0].1.contains("no disk space left") && blocked[0].1.contains("failed (EIO)"), "{causes:?}");
         let causes = found(&chain(), |_, _| Err("refused".to_owned()));
         assert_eq!(causes.iter().filter(|(blocks, _)| *blocks == Blocks::Reads).count(), 2, "{causes:?}");
+    }
+
+    #[test]
+    fn an_intent_that_was_given_up_is_told_with_its_reason() {
+        let given_up = GivenUp::new(IntentId(5), "no majority");
+        let chain = Chain { given_up: Some(given_up), ..chain() };
+        let expected = format!("reconfiguration {} was given up: no majority", IntentId(5));
+        assert_eq!(found(&chain, |_, status| Ok(status)), [(Blocks::Nothing, expected)]);
     }
 
     #[test]

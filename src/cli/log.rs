@@ -82,6 +82,9 @@ fn show(global: &Global, options: &OneLog) -> anyhow::Result<()> {
     if let Some(intent) = &chain.intent {
         output::text(format_args!("  intended: sequencer {}", short(intent.wanted.sequencer.node)))?;
     }
+    if let Some(given_up) = &chain.given_up {
+        output::text(format_args!("  given up: reconfiguration {}: {}", given_up.intent, given_up.reason))?;
+    }
     match tail {
         Ok(tail) => output::text(format_args!("  ends at {tail}")),
         Err(error) => Err(error).with_context(|| format!("the tail of `{name}`")),

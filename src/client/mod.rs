@@ -33,7 +33,7 @@ mod work;
 
 /// What a log and a cluster are made of.
 pub use crate::proto::virtual_log::{
-    Chain, ChainSegment, Intent, LogRecord, NodeRecord, NodeState, Root, RootRefusal, Wanted,
+    Chain, ChainSegment, GivenUp, Intent, LogRecord, NodeRecord, NodeState, Root, RootRefusal, Wanted,
 };
 pub use append::Append;
 pub use cluster::{Cluster, ClusterError};

@@ -324,7 +324,7 @@ fn carry_out(log: &VirtualLog, action: &Action) {
             // It cannot be carried out now: a log that goes on is worth more (P15).
             fulfilled.or_else(|error| {
                 tracing::warn!(log = name, intent = %intent.id, %error, "an intent is given up");
-                log.drop_intent(intent.id).map(drop)
+                log.drop_intent(intent.id, &error.to_string()).map(drop)
             })
         }
         Change::Modify(log_servers) => log.modify(*loglet, log_servers.clone()).map(drop),

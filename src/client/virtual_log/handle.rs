@@ -8,7 +8,7 @@ use super::super::{AppendToken, Delivery, Full, OpError, ReadResult, Subscriptio
 use super::{BatchEnd, LogAppend};
 use crate::base::{IntentId, LogPos, LogletId};
 use crate::proto::virtual_log::contract::{LogOp, LogResult};
-use crate::proto::virtual_log::{Chain, Intent, Wanted};
+use crate::proto::virtual_log::{Chain, GivenUp, Intent, Wanted};
 use crate::wire::{LogletConfig, Member};
 
 /// An open virtual log. Clones share its connections and its window.
@@ -209,12 +209,14 @@ impl VirtualLog {
         self.start(LogOp::Extend { replaces: Some(loglet), wanted: Some(wanted), intent }, extended).wait()
     }
 
-    /// Gives up the intent of this name, which cannot be carried out; nothing if it is not pending. Returns the chain.
+    /// Gives up the intent of this name, which cannot be carried out; nothing if it is not pending. The chain, which is returned, keeps the
+    /// reason until another intent has been carried out.
     ///
     /// # Errors
     /// No majority of the register's members answered in time.
-    pub fn drop_intent(&self, intent: IntentId) -> Result<Chain, OpError> {
-        let dropping: Operation<Chain, LogResult> = self.start(LogOp::DropIntent(intent), |result| match result {
+    pub fn drop_intent(&self, intent: IntentId, reason: &str) -> Result<Chain, OpError> {
+        let given_up = GivenUp::new(intent, reason);
+        let dropping: Operation<Chain, LogResult> = self.start(LogOp::DropIntent(given_up), |result| match result {
             LogResult::Chain(chain) => Ok(chain),
             other => unexpected(&other),
         });

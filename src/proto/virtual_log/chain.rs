@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::intent::Intent;
+use super::intent::{GivenUp, Intent};
 use super::stored::{LastValue, StoredChain};
 use crate::base::mutants::{self, Mutant};
 use crate::base::{IntentId, LogPos, LogletId, Offset};
@@ -45,6 +45,9 @@ pub struct Chain {
     /// What somebody is about to change, for whoever has to finish it (P15).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intent: Option<Intent>,
+    /// The last intent that was given up, until another one has been carried out (P15).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<GivenUp>,
     /// The segments in order, at least one; the last is the active one.
     pub segments: Vec<ChainSegment>,
 }
@@ -117,7 +120,7 @@ impl Chain {
     /// The first chain of a log.
     pub fn begin(loglet: LogletConfig) -> Self {
         let segment = ChainSegment { start: LogPos::ZERO, stop: None, loglet, fulfils: None };
-        Self { version: 1, trim_point: LogPos::ZERO, intent: None, segments: vec![segment] }
+        Self { version: 1, trim_point: LogPos::ZERO, intent: None, given_up: None, segments: vec![segment] }
     }
 
     /// As it is stored.
@@ -250,6 +253,9 @@ impl Chain {
         let mut next = self.next();
         // Void from here on, whoever wrote it: the loglet that it is about is not the last one any more.
         next.intent.take_if(|_| !mutants::is(Mutant::StaleIntent));
+        if fulfils.is_some() {
+            next.given_up = None;
+        }
         let last = next.segments.last_mut().expect("a chain has segments");
         let start = last.start + tail.0;
         if tail == Offset::ZERO {
@@ -277,11 +283,12 @@ impl Chain {
         Ok(next)
     }
 
-    /// The next version, without its intent: it cannot be carried out. None if it has another one, or none.
-    pub fn without_intent(&self, id: IntentId) -> Option<Self> {
-        self.intent.as_ref().filter(|intent| intent.id == id)?;
+    /// The next version, without this intent, which cannot be carried out, but with the reason. None if it has another one, or none.
+    pub fn without_intent(&self, given_up: GivenUp) -> Option<Self> {
+        self.intent.as_ref().filter(|intent| intent.id == given_up.intent)?;
         let mut next = self.next();
         next.intent = None;
+        next.given_up = Some(given_up);
         Some(next)
     }
 

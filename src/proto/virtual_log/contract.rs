@@ -3,8 +3,8 @@
 //! Completion-shaped like [`crate::proto::loglet`], on which it stands: every kind of loglet that keeps that contract can be in a chain.
 
 use super::chain::Chain;
-use super::intent::{Intent, Wanted};
-use crate::base::{IntentId, LogPos, LogletId, Offset};
+use super::intent::{GivenUp, Intent, Wanted};
+use crate::base::{LogPos, LogletId, Offset};
 use crate::proto::loglet::{LogletOp, OpId, Records};
 use crate::proto::metastore::contract::MetaStoreOp;
 use crate::wire::{LogletConfig, Member};
@@ -70,7 +70,7 @@ pub enum LogOp {
         log_servers: Vec<Member>,
     },
     /// Gives up the intent of this name, if it is pending (P15).
-    DropIntent(IntentId),
+    DropIntent(GivenUp),
     /// Seals the last loglet: whoever uses the log next puts another behind it.
     Seal,
     /// Reads the chain.

@@ -19,6 +19,27 @@ pub struct Intent {
     pub since_unix_ms: u64,
 }
 
+/// An intent that could not be carried out.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivenUp {
+    /// Which.
+    pub intent: IntentId,
+    /// Why, for people; at most [`GivenUp::REASON_BYTES_MAX`] bytes.
+    pub reason: String,
+}
+
+impl GivenUp {
+    /// Most bytes of a reason: the register has to have room for the chain.
+    pub const REASON_BYTES_MAX: usize = 300;
+
+    /// For this reason, or as much of it as there is room for.
+    pub fn new(intent: IntentId, reason: &str) -> Self {
+        let end = (0..=reason.len().min(Self::REASON_BYTES_MAX)).rev().find(|end| reason.is_char_boundary(*end));
+        Self { intent, reason: reason[..end.unwrap_or(0)].to_owned() }
+    }
+}
+
 /// A configuration without what only its maker can draw: the loglet's id and the incarnation of the sequencer.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

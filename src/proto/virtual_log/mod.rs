@@ -27,6 +27,6 @@ mod tests;
 pub use chain::{Chain, ChainSegment, InvalidChain, Place, Refusal, Settled};
 pub use extend::{Extend, Host, Outcome, Step, Wish, Written};
 pub use genesis::{Genesis, Held, OtherGenesis};
-pub use intent::{Intent, Wanted};
+pub use intent::{GivenUp, Intent, Wanted};
 pub use log::{Trouble, VirtualLog};
 pub use root::{LogRecord, NodeRecord, NodeState, Root, RootRefusal};

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, ChainSegment};
-use super::intent::Intent;
+use super::intent::{GivenUp, Intent};
 use crate::base::{Incarnation, IntentId, LogPos, LogletId, NodeId};
 use crate::wire::{LogletConfig, Member, Sequencer};
 
@@ -15,6 +15,8 @@ pub(super) struct StoredChain {
     trim_point: LogPos,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     intent: Option<Intent>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    given_up: Option<GivenUp>,
     log: u64,
     /// Whom segments name by their place here.
     members: Vec<Member>,
@@ -82,14 +84,15 @@ impl From<&Chain> for StoredChain {
         let segments = segments.collect();
         let log = chain.segments.first().map_or(0, |segment| segment.loglet.id.log);
         let (version, trim_point, intent) = (chain.version, chain.trim_point, chain.intent.clone());
-        Self { version, trim_point, intent, log, members: table.0, segments }
+        let given_up = chain.given_up.clone();
+        Self { version, trim_point, intent, given_up, log, members: table.0, segments }
     }
 }
 
 impl StoredChain {
     /// The chain that is stored so, which is still to be checked.
     pub(super) fn restore(self) -> Result<Chain, &'static str> {
-        let Self { version, trim_point, intent, log, members, segments } = self;
+        let Self { version, trim_point, intent, given_up, log, members, segments } = self;
         let member = |place: usize| members.get(place).copied().ok_or("a segment names a member that is not there");
         let stops: Vec<_> = segments.iter().skip(1).map(|next| Some(next.start)).chain([None]).collect();
         let (mut sequencer, mut log_servers): (Option<Sequencer>, Option<Vec<Member>>) = (None, None);
@@ -120,6 +123,6 @@ impl StoredChain {
                 return Err("a segment has no LogServers, or one twice");
             }
         }
-        Ok(Chain { version, trim_point, intent, segments: restored })
+        Ok(Chain { version, trim_point, intent, given_up, segments: restored })
     }
 }

@@ -1,11 +1,11 @@
 use super::super::chain::Chain;
 use super::super::contract::{LogOp, LogResult};
 use super::super::extend::{Extend, Outcome, Step, Wish, Written};
-use super::super::intent::{Intent, Wanted};
+use super::super::intent::{GivenUp, Intent, Wanted};
 use super::machine::{Kind, Purpose, VirtualLog};
 use super::trouble::reason;
+use crate::base::Instant;
 use crate::base::mutants::{self, Mutant};
-use crate::base::{Instant, IntentId};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
 use crate::proto::metastore::contract::MetaStoreResult;
 
@@ -62,15 +62,17 @@ impl VirtualLog {
     }
 
     /// What somebody has intended, where the node that is to be its sequencer does not answer.
-    fn unanswered_intent(&self) -> Option<IntentId> {
+    fn unanswered_intent(&self) -> Option<&Intent> {
         let pending = self.chain.as_ref()?.intent.as_ref()?;
-        (!self.hosts.contains_key(&pending.wanted.sequencer.node)).then_some(pending.id)
+        (!self.hosts.contains_key(&pending.wanted.sequencer.node)).then_some(pending)
     }
 
     /// What was intended cannot be done: its sequencer has not answered for long. Anything else is better than nothing (P15).
     fn give_up_intent(&mut self) {
-        let Some((chain, id)) = self.chain.as_ref().zip(self.unanswered_intent()) else { return };
-        let next = chain.without_intent(id).expect("it is the one that is pending");
+        let Some((chain, intent)) = self.chain.as_ref().zip(self.unanswered_intent()) else { return };
+        let node = intent.wanted.sequencer.node;
+        let reason = format!("node {node}, which was to be the sequencer, does not answer");
+        let next = chain.without_intent(GivenUp::new(intent.id, &reason)).expect("it is the one that is pending");
         if !self.is_asked(Purpose::Chain) {
             self.ask_metastore(Purpose::Chain, Some(&next));
         }
@@ -148,7 +150,8 @@ impl VirtualLog {
             {
                 extend.handle_tail(tail);
             }
-            (Some(Step::Seal(_) | Step::CheckTail(_)), LogletResult::Gone) if extend.handle_gone() => {}
+            (Some(Step::Prepare(_) | Step::Seal(_) | Step::CheckTail(_)), LogletResult::Gone)
+                if extend.handle_gone() => {}
             (_, LogletResult::Unavailable { reason }) => return self.fail_attempt(reason),
             // Somebody has been faster: the chain says how it stands.
             (step, other) => {

@@ -1,14 +1,14 @@
 use super::super::contract::LogResult;
+use super::super::intent::GivenUp;
 use super::machine::{Kind, Purpose, VirtualLog};
-use crate::base::IntentId;
 use crate::proto::loglet::OpId;
 use crate::proto::metastore::contract::MetaStoreResult;
 
 /// Gives up an intent that cannot be carried out (P15).
 impl VirtualLog {
-    fn intent_to_drop(&self, id: OpId) -> IntentId {
+    fn intent_to_drop(&self, id: OpId) -> GivenUp {
         match self.operations.get(&id).map(|operation| &operation.kind) {
-            Some(Kind::DropIntent(intent)) => *intent,
+            Some(Kind::DropIntent(intent)) => intent.clone(),
             other => unreachable!("an intent that is given up, not {other:?}"),
         }
     }

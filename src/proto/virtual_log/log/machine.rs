@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::super::chain::{Chain, ChainSegment, InvalidChain};
 use super::super::contract::{LogOp, LogResult, Request};
 use super::super::extend::Host;
+use super::super::intent::GivenUp;
 use super::append::Appends;
 use super::attempt::Attempt;
 use super::deleted::DELETED;
@@ -13,7 +14,7 @@ use super::loglets::Loglets;
 use super::modify::Modify;
 use super::trim::Trim;
 use super::trouble::{Haste, Trouble};
-use crate::base::{Instant, IntentId, Limits, LogPos, LogletId, NodeId, Offset, RegisterId, Rng, Version};
+use crate::base::{Instant, Limits, LogPos, LogletId, NodeId, Offset, RegisterId, Rng, Version};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
 use crate::wire::{LogletConfig, Member};
@@ -61,7 +62,7 @@ pub(super) enum Kind {
     /// Waits for the register to say that there is no chain, then for the loglet, then for the write.
     Begin(LogletConfig),
     Modify(Modify),
-    DropIntent(IntentId),
+    DropIntent(GivenUp),
     Seal,
     Chain,
 }

@@ -2,7 +2,7 @@
 
 use super::{id, intent, loglet};
 use crate::base::{Incarnation, IntentId, Limits, LogPos, NodeId, Offset};
-use crate::proto::virtual_log::{Chain, InvalidChain, Place, Refusal, Settled};
+use crate::proto::virtual_log::{Chain, GivenUp, InvalidChain, Place, Refusal, Settled};
 
 /// `[0, 10)`, `[10, 25)`, and from 25 on.
 fn three() -> Chain {
@@ -88,8 +88,20 @@ fn p15_one_intent_at_a_time_cleared_by_the_extension_that_fulfils_it() {
     // Somebody who did not see it extends: it is void, and not fulfilled.
     let other = pending.extended(id(3, 3), Offset(5), loglet(6, 7), None).unwrap();
     assert_eq!((other.intent.as_ref(), other.has_fulfilled(IntentId(1))), (None, false));
-    assert_eq!(pending.without_intent(IntentId(2)), None);
-    assert_eq!(pending.without_intent(IntentId(1)).unwrap().intent, None);
+    let given_up = |intent| GivenUp::new(IntentId(intent), &"\u{e4}".repeat(GivenUp::REASON_BYTES_MAX));
+    assert_eq!(pending.without_intent(given_up(2)), None);
+    let without = pending.without_intent(given_up(1)).unwrap();
+    assert_eq!((without.intent.as_ref(), without.given_up.as_ref()), (None, Some(&given_up(1))));
+    assert_eq!(given_up(1).reason.len(), GivenUp::REASON_BYTES_MAX, "as much as there is room for");
+    assert_eq!(
+        GivenUp::new(IntentId(1), &format!("x{}", given_up(1).reason)).reason.len() + 1,
+        GivenUp::REASON_BYTES_MAX
+    );
+    assert_eq!(Chain::from_json(&without.to_json()).unwrap(), without);
+    // It stays until another one has been carried out.
+    let extended = |fulfils| without.extended(id(3, 3), Offset(5), loglet(6, 6), fulfils).unwrap();
+    assert_eq!(extended(None).given_up, Some(given_up(1)));
+    assert_eq!(extended(Some(IntentId(2))).given_up, None);
 }
 
 #[test]
