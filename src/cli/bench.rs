@@ -95,7 +95,7 @@ fn append(global: &Global, options: &Load, with_single: bool) -> anyhow::Result<
     record(&options.history, &report)?;
     print(global, &report, single.as_ref())?;
     let valid = report.valid && single.is_none_or(|single| single.valid);
-    if valid { Ok(()) } else { Err(exit::coded(exit::INVALID, "the result is not valid")) }
+    exit::verdict(valid)
 }
 
 fn print(global: &Global, report: &Report, single: Option<&Report>) -> anyhow::Result<()> {

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::args::{ChainLoad, Global, Load};
 use super::bench_rig::Rig;
 use super::cluster_file::{ClusterFile, FILE_NAME, NodeEntry};
+use super::exit;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
-use super::{exit, output};
 use crate::base::LogPos;
 use crate::client::{Client, ClientOptions, Cluster, Extended, VirtualLog};
 use crate::loadgen::live::RECORD_BYTES_MIN;
@@ -36,15 +36,10 @@ pub(super) fn run(global: &Global, options: &ChainLoad) -> anyhow::Result<()> {
     let records = u64::from(options.segments) * u64::from(options.records);
     let rig = Rig::start(&load, |_| 2 * records * options.record_bytes as u64, &progress, &interrupt)?;
     let bench = Bench { rig: &rig, options, interrupt: &interrupt, progress: &progress };
-    let report = bench.run(records).map_err(|error| rig.explain(error));
-    progress.clear();
-    let report = report?;
-    rig.stop()?;
-    if global.json {
-        output::json(&report)?;
-    } else {
+    let report = bench.run(records);
+    let report = rig.conclude(global, &progress, report, |report| {
         let (open, show) = (&report["open_ms"], &report["show_ms"]);
-        output::text(format_args!(
+        format!(
             "{} segments of {} records of {} bytes, made in {} s\n\
              open and first chain   p50 {} ms  max {} ms\n\
              naxos log show         p50 {} ms  max {} ms\n\
@@ -64,9 +59,9 @@ pub(super) fn run(global: &Global, options: &ChainLoad) -> anyhow::Result<()> {
             report["segments_after_half"],
             report["trim_half_ms"],
             report["segments_after_all"]
-        ))?;
-    }
-    if report["valid"] == true { Ok(()) } else { Err(exit::coded(exit::INVALID, "the result is not valid")) }
+        )
+    })?;
+    exit::verdict(report["valid"] == true)
 }
 
 struct Bench<'a> {

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::args::{FailoverLoad, Fault, Global, Load};
 use super::bench_rig::Rig;
+use super::exit;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
-use super::{exit, output};
 use crate::client::VirtualLog;
 use crate::loadgen::busy::Busy;
 use crate::loadgen::live::{LiveLoad, Offer, verify};
@@ -68,15 +68,10 @@ pub(super) fn run(global: &Global, options: &FailoverLoad) -> anyhow::Result<()>
     let bytes = (options.rate * expected.as_secs_f64()) as u64 * RECORD_BYTES as u64;
     let rig = Rig::start_on(network.clone(), &load, |_| bytes, &progress, &interrupt)?;
     let bench = Bench { rig: &rig, network, options, progress: &progress, interrupt: &interrupt };
-    let report = bench.run().map_err(|error| rig.explain(error));
-    progress.clear();
-    let report = report?;
-    rig.stop()?;
-    if global.json {
-        output::json(&report)?;
-    } else {
+    let report = bench.run();
+    let report = rig.conclude(global, &progress, report, |report| {
         let unavailable = &report["unavailable_ms"];
-        output::text(format_args!(
+        format!(
             "{} times the sequencer's node was {}, under {} appends/s\n\
              unavailable  p50 {} ms  p99 {} ms  max {} ms\n\
              reconfigurations beside those: {}\n\
@@ -91,9 +86,9 @@ pub(super) fn run(global: &Global, options: &FailoverLoad) -> anyhow::Result<()>
             report["verified"]["acked"],
             report["verified"]["missing"],
             report["verified"]["twice"]
-        ))?;
-    }
-    if report["valid"] == true { Ok(()) } else { Err(exit::coded(exit::INVALID, "the result is not valid")) }
+        )
+    })?;
+    exit::verdict(report["valid"] == true)
 }
 
 struct Bench<'a> {

@@ -8,9 +8,9 @@ use anyhow::Context;
 use super::args::{Global, Load, ReadLoad};
 use super::bench_plan::{journal_bytes, plan};
 use super::bench_rig::Rig;
+use super::exit;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
-use super::{exit, output};
 use crate::client::ClientOptions;
 use crate::loadgen::catch_up::{Beside, Pass, Reader, read_through};
 use crate::loadgen::counters::sum;
@@ -50,16 +50,9 @@ pub(super) fn run(global: &Global, options: &ReadLoad) -> anyhow::Result<()> {
     let bytes = |floor: &_| (journal_bytes(&fill, options.clients, floor) as f64 * share) as u64;
     let rig = Rig::start(&load, bytes, &progress, &interrupt)?;
     let bench = Bench { rig: &rig, options, fill };
-    let report = bench.run(&mut progress).map_err(|error| rig.explain(error));
-    progress.clear();
-    let report = report?;
-    rig.stop()?;
-    if global.json {
-        output::json(&report)?;
-    } else {
-        output::text(report.to_string().trim_end())?;
-    }
-    if report.valid { Ok(()) } else { Err(exit::coded(exit::INVALID, "the result is not valid")) }
+    let report = bench.run(&mut progress);
+    let report = rig.conclude(global, &progress, report, |report| report.to_string().trim_end().to_owned())?;
+    exit::verdict(report.valid)
 }
 
 struct Bench<'a> {

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::args::{Global, Load, ReconfigureLoad};
 use super::bench_rig::Rig;
+use super::exit;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
-use super::{exit, output};
 use crate::client::{Client, ClientOptions, Extended};
 use crate::loadgen::live::{LiveLoad, Offer, RECORD_BYTES_MIN, verify};
 use crate::loadgen::spread::Spread;
@@ -36,16 +36,10 @@ pub(super) fn run(global: &Global, options: &ReconfigureLoad) -> anyhow::Result<
     };
     let rig = Rig::start(&load, bytes, &progress, &interrupt)?;
     let bench = Bench { rig: &rig, options, pause, interrupt: &interrupt };
-    let report = bench.run(&progress).map_err(|error| rig.explain(error));
-    progress.clear();
-    let report = report?;
-    rig.stop()?;
-    let valid = report["valid"] == true;
-    if global.json {
-        output::json(&report)?;
-    } else {
+    let report = bench.run(&progress);
+    let report = rig.conclude(global, &progress, report, |report| {
         let (extend, gap) = (&report["extend_ms"], &report["append_gap_ms"]);
-        output::text(format_args!(
+        format!(
             "{} live extends at {} appends/s, {} of the peak\n\
              extend      p50 {} ms  p99 {} ms  max {} ms\n\
              append gap  p50 {} ms  p99 {} ms  max {} ms\n\
@@ -66,9 +60,9 @@ pub(super) fn run(global: &Global, options: &ReconfigureLoad) -> anyhow::Result<
             report["verified"]["acked"],
             report["verified"]["missing"],
             report["verified"]["twice"]
-        ))?;
-    }
-    if valid { Ok(()) } else { Err(exit::coded(exit::INVALID, "the result is not valid")) }
+        )
+    })?;
+    exit::verdict(report["valid"] == true)
 }
 
 fn load_options(options: &ReconfigureLoad) -> Load {

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use serde::Serialize;
 use serde_json::Value;
 
-use super::args::Load;
+use super::args::{Global, Load};
 use super::bench_cluster::BenchCluster;
 use super::directory::Scratch;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
-use super::{dev, exit};
+use super::{dev, exit, output};
 use crate::base::{Limits, quorum};
 use crate::client::{Client, ClientOptions, Log, VirtualLog};
 use crate::loadgen::counters::sum;
@@ -166,6 +167,26 @@ impl<'a> Rig<'a> {
             eprintln!("naxos: the data is kept in {}", self.scratch.path().display());
         }
         Ok(())
+    }
+
+    /// Ends the nodes when the benchmark is over, and prints its report: as an object, or as `text` puts it.
+    pub(super) fn conclude<R: Serialize>(
+        self,
+        global: &Global,
+        progress: &Progress<'_>,
+        report: anyhow::Result<R>,
+        text: impl FnOnce(&R) -> String,
+    ) -> anyhow::Result<R> {
+        let report = report.map_err(|error| self.explain(error));
+        progress.clear();
+        let report = report?;
+        self.stop()?;
+        if global.json {
+            output::json(&report)?;
+        } else {
+            output::text(text(&report))?;
+        }
+        Ok(report)
     }
 }
 

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::args::{Global, Load, VirtualizationLoad};
 use super::bench_rig::Rig;
+use super::exit;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
-use super::{exit, output};
 use crate::base::{Incarnation, LogletId};
 use crate::loadgen::blocks::{Appender, Block, Subject};
 use crate::loadgen::live::RECORD_BYTES_MIN;
@@ -42,14 +42,9 @@ pub(super) fn run(global: &Global, options: &VirtualizationLoad) -> anyhow::Resu
         (floor.disk_copy_bytes_per_s * expected.as_secs_f64() / 2.0 / f64::from(options.nodes)) as u64
     };
     let rig = Rig::start(&load, bytes, &progress, &interrupt)?;
-    let report = measure(&rig, options, &progress, &interrupt).map_err(|error| rig.explain(error));
-    progress.clear();
-    let report = report?;
-    rig.stop()?;
-    if global.json {
-        output::json(&report)?;
-    } else {
-        output::text(format_args!(
+    let report = measure(&rig, options, &progress, &interrupt);
+    let report = rig.conclude(global, &progress, report, |report| {
+        format!(
             "{} pairs of blocks of {} ms, one append at a time: p50 {} us on the bare loglet\n\
              added by the virtual log   p50 {} us {}   p99 {} us {}\n\
              with {} in flight          {} of the bare loglet's {} appends/s {}\n\
@@ -67,9 +62,9 @@ pub(super) fn run(global: &Global, options: &VirtualizationLoad) -> anyhow::Resu
             report["throughput_ratio_ci95"],
             report["verified"]["acked"],
             report["verified"]["missing"]
-        ))?;
-    }
-    if report["valid"] == true { Ok(()) } else { Err(exit::coded(exit::INVALID, "the result is not valid")) }
+        )
+    })?;
+    exit::verdict(report["valid"] == true)
 }
 
 /// The two that are compared, on the same nodes and behind the same sequencer.

@@ -57,6 +57,11 @@ pub(super) fn coded(code: u8, message: impl Into<String>) -> anyhow::Error {
     Coded { code, message: message.into() }.into()
 }
 
+/// Whether a benchmark that has run has a result.
+pub(super) fn verdict(valid: bool) -> anyhow::Result<()> {
+    if valid { Ok(()) } else { Err(coded(INVALID, "the result is not valid")) }
+}
+
 /// The error of being asked to end.
 pub(super) fn interrupted() -> anyhow::Error {
     coded(INTERRUPTED, "interrupted")

@@ -14,6 +14,12 @@ const LAST_APPENDS: usize = 5;
 /// How often the chain may be tried to be extended after the healing; each try is bounded by the operations' own timeouts.
 const TRIES: usize = 4;
 
+/// The run does not end as it has to: `what` is in the way.
+fn stuck(run: &mut Run, what: &str) {
+    let reports = run.cluster.reports();
+    run.history.unfinished.push(format!("{what};{reports}"));
+}
+
 impl Loglets {
     /// Heals everything and sees that the cluster converges.
     pub(super) fn end(&mut self, run: &mut Run) {
@@ -21,12 +27,8 @@ impl Loglets {
         self.start_nodes(run);
         let idle = self.wait_until(run, |log, _| log.clients.iter().all(Client::is_idle));
         if !idle {
-            let pending: Vec<_> = self.clients.iter().map(super::client::Client::pending).collect();
-            let reports = run.cluster.reports();
-            run.history
-                .unfinished
-                .push(format!("operations of the clients are still on the way: {pending:?};{reports}"));
-            return;
+            let pending: Vec<_> = self.clients.iter().map(Client::pending).collect();
+            return stuck(run, &format!("operations of the clients are still on the way: {pending:?}"));
         }
         // The last segment is closed, so that every operation of the run is settled; the next one works.
         for client in 0..self.clients.len() {
@@ -42,9 +44,7 @@ impl Loglets {
         let last = self.chain.last();
         (0..self.clients.len()).for_each(|client| self.refresh(client));
         if !self.wait_until(run, |log, _| log.clients.iter().all(|client| client.has_read_up_to(last))) {
-            let reports = run.cluster.reports();
-            run.history.unfinished.push(format!("a subscription of a closed segment does not end;{reports}"));
-            return;
+            return stuck(run, "a subscription of a closed segment does not end");
         }
         self.read_everything(run);
     }
@@ -66,10 +66,7 @@ impl Loglets {
             let Some(ended) = failed.map(|append| append.ended) else { return true };
             let wants_space = self.take_want_of_space(run);
             if !wants_space && !wanted_space || run.now() >= end {
-                let reports = run.cluster.reports();
-                run.history
-                    .unfinished
-                    .push(format!("an append after everything was healed ended as {ended:?};{reports}"));
+                stuck(run, &format!("an append after everything was healed ended as {ended:?}"));
                 return false;
             }
             if !wants_space && !self.extend_at_last(run) {
@@ -96,8 +93,7 @@ impl Loglets {
                 return true;
             }
         }
-        let reports = run.cluster.reports();
-        run.history.unfinished.push(format!("segment {} cannot be closed;{reports}", links - 1));
+        stuck(run, &format!("segment {} cannot be closed", links - 1));
         false
     }
 
@@ -151,10 +147,10 @@ impl Loglets {
                     next = point;
                 }
                 other => {
-                    let reports = run.cluster.reports();
-                    run.history.unfinished.push(format!(
-                        "offset {next} of segment {segment}, which ends at {stop}, cannot be read: {other:?};{reports}"
-                    ));
+                    stuck(
+                        run,
+                        &format!("offset {next} of segment {segment}, which ends at {stop}, cannot be read: {other:?}"),
+                    );
                     return false;
                 }
             }
