@@ -407,9 +407,6 @@ pub(super) enum BenchCommand {
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReadLoad {
-    /// How many nodes
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=15))]
-    pub(super) nodes: u16,
     /// How long the log that is read is filled; the rate of the filling is the peak that appends beside readers are offered a
     /// share of
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
@@ -436,9 +433,7 @@ pub(super) struct ReadLoad {
     #[arg(long, value_name = "BYTES")]
     pub(super) prepare_bytes: Option<u64>,
     #[command(flatten)]
-    pub(super) driver: Driver,
-    #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) site: Site,
 }
 
 /// What becomes of the sequencer's node.
@@ -482,9 +477,6 @@ pub(super) struct FailoverLoad {
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReconfigureLoad {
-    /// How many nodes
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=15))]
-    pub(super) nodes: u16,
     /// How many extends
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(super) rounds: u16,
@@ -501,16 +493,11 @@ pub(super) struct ReconfigureLoad {
     #[arg(long, value_name = "BYTES")]
     pub(super) prepare_bytes: Option<u64>,
     #[command(flatten)]
-    pub(super) driver: Driver,
-    #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) site: Site,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ChainLoad {
-    /// How many nodes
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=15))]
-    pub(super) nodes: u16,
     /// How many segments
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(2..=1_000))]
     pub(super) segments: u16,
@@ -527,16 +514,11 @@ pub(super) struct ChainLoad {
     #[arg(long, value_name = "BYTES")]
     pub(super) prepare_bytes: Option<u64>,
     #[command(flatten)]
-    pub(super) driver: Driver,
-    #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) site: Site,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct VirtualizationLoad {
-    /// How many nodes
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=15))]
-    pub(super) nodes: u16,
     /// How many pairs of blocks, of 100 ms each: as many with one append in flight as with many
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(super) pairs: u16,
@@ -550,6 +532,16 @@ pub(super) struct VirtualizationLoad {
     #[arg(long, value_name = "BYTES")]
     pub(super) prepare_bytes: Option<u64>,
     #[command(flatten)]
+    pub(super) site: Site,
+}
+
+/// Where a benchmark runs, and on how much.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Site {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=15))]
+    pub(super) nodes: u16,
+    #[command(flatten)]
     pub(super) driver: Driver,
     #[command(flatten)]
     pub(super) place: Place,
@@ -557,9 +549,6 @@ pub(super) struct VirtualizationLoad {
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Load {
-    /// How many nodes
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=15))]
-    pub(super) nodes: u16,
     /// Measured time
     #[arg(long, value_name = "SECONDS", default_value = "4", value_parser = seconds)]
     pub(super) seconds: f64,
@@ -598,16 +587,13 @@ pub(super) struct Load {
     #[arg(long, value_name = "FILE|no", default_value = "no")]
     pub(super) history: PathBuf,
     #[command(flatten)]
-    pub(super) driver: Driver,
-    #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) site: Site,
 }
 
 impl Load {
     /// The load of a benchmark that has its own options: one connection, for this long.
-    pub(super) fn plain(nodes: u16, seconds: f64, driver: Driver, place: Place) -> Self {
+    pub(super) fn plain(seconds: f64, site: Site) -> Self {
         Self {
-            nodes,
             seconds,
             warm_up: 0.0,
             record_bytes: 100,
@@ -620,8 +606,7 @@ impl Load {
             in_process: false,
             check_history: false,
             history: "no".into(),
-            driver,
-            place,
+            site,
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn run(global: &Global, options: &ChainLoad) -> anyhow::Result<()> {
     let interrupt = Interrupt::install()?;
     let expected = EXTEND * u32::from(options.segments);
     let progress = Progress::new(&interrupt, expected);
-    let plain = Load::plain(options.nodes, expected.as_secs_f64(), options.driver, options.place.clone());
+    let plain = Load::plain(expected.as_secs_f64(), options.site.clone());
     let load = Load { record_bytes: options.record_bytes, prepare_bytes: options.prepare_bytes, ..plain };
     let records = u64::from(options.segments) * u64::from(options.records);
     let rig = Rig::start(&load, |_| 2 * records * options.record_bytes as u64, &progress, &interrupt)?;
@@ -79,7 +79,7 @@ struct Fresh {
 
 impl Bench<'_> {
     fn fresh(&self) -> anyhow::Result<Fresh> {
-        let options = ClientOptions { driver: self.options.driver.driver, ..ClientOptions::default() };
+        let options = ClientOptions { driver: self.options.site.driver.driver, ..ClientOptions::default() };
         let client = Client::start(options).context("cannot start a client")?;
         Ok(Fresh { cluster: client.cluster(&self.rig.addresses())?, _client: client })
     }
@@ -95,7 +95,7 @@ impl Bench<'_> {
         let (per_segment, rounds) = (u64::from(per_segment), rounds);
         let long = self.rig.create_virtual_log(LONG)?;
         let short = self.fresh()?;
-        let short = (short.cluster.create_log(SHORT, usize::from(self.options.nodes))?, short);
+        let short = (short.cluster.create_log(SHORT, usize::from(self.options.site.nodes))?, short);
         let begin = Instant::now();
         for segment in 0..segments {
             self.step("extending", segment, segments)?;
@@ -139,7 +139,7 @@ impl Bench<'_> {
             "trim_all_ms": millis(all.1),
             "verified": { "acked": 2 * records, "wrong": wrong },
             "valid": wrong == 0 && is_bounded && chain_segments == usize::from(segments),
-            "nodes": self.options.nodes,
+            "nodes": self.options.site.nodes,
             "processes": self.rig.setup.processes,
             "driver": self.rig.setup.driver,
             "durability": self.rig.setup.durability,

@@ -43,11 +43,11 @@ impl BenchCluster {
             &NodeOptions {
                 directory: scratch.path(),
                 cluster: id,
-                nodes: options.nodes,
+                nodes: options.site.nodes,
                 shards: options.shards,
                 allow_volatile: scratch.volatile,
                 prepare_bytes: Some(prepare_bytes),
-                driver: options.driver.driver,
+                driver: options.site.driver.driver,
                 listen: &[],
                 network,
             },
@@ -67,12 +67,12 @@ impl BenchCluster {
                 limits: Limits::default(),
                 allow_volatile: scratch.volatile,
                 prepare_bytes: Some(prepare_bytes),
-                driver: options.driver.driver,
+                driver: options.site.driver.driver,
                 control: None,
             })
             .with_context(|| format!("cannot start node {index}"))
         };
-        let running = (1..=options.nodes).map(start).collect::<anyhow::Result<Vec<_>>>()?;
+        let running = (1..=options.site.nodes).map(start).collect::<anyhow::Result<Vec<_>>>()?;
         let ready = |node: &Node| Ready {
             admin: None,
             address: node.address(),

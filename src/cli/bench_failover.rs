@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::args::{FailoverLoad, Fault, Global, Load};
+use super::args::{FailoverLoad, Fault, Global, Load, Site};
 use super::bench_rig::Rig;
 use super::exit;
 use super::interrupt::Interrupt;
@@ -63,7 +63,8 @@ pub(super) fn run(global: &Global, options: &FailoverLoad) -> anyhow::Result<()>
         fault => (2 * SETTLE + fault.lasts()) * u32::from(options.rounds),
     };
     let progress = Progress::new(&interrupt, expected);
-    let plain = Load::plain(options.nodes, expected.as_secs_f64(), options.driver, options.place.clone());
+    let site = Site { nodes: options.nodes, driver: options.driver, place: options.place.clone() };
+    let plain = Load::plain(expected.as_secs_f64(), site);
     let load = Load { rate: Some(options.rate), record_bytes: RECORD_BYTES, ..plain };
     let bytes = (options.rate * expected.as_secs_f64()) as u64 * RECORD_BYTES as u64;
     let rig = Rig::start_on(network.clone(), &load, |_| bytes, &progress, &interrupt)?;

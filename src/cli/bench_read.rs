@@ -36,7 +36,7 @@ fn load_options(options: &ReadLoad) -> Load {
         clients: options.clients,
         inflight: FILL_INFLIGHT,
         prepare_bytes: options.prepare_bytes,
-        ..Load::plain(options.nodes, options.fill, options.driver, options.place.clone())
+        ..Load::plain(options.fill, options.site.clone())
     }
 }
 
@@ -145,7 +145,7 @@ impl Bench<'_> {
     }
 
     fn reader(&self, log: &Target) -> anyhow::Result<Reader> {
-        let options = ClientOptions { driver: self.options.driver.driver, ..ClientOptions::default() };
+        let options = ClientOptions { driver: self.options.site.driver.driver, ..ClientOptions::default() };
         Reader::start(log, options).context("cannot start a reader")
     }
 

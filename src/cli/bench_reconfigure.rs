@@ -32,7 +32,7 @@ pub(super) fn run(global: &Global, options: &ReconfigureLoad) -> anyhow::Result<
     let load = load_options(options);
     // As much as the peak could write all the time.
     let bytes = |floor: &crate::loadgen::floor::Floor| {
-        (floor.disk_copy_bytes_per_s * (PEAK + measured).as_secs_f64() / f64::from(options.nodes)) as u64
+        (floor.disk_copy_bytes_per_s * (PEAK + measured).as_secs_f64() / f64::from(options.site.nodes)) as u64
     };
     let rig = Rig::start(&load, bytes, &progress, &interrupt)?;
     let bench = Bench { rig: &rig, options, pause, interrupt: &interrupt };
@@ -70,7 +70,7 @@ fn load_options(options: &ReconfigureLoad) -> Load {
         record_bytes: options.record_bytes,
         inflight: PEAK_INFLIGHT as u32,
         prepare_bytes: options.prepare_bytes,
-        ..Load::plain(options.nodes, PEAK.as_secs_f64(), options.driver, options.place.clone())
+        ..Load::plain(PEAK.as_secs_f64(), options.site.clone())
     }
 }
 
@@ -92,7 +92,7 @@ impl Bench<'_> {
         let peak_per_s = peak.per_s();
         let offered = (peak_per_s * self.options.share).round();
         // The operator is somebody else, with connections of its own.
-        let options = ClientOptions { driver: self.options.driver.driver, ..ClientOptions::default() };
+        let options = ClientOptions { driver: self.options.site.driver.driver, ..ClientOptions::default() };
         let operator = Client::start(options).context("cannot start the operator's client")?;
         let wished = operator.cluster(&self.rig.addresses())?.open_log(LOG)?;
         // As an operator does before: the connections of the first extend are not what is measured.
@@ -143,7 +143,7 @@ impl Bench<'_> {
             "first_error": live.failed.first().map(|(_, error)| error.to_string()),
             "verified": verified,
             "valid": valid,
-            "nodes": self.options.nodes,
+            "nodes": self.options.site.nodes,
             "driver": self.rig.setup.driver,
             "durability": self.rig.setup.durability,
             "floor_us": self.rig.floor.rounded(),

@@ -64,23 +64,23 @@ impl<'a> Rig<'a> {
         progress: &Progress<'_>,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Self> {
-        options.driver.driver.resolve()?;
-        let scratch = Scratch::create(&options.place)?;
+        options.site.driver.driver.resolve()?;
+        let scratch = Scratch::create(&options.site.place)?;
         progress.step("floor", 0.0, "measuring the disk and the loopback");
-        let floor = measure(scratch.path(), options.nodes.into())
+        let floor = measure(scratch.path(), options.site.nodes.into())
             .with_context(|| format!("measure the floor in {}", scratch.path().display()))?;
         interrupt.check()?;
         let prepare_bytes = space(options, journal_bytes(&floor), &scratch)?;
         let cluster = BenchCluster::start(options, &scratch, prepare_bytes, network, interrupt)?;
-        let client = Client::start(ClientOptions { driver: options.driver.driver, ..ClientOptions::default() })
+        let client = Client::start(ClientOptions { driver: options.site.driver.driver, ..ClientOptions::default() })
             .context("cannot start the client")?;
         let statuses = await_prepared(&client, &cluster, prepare_bytes, progress, interrupt)?;
         let setup = Setup {
             driver: text(&statuses, "driver").context("no node says in its status which driver it uses")?,
             durability: if scratch.volatile { "volatile" } else { "quorum-dsync" },
             processes: 1 + cluster.pids().len(),
-            nodes: options.nodes.into(),
-            quorum: quorum(options.nodes.into()),
+            nodes: options.site.nodes.into(),
+            quorum: quorum(options.site.nodes.into()),
             clients: options.clients as usize,
             prepared_bytes: prepared(&statuses),
             commit: commit(),
@@ -163,7 +163,7 @@ impl<'a> Rig<'a> {
     /// Ends the cluster.
     pub(super) fn stop(self) -> anyhow::Result<()> {
         self.cluster.stop()?;
-        if self.options.place.keep {
+        if self.options.site.place.keep {
             eprintln!("naxos: the data is kept in {}", self.scratch.path().display());
         }
         Ok(())
@@ -198,7 +198,7 @@ fn space(options: &Load, estimate: u64, scratch: &Scratch) -> anyhow::Result<u64
     // One segment is in use, and the next life needs a reserve of its own: the rest is the most that can be prepared.
     let most = u64::from(limits.segments_max - limits.segments_prepared - 1);
     let wanted = limits.segment_bytes * segments.clamp(limits.segments_prepared.into(), most);
-    let (all, free) = (wanted * u64::from(options.nodes), scratch.free_bytes()?);
+    let (all, free) = (wanted * u64::from(options.site.nodes), scratch.free_bytes()?);
     if all as f64 > free as f64 * FREE_SHARE_MAX {
         return Err(exit::coded(
             exit::USAGE,

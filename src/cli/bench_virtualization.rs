@@ -35,11 +35,11 @@ pub(super) fn run(global: &Global, options: &VirtualizationLoad) -> anyhow::Resu
         record_bytes: options.record_bytes,
         inflight: options.inflight,
         prepare_bytes: options.prepare_bytes,
-        ..Load::plain(options.nodes, expected.as_secs_f64(), options.driver, options.place.clone())
+        ..Load::plain(expected.as_secs_f64(), options.site.clone())
     };
     // Half of the time goes into appends one at a time, which write a block each.
     let bytes = |floor: &crate::loadgen::floor::Floor| {
-        (floor.disk_copy_bytes_per_s * expected.as_secs_f64() / 2.0 / f64::from(options.nodes)) as u64
+        (floor.disk_copy_bytes_per_s * expected.as_secs_f64() / 2.0 / f64::from(options.site.nodes)) as u64
     };
     let rig = Rig::start(&load, bytes, &progress, &interrupt)?;
     let report = measure(&rig, options, &progress, &interrupt);
@@ -156,7 +156,7 @@ fn measure(
         "record_bytes": options.record_bytes,
         "verified": { "acked": acked, "read_back": read_back, "missing": acked - read_back },
         "valid": read_back == acked,
-        "nodes": options.nodes,
+        "nodes": options.site.nodes,
         "processes": rig.setup.processes,
         "driver": rig.setup.driver,
         "durability": rig.setup.durability,
