@@ -11,6 +11,7 @@ use naxos::client::{
     Client, Cluster, ClusterError, Event, Extended, GenesisError, GivenUp, Intent, OpError, ReadResult, VirtualLog,
     Wanted,
 };
+use naxos::wire::Member;
 use support::CLUSTER;
 
 /// Nodes that have made a cluster, with a log of three replicas.
@@ -234,7 +235,7 @@ fn what_is_about_a_chain_that_has_been_replaced_changes_nothing() {
     rig.log.trim(LogPos(15)).unwrap();
     let before = rig.log.chain().unwrap();
     assert!(before.segments.iter().all(|segment| segment.loglet.id != first.id), "it has left the chain");
-    let wanted = Wanted { sequencer: first.sequencer.node, log_servers: first.log_servers.clone() };
+    let wanted = Wanted::clone_of(&first, first.sequencer.member());
     let overtaken = |end: Result<Extended, OpError>| match end.unwrap() {
         Extended::Overtaken(chain) => assert_eq!(chain, before),
         other => panic!("{other:?}"),
@@ -265,7 +266,8 @@ fn what_was_given_up_is_told_until_something_else_was_done() {
     let seen = rig.log.chain().unwrap();
     let log_servers = seen.last().loglet.log_servers.clone();
     // Nobody is this node.
-    let wanted = Wanted { sequencer: NodeId(7), log_servers: log_servers.clone() };
+    let nobody = Member { node: NodeId(7), ..log_servers[0] };
+    let wanted = Wanted { sequencer: nobody, log_servers: log_servers.clone() };
     let (id, replaces) = (IntentId(5), seen.last().loglet.id);
     let pending = rig.log.start_intended(Intent { id, replaces, wanted, since_unix_ms: 0 });
     let other = rig.another();
@@ -275,7 +277,7 @@ fn what_was_given_up_is_told_until_something_else_was_done() {
     drop(pending);
     assert!(matches!(other.extend(None, false).unwrap(), Extended::Done(_)));
     assert_eq!(rig.another().chain().unwrap().given_up, given_up);
-    let wanted = Wanted { sequencer: log_servers[1].node, log_servers };
+    let wanted = Wanted { sequencer: log_servers[1], log_servers };
     assert!(matches!(other.extend(Some(wanted), true).unwrap(), Extended::Done(_)));
     assert_eq!(rig.another().chain().unwrap().given_up, None);
 }
