@@ -518,9 +518,10 @@ fn registers_in_files_are_for_one_node_and_one_cluster() {
     std::fs::rename(path("moved"), path("1r")).unwrap();
     drop(Node::start(&path("1"), at[0], &["--metastore", &store("1r")]));
 
-    let alone = ["--bootstrap-expect", "1", "--peers", &own, "--cluster-id", "5"];
-    let paxos = Node::start(&path("paxos"), at[0], &alone);
-    eventually("it begins alone", || size_of(&quick(), at[0]) == Some(1));
+    let other = at[1].to_string();
+    let alone = ["--bootstrap-expect", "1", "--peers", &other, "--cluster-id", "5"];
+    let paxos = Node::start(&path("paxos"), at[1], &alone);
+    eventually("it begins alone", || size_of(&quick(), at[1]) == Some(1));
     drop(paxos);
-    refused(&run("paxos", at[0], &["--metastore", &store("late")]), USAGE, &["keep its registers themselves"]);
+    refused(&run("paxos", at[1], &["--metastore", &store("late")]), USAGE, &["keep its registers themselves"]);
 }
