@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Limits {
     /// Largest record. A record is never split over units (P14), so this bounds the largest unit too.
     pub record_bytes_max: u32,
-    /// Largest batch of records in one frame and one journal entry. Eight of them fill a megabyte of window: large enough
+    /// Largest batch of records in one frame and one journal entry. Eight of them are about a megabyte of window: large enough
     /// to amortise a frame, small enough that one client does not hold up the others.
     pub batch_bytes_max: u32,
     /// Most records in one batch.
@@ -80,7 +80,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             record_bytes_max: 1 << 20,
-            batch_bytes_max: 128 << 10,
+            // With their headers and entries two full batches fit a unit: at 128 KiB one does, and half of every unit stays empty.
+            batch_bytes_max: 124 << 10,
             batch_records_max: 16 << 10,
             // One maximal record and its table entry, or a full batch and its table, with room to spare.
             frame_body_bytes_max: (1 << 20) + (64 << 10),

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::base::{CellKey, LogletId, NodeId, Offset};
+use crate::base::{CellKey, Limits, LogletId, NodeId, Offset};
 use crate::storage::DamageCause;
 use crate::storage::anchor::Anchor;
 use crate::storage::format::{
@@ -82,6 +82,18 @@ fn is_whole(bytes: &[u8], stamp: &Stamp) -> bool {
     found.is_some_and(|unit| {
         unit.position == stamp.position && unit.is_complete() && unit.table().is_some() && unit.payload_holds()
     })
+}
+
+/// Under load a unit is filled by full batches; what does not fit a second time is left empty by every unit.
+#[test]
+fn two_full_batches_fit_a_unit() {
+    let limits = Limits::default();
+    let mut unit = UnitBuilder::new(limits.unit_bytes_max as usize, 4096);
+    let batch = vec![7; limits.batch_bytes_max as usize];
+    for first in [0, 1] {
+        assert!(unit.fits(batch.len()));
+        unit.push(Entry::records(LogletId::default(), Offset(first), 1), [&batch, &[]]);
+    }
 }
 
 proptest! {
