@@ -31,6 +31,9 @@ pub(super) struct Operation {
     pub(super) phase: Phase,
     /// When phase 1 begins, once more or at all.
     pub(super) prepare_at: Option<Instant>,
+    /// When the same is asked once more, for somebody may have finished what was accepted; and how often it has been.
+    pub(super) look_at: Option<Instant>,
+    pub(super) looks: u32,
     /// Members that have been told the decision before the instance, in this phase.
     pub(super) taught: BTreeSet<NodeId>,
 }
@@ -62,6 +65,8 @@ impl Operation {
             attempts: 0,
             phase: Phase::Waiting,
             prepare_at: None,
+            look_at: None,
+            looks: 0,
             taught: BTreeSet::new(),
         }
     }

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use super::contract::{MetaStoreResult, Versioned};
 use super::link::Shared;
@@ -6,6 +7,11 @@ use super::operation::{Kind, Operation, Phase};
 use crate::base::mutants::{self, Mutant};
 use crate::base::{Instant, NodeId, RegisterId, Version, quorum};
 use crate::wire::{Ballot, Decision, RegisterMessage, Vote};
+
+/// How long a proposer whose vote is under way is given before it is asked about again, once and then twice as long; all this before it is
+/// stopped by a ballot of one's own.
+const LOOK_PAUSE: Duration = Duration::from_millis(1);
+const LOOKS_MAX: u32 = 2;
 
 /// One register, as a proposer knows it.
 #[derive(Clone, Hash, Debug)]
@@ -69,7 +75,7 @@ impl Register {
     /// What the operation does next, from the decision now known on.
     fn go_on(&mut self, shared: &mut Shared) {
         let Some(operation) = &mut self.active else { return };
-        operation.prepare_at = None;
+        (operation.prepare_at, operation.look_at, operation.looks) = (None, None, 0);
         let known = self.known.version;
         match &operation.kind {
             // Also after an instance was finished: there may be newer ones, with other members.
@@ -272,6 +278,11 @@ impl Register {
         } else if answers.len() >= majority {
             // Perhaps somebody is about to finish it, whom to prepare now would stop (P8 d).
             self.refused(shared);
+            let operation = self.active.as_mut().expect("a question is asked for an operation that goes on");
+            if operation.looks < LOOKS_MAX {
+                operation.look_at = Some(shared.now + LOOK_PAUSE * (1 << operation.looks));
+                operation.looks += 1;
+            }
         }
     }
 
@@ -330,7 +341,8 @@ impl Register {
 
     /// When [`Register::time_passed`] is due, and what for.
     pub(super) fn timeout(&self) -> Option<(Instant, &'static str)> {
-        let prepare = self.active.as_ref().and_then(|operation| operation.prepare_at);
+        let prepare =
+            self.active.as_ref().and_then(|operation| operation.look_at.into_iter().chain(operation.prepare_at).min());
         let prepare = prepare.map(|at| (at, "proposer: the next ballot"));
         let operations = self.active.iter().chain(&self.waiting);
         let deadline = operations.map(|operation| (operation.deadline, "proposer: an operation has taken too long"));
@@ -357,7 +369,10 @@ impl Register {
             };
             self.end(result, shared);
         } else if operation.prepare_at.take_if(|at| *at <= now).is_some() {
+            operation.look_at = None;
             self.prepare(shared);
+        } else if operation.look_at.take_if(|at| *at <= now).is_some() {
+            self.ask(shared);
         }
     }
 

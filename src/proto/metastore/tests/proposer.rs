@@ -178,6 +178,14 @@ fn p8_d_a_read_finishes_what_is_accepted_and_goes_on() {
     rig.answers(&[1], votes(vote(1, accepted.clone())));
     rig.answers(&[2], votes(None));
     assert_eq!(rig.sent(1).1, [], "whoever is writing gets time to finish");
+    for _ in 0..2 {
+        rig.wait();
+        rig.answers(&[1], |asked| {
+            assert!(matches!(asked, RegisterMessage::Query { .. }), "is looked at again");
+            votes(vote(1, accepted.clone()))(asked)
+        });
+        rig.answers(&[2], votes(None));
+    }
     rig.wait();
     rig.answers(&[1], votes(vote(1, accepted.clone())));
     rig.answers(&[2], votes(None));
@@ -188,6 +196,22 @@ fn p8_d_a_read_finishes_what_is_accepted_and_goes_on() {
     rig.answers(&[1], votes(None));
     assert_eq!(rig.result(), None, "members of version 1 may have decided more");
     rig.answers(&[4, 5], votes(None));
+    assert_eq!(rig.result(), Some(MetaStoreResult::Value(current(&accepted))));
+}
+
+/// P8: who is about to finish is not stopped by a ballot, and the read ends as soon as he has.
+#[test]
+fn p8_d_a_read_sees_that_a_vote_under_way_has_been_finished() {
+    let mut rig = Rig::new();
+    rig.read();
+    let accepted = others(1, &[1, 2, 3]);
+    rig.answers(&[1, 2], votes(vote(1, accepted.clone())));
+    let begun = rig.now;
+    rig.wait();
+    assert_eq!(rig.now.since(begun), Duration::from_millis(1));
+    let (request, _) = rig.sent(2);
+    rig.answer(2, request, RegisterMessage::Decided { decision: accepted.clone() });
+    rig.answers(&[1, 3], votes(None));
     assert_eq!(rig.result(), Some(MetaStoreResult::Value(current(&accepted))));
 }
 

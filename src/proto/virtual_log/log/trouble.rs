@@ -7,9 +7,10 @@ use crate::proto::loglet::OpId;
 use crate::proto::metastore::contract::MetaStoreResult;
 use crate::wire::Member;
 
-/// The first pause between two reads of a chain that somebody else should be changing; doubles.
-const READ_PAUSE: Duration = Duration::from_millis(4);
-const READ_DOUBLINGS_MAX: u32 = 5;
+/// The first pause between two reads of a chain that somebody else should be changing: what follows a seal takes one or two of these, and
+/// appends wait for as long as it is not seen. Every second pause is twice as long as the one before.
+const READ_PAUSE: Duration = Duration::from_millis(1);
+const READ_DOUBLINGS_MAX: u32 = 7;
 /// Whoever has sealed the loglet is about to put another behind it: that takes a few milliseconds, and is waited for.
 const SEALED_DELAY: Duration = Duration::from_millis(25);
 /// Nobody needs to be at it when the sequencer was lost.
@@ -185,7 +186,7 @@ impl VirtualLog {
         let now = self.now;
         let Some(trouble) = self.trouble.as_mut().filter(|trouble| trouble.read_at <= now) else { return };
         trouble.reads += 1;
-        trouble.read_at = now + READ_PAUSE * (1 << trouble.reads.min(READ_DOUBLINGS_MAX));
+        trouble.read_at = now + READ_PAUSE * (1 << (trouble.reads / 2).min(READ_DOUBLINGS_MAX));
         self.read_chain();
     }
 
