@@ -36,6 +36,13 @@ const SEEDS: &[(u64, Profile, u64, usize, &str)] = &[
         3,
         "an extend that met an intent knew whom to ask, but its client did not connect with a node that only the intent names",
     ),
+    (
+        110,
+        Profile::Mixed,
+        200,
+        3,
+        "every checkTail of a sealed loglet wanted the tail of the one LogServer that had lost the record below it, and none ended",
+    ),
 ];
 
 #[test]

@@ -24,7 +24,8 @@ pub(super) struct CheckTail {
     no_space: Vec<bool>,
     /// The questions for at least X.
     awaiting: Round,
-    /// The maximum of the first majority of sealed answers. It stays: a sealed tail may grow for ever.
+    /// The smallest maximum of a majority of sealed answers: each of them covers all that was acknowledged, and the smallest has least to be
+    /// repaired, or nothing, where only one LogServer has a record and cannot read it. It never grows, as a sealed tail may for ever.
     target: Option<Offset>,
     repair: Repair,
 }
@@ -57,8 +58,11 @@ impl CheckTail {
         if self.sealed.iter().flatten().count() < quorum {
             return None;
         }
-        let target =
-            *self.target.get_or_insert_with(|| *self.sealed.iter().flatten().max().expect("a majority answered"));
+        let mut tails: Vec<Offset> = self.sealed.iter().flatten().copied().collect();
+        tails.sort_unstable();
+        let lowest = tails[quorum - 1];
+        let target = self.target.map_or(lowest, |target| target.min(lowest));
+        self.target = Some(target);
         let at_target = |sealed: &[Option<Offset>]| sealed.iter().flatten().filter(|tail| **tail >= target).count();
         if at_target(&self.sealed) < quorum && !mutants::is(Mutant::NoRepair) {
             self.repair.drive(context, &self.sealed, target);
@@ -215,6 +219,27 @@ mod tests {
         assert_eq!(rig.servers[1].stored, rig.servers[0].stored);
     }
 
+    /// What one LogServer has beyond the others was acknowledged by nobody, and may be what it cannot read any more.
+    #[test]
+    fn row_2_the_lowest_majority_needs_no_repair() {
+        let mut rig = Rig::new([9, 2, 4].map(|end| Server::with(0..end).sealed()).to_vec());
+        assert_eq!(rig.run_op(LogletOp::CheckTail), [tail(4, true)]);
+        assert!((0..3).all(|server| rig.count(server, "Repair") == 0));
+    }
+
+    /// A majority that turns out to be lower is as good, also when a repair to the higher one has begun.
+    #[test]
+    fn row_2_a_record_that_cannot_be_copied_is_done_without() {
+        let mut unreadable = Server::with(0..9).sealed();
+        unreadable.stored.remove(&5);
+        let mut rig = Rig::new(vec![unreadable, Server::with(0..5).sealed(), Server::with(0..3).sealed()]);
+        rig.disconnect(2);
+        assert_eq!(rig.run_op(LogletOp::CheckTail), []);
+        rig.connect(2);
+        rig.run();
+        assert_eq!(rig.results(), [tail(5, true)]);
+    }
+
     #[test]
     fn row_3_mixed_completes_the_seal() {
         let mut rig = Rig::new(vec![Server::with(0..2).sealed(), Server::with(0..2), Server::with(0..1)]);
@@ -283,7 +308,7 @@ mod tests {
         rig.pass_time(Limits::default().stall - std::time::Duration::from_nanos(1));
         assert_eq!(rig.results(), []);
         rig.pass_time(std::time::Duration::from_nanos(1));
-        assert_eq!(rig.results(), [tail(5, true)]);
+        assert_eq!(rig.results(), [tail(4, true)]);
         assert!(rig.servers.iter().all(|server| server.sealed));
     }
 
@@ -341,6 +366,7 @@ mod tests {
     fn a_sealed_tail_is_never_a_known_tail() {
         let mut rig =
             Rig::new(vec![Server::with(0..7).sealed(), Server::with(0..2).sealed(), Server::with(0..2).sealed()]);
+        rig.disconnect(2);
         assert_eq!(rig.run_op(LogletOp::CheckTail), [tail(7, true)]);
         assert_eq!(rig.core.known_tail(), Offset::ZERO);
         rig.run_op(LogletOp::CheckTail);
