@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +21,7 @@ use crate::loadgen::counters::sum;
 use crate::loadgen::explain::bytes;
 use crate::loadgen::floor::{Floor, measure};
 use crate::loadgen::generator::Plan;
-use crate::loadgen::machine::{BlockDevice, Machine};
+use crate::loadgen::machine::{BlockDevice, Machine, commit};
 use crate::loadgen::network::Network;
 use crate::loadgen::report::{Report, Setup};
 use crate::loadgen::run::{Measured, Observer, Target, run};
@@ -266,16 +265,4 @@ fn await_prepared(
 /// The first text of this name at the top of the nodes' status.
 fn text(statuses: &[Value], name: &str) -> Option<String> {
     statuses.iter().find_map(|status| Some(status.get(name)?.as_str()?.to_owned()))
-}
-
-/// The commit of the checkout that the program lies in, marked when the checkout differs from it.
-fn commit() -> Option<String> {
-    let program = std::env::current_exe().ok()?;
-    let git = Command::new("git")
-        .args(["describe", "--always", "--dirty", "--abbrev=12", "--match="])
-        .current_dir(program.parent()?)
-        .output()
-        .ok()?;
-    let text = String::from_utf8(git.stdout).ok()?;
-    Some(text.trim().to_owned()).filter(|text| git.status.success() && !text.is_empty())
 }

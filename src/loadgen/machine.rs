@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::fs::{major, minor};
 use serde::Serialize;
@@ -110,6 +111,18 @@ impl BlockDevice {
         let text = fs::read_to_string(self.sys.join(path)).ok()?;
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
     }
+}
+
+/// The commit of the checkout that the program lies in, marked when the checkout differs from it.
+pub fn commit() -> Option<String> {
+    let program = std::env::current_exe().ok()?;
+    let git = Command::new("git")
+        .args(["describe", "--always", "--dirty", "--abbrev=12", "--match="])
+        .current_dir(program.parent()?)
+        .output()
+        .ok()?;
+    let text = String::from_utf8(git.stdout).ok()?;
+    Some(text.trim().to_owned()).filter(|text| git.status.success() && !text.is_empty())
 }
 
 #[cfg(test)]

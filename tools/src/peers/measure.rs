@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use naxos::loadgen::cpu::process_time;
 use naxos::loadgen::floor::{self, Floor};
-use naxos::loadgen::machine::Machine;
+use naxos::loadgen::machine::{Machine, commit};
 use naxos::loadgen::verify::{Checker, Verified};
 use serde_json::{Value, json};
 
@@ -172,16 +171,4 @@ async fn measure_floor(directory: &Path, copies: usize) -> anyhow::Result<Floor>
 pub(super) fn run() -> String {
     let arguments = std::env::args().skip(1).map(|argument| format!(" {argument}"));
     format!("naxos-tools{}", arguments.collect::<String>())
-}
-
-/// The commit of the checkout that this program lies in, marked when the checkout differs from it.
-fn commit() -> Option<String> {
-    let program = std::env::current_exe().ok()?;
-    let git = Command::new("git")
-        .args(["describe", "--always", "--dirty", "--abbrev=12", "--match="])
-        .current_dir(program.parent()?)
-        .output()
-        .ok()?;
-    let text = String::from_utf8(git.stdout).ok()?;
-    Some(text.trim().to_owned()).filter(|text| git.status.success() && !text.is_empty())
 }
