@@ -7,7 +7,7 @@ use super::super::submission::Submission;
 use super::super::{AppendToken, Delivery, Full, OpError, ReadResult, Subscription, Tokened};
 use super::{BatchEnd, LogAppend};
 use crate::base::{IntentId, LogPos, LogletId};
-use crate::proto::virtual_log::contract::{LogOp, LogResult};
+use crate::proto::virtual_log::contract::{ExtendOp, LogOp, LogResult};
 use crate::proto::virtual_log::{Chain, GivenUp, Intent, Wanted};
 use crate::wire::{LogletConfig, Member};
 
@@ -51,9 +51,9 @@ fn intent_of(chain: &Chain, wanted: &Wanted) -> Intent {
 
 fn extended(result: LogResult) -> Result<Extended, OpError> {
     match result {
-        LogResult::Chain(chain) => Ok(Extended::Done(chain)),
-        LogResult::Overtaken(chain) => Ok(Extended::Overtaken(chain)),
-        LogResult::Pending(intent) => Ok(Extended::Pending(intent)),
+        LogResult::Chain(chain) => Ok(Extended::Done(*chain)),
+        LogResult::Overtaken(chain) => Ok(Extended::Overtaken(*chain)),
+        LogResult::Pending(intent) => Ok(Extended::Pending(*intent)),
         other => unexpected(&other),
     }
 }
@@ -180,7 +180,11 @@ impl VirtualLog {
             (false, _) | (true, None) => None,
             (true, Some(wanted)) => Some(intent_of(&self.chain()?, wanted)),
         };
-        Ok(self.start(LogOp::Extend { replaces: None, wanted, intent }, extended))
+        Ok(self.start_extend_op(ExtendOp { replaces: None, wanted, intent }))
+    }
+
+    fn start_extend_op(&self, op: ExtendOp) -> Operation<Extended, LogResult> {
+        self.start(LogOp::Extend(Box::new(op)), extended)
     }
 
     /// As [`VirtualLog::extend`], of a chain that the caller has looked at: once its last loglet is not the last one any more, this is
@@ -191,13 +195,13 @@ impl VirtualLog {
     pub fn extend_seen(&self, seen: &Chain, wanted: Option<Wanted>, intent: bool) -> Result<Extended, OpError> {
         let intent = wanted.as_ref().filter(|_| intent).map(|wanted| intent_of(seen, wanted));
         let replaces = Some(seen.last().loglet.id);
-        self.start(LogOp::Extend { replaces, wanted, intent }, extended).wait()
+        self.start_extend_op(ExtendOp { replaces, wanted, intent }).wait()
     }
 
     /// [`VirtualLog::start_extend`] with an intent of the caller's, about a chain that the caller has read.
     pub fn start_intended(&self, intent: Intent) -> Operation<Extended, LogResult> {
         let (replaces, wanted) = (Some(intent.replaces), Some(intent.wanted.clone()));
-        self.start(LogOp::Extend { replaces, wanted, intent: Some(intent) }, extended)
+        self.start_extend_op(ExtendOp { replaces, wanted, intent: Some(intent) })
     }
 
     /// As [`VirtualLog::extend`], if this loglet still is the last one: else it is overtaken. An intent that is in the chain already,
@@ -206,7 +210,7 @@ impl VirtualLog {
     /// # Errors
     /// As [`VirtualLog::extend`].
     pub fn extend_from(&self, loglet: LogletId, wanted: Wanted, intent: Option<Intent>) -> Result<Extended, OpError> {
-        self.start(LogOp::Extend { replaces: Some(loglet), wanted: Some(wanted), intent }, extended).wait()
+        self.start_extend_op(ExtendOp { replaces: Some(loglet), wanted: Some(wanted), intent }).wait()
     }
 
     /// Gives up the intent of this name, which cannot be carried out; nothing if it is not pending. The chain, which is returned, keeps the
@@ -217,7 +221,7 @@ impl VirtualLog {
     pub fn drop_intent(&self, intent: IntentId, reason: &str) -> Result<Chain, OpError> {
         let given_up = GivenUp::new(intent, reason);
         let dropping: Operation<Chain, LogResult> = self.start(LogOp::DropIntent(given_up), |result| match result {
-            LogResult::Chain(chain) => Ok(chain),
+            LogResult::Chain(chain) => Ok(*chain),
             other => unexpected(&other),
         });
         dropping.wait()
@@ -225,9 +229,9 @@ impl VirtualLog {
 
     /// Makes the log, with this as its first loglet, named for version 1 of the log's chain.
     pub fn start_begin(&self, loglet: LogletConfig) -> Operation<Extended, LogResult> {
-        self.start(LogOp::Begin { loglet }, |result| match result {
-            LogResult::Chain(chain) => Ok(Extended::Done(chain)),
-            LogResult::Overtaken(chain) => Ok(Extended::Overtaken(chain)),
+        self.start(LogOp::Begin { loglet: Box::new(loglet) }, |result| match result {
+            LogResult::Chain(chain) => Ok(Extended::Done(*chain)),
+            LogResult::Overtaken(chain) => Ok(Extended::Overtaken(*chain)),
             other => unexpected(&other),
         })
     }
@@ -245,7 +249,7 @@ impl VirtualLog {
     /// [`VirtualLog::modify`] without blocking.
     pub fn start_modify(&self, loglet: LogletId, log_servers: Vec<Member>) -> Operation<Chain, LogResult> {
         self.start(LogOp::Modify { loglet, log_servers }, |result| match result {
-            LogResult::Chain(chain) => Ok(chain),
+            LogResult::Chain(chain) => Ok(*chain),
             other => unexpected(&other),
         })
     }
@@ -277,7 +281,7 @@ impl VirtualLog {
     /// [`VirtualLog::chain`] without blocking.
     pub fn start_chain(&self) -> Operation<Chain, LogResult> {
         self.start(LogOp::Chain, |result| match result {
-            LogResult::Chain(chain) => Ok(chain),
+            LogResult::Chain(chain) => Ok(*chain),
             other => unexpected(&other),
         })
     }

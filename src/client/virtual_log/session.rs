@@ -194,7 +194,7 @@ impl LogSession {
 
     fn carry_out(&mut self, request: Request, now: Instant) {
         match request {
-            Request::Open(config) => drop(self.open(config, None)),
+            Request::Open(config) => drop(self.open(*config, None)),
             Request::Close(loglet) => {
                 let slot = self.slot(loglet);
                 slot.closed = true;
@@ -206,10 +206,10 @@ impl LogSession {
                 self.slot(loglet).client.core.delete(id, chain_version, live, now);
             }
             Request::Restore { id, config, stop, targets } => {
-                self.open(config, Some(id)).core.restore(id, stop, &targets, now);
+                self.open(*config, Some(id)).core.restore(id, stop, &targets, now);
             }
             Request::Remove { id, config, chain_version, live } => {
-                self.open(config, Some(id)).core.delete(id, chain_version, live, now);
+                self.open(*config, Some(id)).core.delete(id, chain_version, live, now);
             }
             Request::MetaStore { id, op } => self.ask_metastore(id, op, now),
         }

@@ -48,18 +48,11 @@ pub enum LogOp {
         point: LogPos,
     },
     /// Ends the last loglet and puts another behind it (Delos OSDI'20, section 3.3).
-    Extend {
-        /// The loglet that is to be ended, if it still is the last one; whichever is the last when nothing is said.
-        replaces: Option<LogletId>,
-        /// What is wanted; a clone of the present loglet when nothing is said.
-        wanted: Option<Wanted>,
-        /// Written into the chain first, so that others finish what this client cannot (P15).
-        intent: Option<Intent>,
-    },
+    Extend(Box<ExtendOp>),
     /// Makes the log: this is its first loglet, named for version 1 of a chain that nobody has written yet.
     Begin {
         /// The loglet, which is created first.
-        loglet: LogletConfig,
+        loglet: Box<LogletConfig>,
     },
     /// Gives a closed segment other LogServers, one of which at least it has now (`reconfigModify` of Delos OSDI'20). Those that it
     /// does not have yet get all of its records before the chain names them (P7).
@@ -75,6 +68,17 @@ pub enum LogOp {
     Seal,
     /// Reads the chain.
     Chain,
+}
+
+/// What an extend is to do.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct ExtendOp {
+    /// The loglet that is to be ended, if it still is the last one; whichever is the last when nothing is said.
+    pub replaces: Option<LogletId>,
+    /// What is wanted; a clone of the present loglet when nothing is said.
+    pub wanted: Option<Wanted>,
+    /// Written into the chain first, so that others finish what this client cannot (P15).
+    pub intent: Option<Intent>,
 }
 
 /// Neighbouring records of one batch at neighbouring positions.
@@ -151,11 +155,11 @@ pub enum LogResult {
     /// The last loglet is sealed.
     Sealed,
     /// The chain, after the change if one was asked for.
-    Chain(Chain),
+    Chain(Box<Chain>),
     /// Somebody else has replaced the loglet first; this is the chain.
-    Overtaken(Chain),
+    Overtaken(Box<Chain>),
     /// Another reconfiguration was written down first, and is to be finished before (P15).
-    Pending(Intent),
+    Pending(Box<Intent>),
     /// Nobody answered in time, or answered with something else. `reason` names what is missing. A subscription has ended with it.
     Unavailable {
         /// For people.
@@ -167,7 +171,7 @@ pub enum LogResult {
 #[derive(Clone, Hash, Debug)]
 pub enum Request {
     /// Make a client of this loglet; requests about it follow.
-    Open(LogletConfig),
+    Open(Box<LogletConfig>),
     /// The client of this loglet is not needed any more; nothing is under way on it.
     Close(LogletId),
     /// Carry out this operation; the answer goes to `handle_loglet`, as the answers to the next two.
@@ -203,7 +207,7 @@ pub enum Request {
         /// Names the request.
         id: OpId,
         /// The loglet, with all LogServers that it is to have.
-        config: LogletConfig,
+        config: Box<LogletConfig>,
         /// Its end.
         stop: Offset,
         /// Those that are new, by their numbers in the configuration.
@@ -214,7 +218,7 @@ pub enum Request {
         /// Names the request.
         id: OpId,
         /// The loglet, with these LogServers alone.
-        config: LogletConfig,
+        config: Box<LogletConfig>,
         /// The version of the chain in which it does not have them.
         chain_version: u64,
         /// The other loglets that the version names.

@@ -6,7 +6,7 @@ use super::rules::Rule;
 use crate::base::{Incarnation, Instant, IntentId, Limits, LogPos, LogletId, NodeId, Offset, RegisterId, Version};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
-use crate::proto::virtual_log::contract::{LogOp, LogResult, Request};
+use crate::proto::virtual_log::contract::{ExtendOp, LogOp, LogResult, Request};
 use crate::proto::virtual_log::{Chain, Host, Intent, VirtualLog, Wanted};
 use crate::wire::{LogletConfig, Member, Sequencer};
 
@@ -142,7 +142,7 @@ impl World {
             Op::Append(number) => LogOp::Append { records: record(number) },
             Op::Read => LogOp::Read { min: LogPos::ZERO, max: LogPos::MAX, bytes_max: 1000 },
             Op::CheckTail => LogOp::CheckTail,
-            Op::Extend => LogOp::Extend { replaces: None, wanted: None, intent: None },
+            Op::Extend => LogOp::Extend(Box::default()),
             Op::Intend(node) => {
                 let replaces = state.core.chain().expect("read at the start").last().loglet.id;
                 let wanted = Wanted { sequencer: member(node), log_servers: members() };
@@ -152,7 +152,8 @@ impl World {
                     wanted: wanted.clone(),
                     since_unix_ms: 0,
                 };
-                LogOp::Extend { replaces: Some(replaces), wanted: Some(wanted), intent: Some(intent) }
+                let op = ExtendOp { replaces: Some(replaces), wanted: Some(wanted), intent: Some(intent) };
+                LogOp::Extend(Box::new(op))
             }
         };
         state.core.handle_op(id, op, state.now);

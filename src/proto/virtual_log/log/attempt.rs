@@ -1,5 +1,5 @@
 use super::super::chain::Chain;
-use super::super::contract::{LogOp, LogResult};
+use super::super::contract::{ExtendOp, LogResult};
 use super::super::extend::{Extend, Outcome, Step, Wish, Written};
 use super::super::intent::{GivenUp, Intent, Wanted};
 use super::machine::{Kind, Purpose, VirtualLog};
@@ -27,15 +27,14 @@ impl VirtualLog {
             return;
         }
         let operation = self.operations.get(&id).expect("it waits");
-        let Kind::Extend(LogOp::Extend { replaces, wanted, intent }) = &operation.kind else {
-            unreachable!("an extend")
-        };
+        let Kind::Extend(op) = &operation.kind else { unreachable!("an extend") };
+        let ExtendOp { replaces, wanted, intent } = &**op;
         let last = self.last().loglet.id;
         // L7: it was about another loglet. An own intent may be what has replaced it.
         let is_void = replaces.is_some_and(|replaces| replaces != last);
         if is_void && intent.is_none() {
             let chain = self.chain.clone().expect("asked only once there is a chain");
-            return self.end(id, LogResult::Overtaken(chain));
+            return self.end(id, LogResult::Overtaken(Box::new(chain)));
         }
         let (deadline, intent, wanted) = (operation.deadline, intent.clone(), wanted.clone());
         if intent.is_none() && self.waits_for_pending(deadline) {
@@ -193,10 +192,10 @@ impl VirtualLog {
         let (chain, result) = match outcome {
             Outcome::Extended(chain) => {
                 self.note_extend();
-                (Some(chain.clone()), LogResult::Chain(chain))
+                (Some(chain.clone()), LogResult::Chain(Box::new(chain)))
             }
-            Outcome::Overtaken(chain) => (Some(chain.clone()), LogResult::Overtaken(chain)),
-            Outcome::Pending(intent) => (None, LogResult::Pending(intent)),
+            Outcome::Overtaken(chain) => (Some(chain.clone()), LogResult::Overtaken(Box::new(chain))),
+            Outcome::Pending(intent) => (None, LogResult::Pending(Box::new(intent))),
         };
         if let Some(chain) = chain {
             // This version does not name them, and nobody will install them (P5).

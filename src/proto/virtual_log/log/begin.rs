@@ -9,7 +9,7 @@ use crate::wire::LogletConfig;
 impl VirtualLog {
     fn first_loglet(&self, id: OpId) -> LogletConfig {
         match self.operations.get(&id).map(|operation| &operation.kind) {
-            Some(Kind::Begin(loglet)) => loglet.clone(),
+            Some(Kind::Begin(loglet)) => (**loglet).clone(),
             other => unreachable!("a log that begins, not {other:?}"),
         }
     }
@@ -45,7 +45,7 @@ impl VirtualLog {
         match result {
             MetaStoreResult::Written { .. } => {
                 let chain = Chain::begin(self.first_loglet(id));
-                self.end(id, LogResult::Chain(chain.clone()));
+                self.end(id, LogResult::Chain(Box::new(chain.clone())));
                 self.adopt(chain);
             }
             // The register tells whose chain it is.
@@ -57,6 +57,7 @@ impl VirtualLog {
     pub(super) fn begun_by_another(&mut self, id: OpId) {
         let chain = self.chain.clone().expect("asked only once there is a chain");
         let is_own = chain.segment_of(self.first_loglet(id).id).is_some();
+        let chain = Box::new(chain);
         self.end(id, if is_own { LogResult::Chain(chain) } else { LogResult::Overtaken(chain) });
     }
 }

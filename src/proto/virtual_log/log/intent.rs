@@ -20,7 +20,7 @@ impl VirtualLog {
                 self.ask_metastore(Purpose::Operation(id, None), Some(&next));
                 self.mark_busy(id);
             }
-            None => self.end(id, LogResult::Chain(chain)),
+            None => self.end(id, LogResult::Chain(Box::new(chain))),
         }
     }
 

@@ -31,7 +31,7 @@ impl Loglets {
             return None;
         }
         let known = self.open.iter().position(|open| open.loglet == config.id).and_then(|at| self.open.remove(at));
-        let request = known.is_none().then(|| Request::Open(config.clone()));
+        let request = known.is_none().then(|| Request::Open(Box::new(config.clone())));
         let new = || Open { loglet: config.id, log_servers: nodes(config).collect() };
         self.open.push_back(known.unwrap_or_else(new));
         request

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::super::chain::{Chain, ChainSegment, InvalidChain};
-use super::super::contract::{LogOp, LogResult, Request};
+use super::super::contract::{ExtendOp, LogOp, LogResult, Request};
 use super::super::extend::Host;
 use super::super::intent::GivenUp;
 use super::append::Appends;
@@ -58,9 +58,9 @@ pub(super) enum Kind {
     },
     Trim(Trim),
     /// Waits for its turn, or is the attempt under way.
-    Extend(LogOp),
+    Extend(Box<ExtendOp>),
     /// Waits for the register to say that there is no chain, then for the loglet, then for the write.
-    Begin(LogletConfig),
+    Begin(Box<LogletConfig>),
     Modify(Modify),
     DropIntent(GivenUp),
     Seal,
@@ -167,7 +167,7 @@ impl VirtualLog {
             LogOp::CheckTail => Kind::CheckTail,
             LogOp::Read { min, max, bytes_max } => Kind::Read { min, max, bytes_max },
             LogOp::Trim { point } => Kind::Trim(Trim::new(point)),
-            LogOp::Extend { .. } => Kind::Extend(op),
+            LogOp::Extend(op) => Kind::Extend(op),
             LogOp::Begin { loglet } => Kind::Begin(loglet),
             LogOp::Modify { loglet, log_servers } => Kind::Modify(Modify::new(loglet, log_servers)),
             LogOp::DropIntent(intent) => Kind::DropIntent(intent),

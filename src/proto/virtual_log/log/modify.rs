@@ -51,7 +51,7 @@ impl VirtualLog {
         // Somebody may have changed the segment meanwhile, and one that had a copy may have been told to give it up.
         let copied = copied.as_ref() == Some(present);
         if *present == log_servers {
-            return self.end(id, LogResult::Chain(chain));
+            return self.end(id, LogResult::Chain(Box::new(chain)));
         }
         if log_servers.len() < present.len() || new.len() == log_servers.len() {
             let reason = "a segment keeps as many LogServers as it has, and one of them at least";
@@ -74,7 +74,7 @@ impl VirtualLog {
         let targets = (0..log_servers.len()).filter(|index| is_new(&log_servers[*index])).collect();
         self.modify(id).base = Some(segment_servers);
         let request = self.next_request(Purpose::Operation(id, Some(loglet)));
-        self.request(Request::Restore { id: request, config: changed, stop, targets });
+        self.request(Request::Restore { id: request, config: Box::new(changed), stop, targets });
     }
 
     pub(super) fn copies_made(&mut self, id: OpId, result: LogletResult) {
@@ -119,6 +119,6 @@ impl VirtualLog {
         let live = chain.segments.iter().map(|segment| segment.loglet.id).filter(|id| *id != loglet).collect();
         let id = self.next_request(Purpose::Deletion(loglet));
         let config = LogletConfig { log_servers, ..old };
-        self.request(Request::Remove { id, config, chain_version: chain.version, live });
+        self.request(Request::Remove { id, config: Box::new(config), chain_version: chain.version, live });
     }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::super::contract::{LogOp, LogResult};
+use super::super::contract::LogResult;
 use super::machine::{Kind, Purpose, VirtualLog};
 use crate::base::{Instant, LogletId};
 use crate::proto::loglet::OpId;
@@ -148,7 +148,7 @@ impl VirtualLog {
             self.end(
                 id,
                 match (&learned, &self.chain) {
-                    (Ok(()), Some(chain)) => LogResult::Chain(chain.clone()),
+                    (Ok(()), Some(chain)) => LogResult::Chain(Box::new(chain.clone())),
                     (Err(reason), _) => LogResult::Unavailable { reason: reason.clone() },
                     (Ok(()), None) => unreachable!("it has just been learned"),
                 },
@@ -230,7 +230,7 @@ impl VirtualLog {
     /// The nodes that are to be connected with, so that it is known who answers.
     pub fn wanted_hosts(&self) -> Vec<Member> {
         let wishes = self.operations.values().filter_map(|operation| match &operation.kind {
-            Kind::Extend(LogOp::Extend { wanted, .. }) => Some(wanted),
+            Kind::Extend(op) => Some(&op.wanted),
             _ => None,
         });
         let wished: Vec<_> = wishes.collect();

@@ -7,7 +7,7 @@ use crate::base::{Incarnation, Instant, Limits, LogPos, LogletId, Offset, Regist
 use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
 use crate::proto::testing::Owned;
-use crate::proto::virtual_log::contract::{AppendFailure, LogOp, LogResult, Request, Run};
+use crate::proto::virtual_log::contract::{AppendFailure, ExtendOp, LogOp, LogResult, Request, Run};
 use crate::proto::virtual_log::{Chain, Host, VirtualLog};
 
 struct Rig {
@@ -318,9 +318,9 @@ fn an_intent_about_a_loglet_that_is_not_the_last_is_overtaken() {
     let intent = intent(9, id(1, 1));
     rig.extend(2);
     let (wanted, replaces) = (Some(intent.wanted.clone()), None);
-    rig.start(1, LogOp::Extend { replaces, wanted, intent: Some(intent) });
+    rig.start(1, LogOp::Extend(Box::new(ExtendOp { replaces, wanted, intent: Some(intent) })));
     assert!(rig.requests().is_empty());
-    assert_eq!(rig.results(), [(1, LogResult::Overtaken(rig.chain.clone()))]);
+    assert_eq!(rig.results(), [(1, LogResult::Overtaken(Box::new(rig.chain.clone())))]);
 }
 
 /// P15: what was intended and cannot be done holds nobody up for long.
@@ -328,7 +328,7 @@ fn an_intent_about_a_loglet_that_is_not_the_last_is_overtaken() {
 fn an_intent_whose_sequencer_does_not_answer_gives_way_to_the_next_wish() {
     let mut rig = Rig::new();
     rig.chain = rig.chain.intending(intent(9, id(1, 1))).unwrap();
-    rig.start(1, LogOp::Extend { replaces: None, wanted: None, intent: None });
+    rig.start(1, LogOp::Extend(Box::default()));
     rig.requests();
     assert!(rig.log.wanted_hosts().contains(&member(2)), "it is given a chance");
     rig.log.handle_host(Host { member: member(1), incarnation: Incarnation(5) }, rig.now);
