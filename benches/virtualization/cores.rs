@@ -103,7 +103,7 @@ impl Virtual {
     pub(crate) fn append(&mut self) {
         let records = self.records.take().expect("it came back");
         self.next += 1;
-        self.log.handle_op(OpId(self.next), LogOp::Append { records }, NOW);
+        self.log.handle_append(OpId(self.next), records, NOW);
         while let Some(request) = self.log.poll_request() {
             match request {
                 Request::Loglet { id, op, .. } => self.loglet.core.handle_op(id, op, NOW),

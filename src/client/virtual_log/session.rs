@@ -187,7 +187,7 @@ impl LogSession {
             moved = true;
             let id = self.next_op();
             self.appends.push_back((id, batch.outcome));
-            self.core.handle_op(id, LogOp::Append { records: batch.records }, now);
+            self.core.handle_append(id, batch.records, now);
         }
         moved
     }

@@ -44,12 +44,8 @@ enum State {
 }
 
 impl Appends {
-    pub(super) fn is_under_way(&self, id: OpId) -> bool {
-        self.position(id).is_some()
-    }
-
-    /// Answers come in the order of the requests, but for a few.
-    fn position(&self, id: OpId) -> Option<usize> {
+    /// Which of them is with a loglet as this request. Answers come in the order of the requests, but for a few.
+    pub(super) fn position(&self, id: OpId) -> Option<usize> {
         let is_it = |pending: &Pending| matches!(pending.state, State::UnderWay { request, .. } if request == id);
         self.pending.iter().position(is_it)
     }
@@ -74,29 +70,34 @@ impl Pending {
     fn waits(&self) -> bool {
         !matches!(self.state, State::UnderWay { .. })
     }
+}
 
-    /// The result, when the records that are left have this end: all of them at `first`, or this failure.
-    fn end(self, records: Records, end: Result<LogPos, AppendFailure>) -> LogResult {
-        // A later try does not say what has become of an earlier one.
-        let end = end.map_err(|failure| match self.maybe_stored {
-            true if matches!(failure, AppendFailure::Deleted { .. }) => AppendFailure::Deleted { maybe_stored: true },
-            true => AppendFailure::Unavailable { maybe_stored: true },
-            false => failure,
-        });
-        match (self.divided, end) {
-            (None, Ok(first)) => LogResult::Appended { first, records },
-            (None, Err(failure)) => LogResult::AppendedApart { runs: Vec::new(), failure: Some(failure), records },
-            (Some(divided), end) => {
-                let Divided { mut runs, whole } = *divided;
-                let failure = match end {
-                    Ok(first) => {
-                        runs.push(Run { count: records.count, first });
-                        None
-                    }
-                    Err(failure) => Some(failure),
-                };
-                LogResult::AppendedApart { runs, failure, records: whole }
-            }
+/// The result, when the records that are left have this end: all of them at `first`, or this failure.
+fn ended(
+    maybe_stored: bool,
+    divided: Option<Box<Divided>>,
+    records: Records,
+    end: Result<LogPos, AppendFailure>,
+) -> LogResult {
+    // A later try does not say what has become of an earlier one.
+    let end = end.map_err(|failure| match maybe_stored {
+        true if matches!(failure, AppendFailure::Deleted { .. }) => AppendFailure::Deleted { maybe_stored: true },
+        true => AppendFailure::Unavailable { maybe_stored: true },
+        false => failure,
+    });
+    match (divided, end) {
+        (None, Ok(first)) => LogResult::Appended { first, records },
+        (None, Err(failure)) => LogResult::AppendedApart { runs: Vec::new(), failure: Some(failure), records },
+        (Some(divided), end) => {
+            let Divided { mut runs, whole } = *divided;
+            let failure = match end {
+                Ok(first) => {
+                    runs.push(Run { count: records.count, first });
+                    None
+                }
+                Err(failure) => Some(failure),
+            };
+            LogResult::AppendedApart { runs, failure, records: whole }
         }
     }
 }
@@ -107,37 +108,34 @@ impl VirtualLog {
         self.appends.are_held()
     }
 
-    pub(super) fn append(&mut self, id: OpId, records: Records) {
-        let since = self.now;
-        let state = State::Queued { records };
-        self.appends.pending.push_back(Pending { id, since, state, maybe_stored: false, divided: None });
-        if self.appends.held || self.trouble.is_some() || self.chain.is_none() || self.deleted {
+    /// [`LogOp::Append`](super::super::contract::LogOp::Append), which is most of what a log is asked for.
+    pub fn handle_append(&mut self, id: OpId, records: Records, now: Instant) {
+        self.now = now;
+        let waits = self.appends.held || self.trouble.is_some() || self.chain.is_none() || self.deleted;
+        let state = if waits { State::Queued { records } } else { self.send(records) };
+        let pending = Pending { id, since: self.now, state, maybe_stored: false, divided: None };
+        self.appends.pending.push_back(pending);
+        if waits {
             self.appends.held = true;
             match self.deleted {
                 true => self.settle_appends(),
                 false if self.chain.is_none() => self.read_chain(),
                 false => {}
             }
-        } else {
-            self.send(self.appends.pending.len() - 1);
         }
     }
 
-    /// Gives a queued append to the last loglet.
-    fn send(&mut self, at: usize) {
+    /// Gives records to the last loglet.
+    fn send(&mut self, records: Records) -> State {
         let request = self.next_append();
         let loglet = self.last().loglet.id;
-        let state = State::UnderWay { loglet, request };
-        let State::Queued { records } = std::mem::replace(&mut self.appends.pending[at].state, state) else {
-            unreachable!("only what is queued is sent")
-        };
         self.open_last();
         self.request(Request::Loglet { loglet, id: request, op: LogletOp::Append { records } });
+        State::UnderWay { loglet, request }
     }
 
-    /// A loglet's answer to an append.
-    pub(super) fn append_ended(&mut self, request: OpId, result: LogletResult) {
-        let at = self.appends.position(request).expect("looked up before");
+    /// A loglet's answer to the append at this place.
+    pub(super) fn append_ended(&mut self, at: usize, result: LogletResult) {
         let State::UnderWay { loglet, .. } = self.appends.pending[at].state else { unreachable!("found as such") };
         let pending = &mut self.appends.pending[at];
         let sign = match result {
@@ -192,8 +190,8 @@ impl VirtualLog {
 
     fn close(&mut self, at: usize, records: Records, end: Result<LogPos, AppendFailure>) {
         let pending = self.appends.pending.remove(at).expect("an append that is not over");
-        let id = pending.id;
-        self.give(id, pending.end(records, end));
+        let Pending { id, maybe_stored, divided, .. } = pending;
+        self.give(id, ended(maybe_stored, divided, records, end));
     }
 
     /// Gives out what the chain has decided, and the rest, in its order, to a loglet that takes it.
@@ -212,8 +210,9 @@ impl VirtualLog {
                 // Behind it nothing is sent anew, so that the order stays.
                 State::UnderWay { .. } => return,
                 State::Queued { .. } if self.trouble.is_some() => return,
-                State::Queued { .. } => {
-                    self.send(at);
+                State::Queued { records } => {
+                    let records = std::mem::take(records);
+                    self.appends.pending[at].state = self.send(records);
                     at += 1;
                 }
                 State::Unsettled { loglet, first, records } => {

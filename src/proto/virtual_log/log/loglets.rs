@@ -27,7 +27,7 @@ fn nodes(config: &LogletConfig) -> impl Iterator<Item = NodeId> {
 impl Loglets {
     /// This loglet is about to be used; returns what to ask first if it is new.
     pub(super) fn used(&mut self, config: &LogletConfig) -> Option<Request> {
-        if self.open.back().is_some_and(|open| open.loglet == config.id) {
+        if self.is_newest(config.id) {
             return None;
         }
         let known = self.open.iter().position(|open| open.loglet == config.id).and_then(|at| self.open.remove(at));
@@ -35,6 +35,11 @@ impl Loglets {
         let new = || Open { loglet: config.id, log_servers: nodes(config).collect() };
         self.open.push_back(known.unwrap_or_else(new));
         request
+    }
+
+    /// Whether it is the one used last.
+    pub(super) fn is_newest(&self, loglet: LogletId) -> bool {
+        self.open.back().is_some_and(|open| open.loglet == loglet)
     }
 
     /// Whether the host's client knows other LogServers than these.

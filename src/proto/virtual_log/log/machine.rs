@@ -160,7 +160,7 @@ impl VirtualLog {
     pub fn handle_op(&mut self, id: OpId, op: LogOp, now: Instant) {
         self.now = now;
         let kind = match op {
-            LogOp::Append { records } => return self.append(id, records),
+            LogOp::Append { records } => return self.handle_append(id, records, now),
             LogOp::Subscribe { from, credit } => return self.subscribe(id, from, credit),
             LogOp::Credit { bytes } => return self.credit(id, bytes),
             LogOp::Unsubscribe => return self.unsubscribe(id),
@@ -239,8 +239,8 @@ impl VirtualLog {
     /// A loglet's answer to a request. A subscription has several.
     pub fn handle_loglet(&mut self, id: OpId, result: LogletResult, now: Instant) {
         self.now = now;
-        if self.appends.is_under_way(id) {
-            return self.append_ended(id, result);
+        if let Some(append) = self.appends.position(id) {
+            return self.append_ended(append, result);
         }
         let Some(&purpose) = self.purposes.get(&id) else { return };
         if !matches!(purpose, Purpose::Subscription(..)) {
@@ -389,7 +389,9 @@ impl VirtualLog {
     /// Makes sure that the host has a client of the last loglet.
     pub(super) fn open_last(&mut self) {
         let last = &self.chain.as_ref().expect("asked only once there is a chain").last().loglet;
-        self.requests.extend(self.loglets.used(last));
+        if !self.loglets.is_newest(last.id) {
+            self.requests.extend(self.loglets.used(last));
+        }
     }
 
     /// Makes sure that the host has a client of the loglet.
