@@ -12,7 +12,8 @@ enum Activation {
     Refused,
 }
 
-/// Creates the loglet on a majority, durably, and only then starts its sequencer (P4, P5).
+/// Creates the loglet on a majority, durably, and starts its sequencer, which need not wait for the other: until a chain names the
+/// loglet nobody appends to it, and that is not before both are done (P4, P5).
 #[derive(Clone, Hash, Debug)]
 pub(super) struct Create {
     round: Round,
@@ -38,21 +39,17 @@ impl Step for Create {
             return Some(LogletResult::Sealed);
         }
         self.round.ask(shared, context.key, |_| true, |request| Message::Create { request, config: config.clone() });
-        if self.round.answered() < shared.quorum() {
-            return None;
-        }
         let sequencer = shared.sequencer();
+        if self.activation == Activation::Idle && shared.links[sequencer].ready() {
+            shared.ask(sequencer, context.key, |request| Message::Activate { request, config });
+            self.activation = Activation::Asked;
+        }
         match self.activation {
-            Activation::Idle if shared.links[sequencer].ready() => {
-                shared.ask(sequencer, context.key, |request| Message::Activate { request, config });
-                self.activation = Activation::Asked;
-                None
-            }
-            Activation::Idle | Activation::Asked => None,
-            Activation::Done => Some(LogletResult::Done),
             Activation::Refused => {
                 Some(LogletResult::SequencerLost { maybe_stored: false, records: Records::default() })
             }
+            Activation::Done if self.round.answered() >= shared.quorum() => Some(LogletResult::Done),
+            _ => None,
         }
     }
 
@@ -108,19 +105,26 @@ mod tests {
     }
 
     #[test]
-    fn the_sequencer_starts_after_a_majority_has_the_loglet() {
-        let mut rig = Rig::new(vec![Server::default(); 3]);
-        rig.disconnect(1);
-        rig.disconnect(2);
-        rig.core.handle_connected(Target::Sequencer, rig.now);
-        create(&mut rig);
-        assert!(rig.activations.is_empty());
-        rig.connect(2);
-        rig.run();
-        let request = rig.activations[0];
-        assert_eq!(rig.results(), []);
-        rig.sequencer(Message::Done { request, loglet: LOGLET });
-        assert_eq!(rig.results(), [LogletResult::Done]);
+    fn it_is_done_when_a_majority_has_the_loglet_and_the_sequencer_has_started() {
+        for sequencer_first in [true, false] {
+            let mut rig = Rig::new(vec![Server::default(); 3]);
+            rig.disconnect(1);
+            rig.disconnect(2);
+            create(&mut rig);
+            let request = activation(&mut rig);
+            let start = |rig: &mut Rig| rig.sequencer(Message::Done { request, loglet: LOGLET });
+            if sequencer_first {
+                start(&mut rig);
+                assert_eq!(rig.results(), [], "one LogServer of three");
+            }
+            rig.connect(2);
+            rig.run();
+            if !sequencer_first {
+                assert_eq!(rig.results(), [], "nobody gives out offsets");
+                start(&mut rig);
+            }
+            assert_eq!(rig.results(), [LogletResult::Done]);
+        }
     }
 
     /// P4: a process that may not sequence it says so, and nothing is installed.
