@@ -18,12 +18,12 @@ use support::{CLUSTER, Cluster, node_config, record, scratch};
 
 fn hello(cluster: ClusterId) -> Message<'static> {
     let (node, incarnation, route) = (NodeId(0), Incarnation(0), LogletId::default());
-    Message::Hello(Hello { cluster, node, incarnation, role: Role::Client, route })
+    Message::Hello(Hello { cluster, node, incarnation, to: NodeId(0), role: Role::Client, route })
 }
 
 fn routed_hello(route: LogletId) -> Message<'static> {
     let (node, incarnation) = (NodeId(0), Incarnation(0));
-    Message::Hello(Hello { cluster: CLUSTER, node, incarnation, role: Role::Client, route })
+    Message::Hello(Hello { cluster: CLUSTER, node, incarnation, to: NodeId(0), role: Role::Client, route })
 }
 
 fn framed(message: &Message<'_>) -> Vec<u8> {
@@ -90,6 +90,34 @@ fn still_serves(cluster: &Cluster) {
     assert_eq!(log.append(&record(9, 9)).wait().unwrap(), before);
 }
 
+/// Who connects need not wait for the answer to its hello: what it sends behind goes with the connection to the loglet's shard, whole or in
+/// pieces that arrive while it is on its way there.
+#[test]
+fn requests_behind_a_hello_are_answered_by_the_shard_that_it_names() {
+    let cluster = Cluster::start(1, 3);
+    let address = cluster.nodes[0].as_ref().unwrap().address();
+    let homes: std::collections::BTreeSet<usize> = (0..12)
+        .map(|nonce| {
+            let loglet = LogletId { log: 9, version: 1, nonce };
+            let mut bytes = framed(&routed_hello(loglet));
+            (1..=20).for_each(|request| bytes.extend(framed(&Message::Seal { request, loglet })));
+            let mut stream = connect(address);
+            stream.set_nodelay(true).unwrap();
+            let piece = if nonce % 3 == 0 { bytes.len() } else { 61 + 40 * nonce as usize };
+            bytes.chunks(piece).for_each(|piece| stream.write_all(piece).unwrap());
+            assert!(matches!(next_frame(&mut stream), (header, body)
+                if matches!(Message::decode(&header, &body), Ok(Message::Hello(_)))));
+            for expected in 1..=20 {
+                let (header, body) = next_frame(&mut stream);
+                let message = Message::decode(&header, &body).unwrap();
+                assert!(matches!(message, Message::Sealed { request, .. } if request == expected), "{message:?}");
+            }
+            home_shard(loglet, 3)
+        })
+        .collect();
+    assert_eq!(homes.len(), 3, "some are handed over, and some are not");
+}
+
 #[test]
 fn garbage_is_answered_with_a_reject_and_the_end() {
     let cluster = Cluster::start(1, 1);
@@ -129,6 +157,23 @@ fn a_damaged_body_ends_the_connection() {
     *frame.last_mut().unwrap() ^= 1;
     stream.write_all(&frame).unwrap();
     assert_eq!(reject_code(&last_words(stream)), RejectCode::Malformed);
+    still_serves(&cluster);
+}
+
+/// A node that has begun anew at the address of another votes for nobody's promises (P10).
+#[test]
+fn a_peer_that_means_another_node_is_refused_and_nothing_behind_its_hello_is_taken_in() {
+    let cluster = Cluster::start(1, 1);
+    let loglet = LogletId { log: 9, version: 1, nonce: 1 };
+    let Message::Hello(hello) = routed_hello(loglet) else { unreachable!() };
+    let mut bytes = framed(&Message::Hello(Hello { to: NodeId(77), ..hello }));
+    bytes.extend(framed(&Message::Seal { request: 1, loglet }));
+    let mut stream = connect(address(&cluster));
+    stream.write_all(&bytes).unwrap();
+    let words = last_words(stream);
+    assert_eq!(reject_code(&words), RejectCode::Node);
+    let first = FrameHeader::decode(&words, 1 << 20).unwrap();
+    assert_eq!(words.len(), HEADER_BYTES + first.body_bytes.get() as usize, "and nothing else");
     still_serves(&cluster);
 }
 

@@ -98,7 +98,7 @@ fn framed(message: &Message<'_>) -> Vec<u8> {
 
 fn hello(route: LogletId) -> Vec<u8> {
     let (node, incarnation) = (NodeId(0), Incarnation(0));
-    framed(&Message::Hello(Hello { cluster: CLUSTER, node, incarnation, role: Role::Client, route }))
+    framed(&Message::Hello(Hello { cluster: CLUSTER, node, incarnation, to: node, role: Role::Client, route }))
 }
 
 fn connect(address: SocketAddr) -> TcpStream {

@@ -99,14 +99,16 @@ fn parts() -> impl Strategy<Value = Parts> {
         RejectCode::Limit,
         RejectCode::Config,
     ]);
-    let hello =
-        (any::<(u128, u128, u128)>(), role, loglet()).prop_map(|((cluster, node, incarnation), role, route)| Hello {
+    let hello = (any::<(u128, u128, u128, u128)>(), role, loglet()).prop_map(
+        |((cluster, node, incarnation, to), role, route)| Hello {
             cluster: ClusterId(cluster),
             node: NodeId(node),
             incarnation: Incarnation(incarnation),
+            to: NodeId(to),
             role,
             route,
-        });
+        },
+    );
     let hello = hello.boxed();
     let numbers = (any::<u64>(), 0..OFFSETS, any::<(u64, u64, u64)>(), 0..1_u32 << 31);
     let bodies = (vec(vec(any::<u8>(), 0..50), 1..6), any::<String>(), vec(any::<u8>(), 0..100));

@@ -104,7 +104,7 @@ impl Storing {
         let mut core = LogServer::new(NodeId(1), Incarnation(1), &Limits::default());
         core.recover(Vec::new(), Vec::new(), false, &mut disk);
         let (cluster, node, incarnation) = (ClusterId(1), NodeId(100), Incarnation(7));
-        let hello = Hello { cluster, node, incarnation, role: Role::Sequencer, route: LOGLET };
+        let hello = Hello { cluster, node, incarnation, to: NodeId(1), role: Role::Sequencer, route: LOGLET };
         core.handle_connected(SEQUENCER, &hello);
         core.handle(SEQUENCER, Message::Create { request: 1, config: config() }, NOW, &mut disk);
         core.handle_durable(Write(disk.0), NOW, &mut disk);

@@ -50,7 +50,9 @@ impl Errand {
             Question::Register(cluster, ..) => (*cluster, RegisterId::ROUTE),
             Question::Hello | Question::Status => (ClusterId(0), LogletId::default()),
         };
-        let hello = Hello { cluster, node: NodeId(0), incarnation: Incarnation(0), role: Role::Client, route };
+        let anybody = NodeId(0);
+        let hello =
+            Hello { cluster, node: NodeId(0), incarnation: Incarnation(0), to: anybody, role: Role::Client, route };
         let link = Link::new(address, hello, None, limits);
         let deadline = now + limits.operation_timeout;
         Self { address, link, deadline, question, reply: Some(reply), last_failure: "it has not answered".to_owned() }
@@ -65,6 +67,7 @@ impl Errand {
                 let info = NodeInfo { cluster: hello.cluster, node: hello.node, incarnation: hello.incarnation };
                 answer = Some(Ok(Answer::Hello(info)));
             }
+            LinkEvent::Open => {}
             LinkEvent::Up(_) => ask = true,
             LinkEvent::Message(Message::Register { message, .. }) => answer = Some(Ok(Answer::Register(message))),
             LinkEvent::Message(Message::Reject { detail: reason, .. } | Message::Unavailable { reason, .. }) => {

@@ -38,7 +38,8 @@ impl LogletClient {
         near: Option<NodeId>,
         limits: &Limits,
     ) -> Self {
-        let hello = Hello { cluster, node: NodeId(0), incarnation, role: Role::Client, route: config.id };
+        let hello =
+            Hello { cluster, node: NodeId(0), incarnation, to: NodeId(0), role: Role::Client, route: config.id };
         let sequencer = config.sequencer.member();
         let peer = |member: Member| {
             let link = Link::new(member.address, hello, Some(member.node), limits);
@@ -61,7 +62,8 @@ impl LogletClient {
         link.handle(outcome, bytes, now, |event| {
             (*silent_since, *patience, *doubted) = (None, self.limits.silence, false);
             match event {
-                LinkEvent::Up(_) => core.handle_connected(from, now),
+                LinkEvent::Open => core.handle_connected(from, now),
+                LinkEvent::Up(_) => {}
                 LinkEvent::Message(message) => core.handle(from, message, now),
                 LinkEvent::Down(reason) => {
                     tracing::debug!(?from, %reason, "connection lost");
@@ -83,7 +85,7 @@ impl LogletClient {
         for (index, peer) in self.peers.iter_mut().enumerate() {
             let Peer { link, silent_since, doubted, .. } = peer;
             link.set_wanted(self.core.wants(target(index)));
-            while let Some(connection) = link.connection()
+            while let Some(connection) = link.opened()
                 && connection.has_room()
                 && let Some(message) = self.core.poll_send(target(index))
             {

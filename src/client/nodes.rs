@@ -153,6 +153,7 @@ impl Nodes {
         let node = *node;
         let mut heard = |changes: &mut Vec<Change>| changes.extend(doubted.remove(&node).map(|_| Change::There(node)));
         link.handle(outcome, bytes, now, |event| match event {
+            LinkEvent::Open => {}
             LinkEvent::Up(hello) => {
                 heard(changes);
                 let up = Host { member: Member { node, address: *address }, incarnation: hello.incarnation };
@@ -207,7 +208,8 @@ impl Nodes {
             return;
         }
         let Self { cluster, incarnation, .. } = *self;
-        let hello = Hello { cluster, node: NodeId(0), incarnation, role: Role::Client, route: RegisterId::ROUTE };
+        let (route, role) = (RegisterId::ROUTE, Role::Client);
+        let hello = Hello { cluster, node: NodeId(0), incarnation, to: node, role, route };
         let link = Link::new(address, hello, Some(node), &self.limits);
         self.links.push(NodeLink { node, address, link, host: None });
     }

@@ -60,7 +60,8 @@ fn hello(input: &mut Input<'_>) -> Hello {
     };
     let role = [Role::Client, Role::Sequencer, Role::LogServer][input.below(3)];
     let route = if input.bool() { loglet(input) } else { LogletId::default() };
-    Hello { cluster, node: NodeId(u128::from(input.number())), incarnation: Incarnation(1), role, route }
+    let node = NodeId(u128::from(input.number()));
+    Hello { cluster, node, incarnation: Incarnation(1), to: NodeId(0), role, route }
 }
 
 /// Appends the frame of a message to `out`; the number of its request.

@@ -127,6 +127,7 @@ impl Stage {
             cluster: CLUSTER,
             node: NodeId(0),
             incarnation: INCARNATION,
+            to: NodeId(0),
             role: Role::Client,
             route: LogletId::default(),
         };

@@ -249,6 +249,11 @@ impl Connection {
         }
     }
 
+    /// What the peer had sent before the connection was taken out, and nobody has been given.
+    pub fn take_unread(&mut self) -> Vec<u8> {
+        self.reader.take_unread()
+    }
+
     /// A send has ended.
     pub fn handle_sent(&mut self, mut data: Vec<u8>, result: io::Result<()>) {
         assert!(self.sending_bytes.take().is_some(), "a send was in flight");

@@ -46,6 +46,13 @@ impl FrameReader {
         }
     }
 
+    /// Takes out all that was received and not handed out, in order, for whoever goes on reading the stream.
+    pub fn take_unread(&mut self) -> Vec<u8> {
+        let mut unread = std::mem::take(&mut self.partial);
+        unread.append(&mut self.backlog);
+        unread
+    }
+
     /// Takes in received bytes and hands out the messages that they complete.
     ///
     /// # Errors

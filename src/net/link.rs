@@ -10,7 +10,10 @@ use crate::wire::{FrameHeader, Hello, Message};
 /// What a link tells its owner.
 #[derive(Debug)]
 pub enum LinkEvent<'a> {
-    /// The peer has answered the hello: messages may be sent.
+    /// Connected, and the hello is on its way: whoever does not need to know first who answers may send behind it
+    /// ([`Link::opened`]). Another peer than the expected one takes nothing in, and nothing of it is taken in.
+    Open,
+    /// The peer has answered the hello, and is the one expected.
     Up(Hello),
     /// A message of the peer.
     Message(Message<'a>),
@@ -53,6 +56,7 @@ impl Link {
     /// A link to `address` that introduces itself with `hello` and accepts only the `expected` node.
     pub fn new(address: SocketAddr, hello: Hello, expected: Option<NodeId>, limits: &Limits) -> Self {
         let state = State::Down { retry_at: Instant::ORIGIN };
+        let hello = Hello { to: expected.unwrap_or(NodeId(0)), ..hello };
         Self {
             address,
             hello,
@@ -69,6 +73,14 @@ impl Link {
     /// Whether messages may be sent.
     pub fn is_up(&self) -> bool {
         matches!(&self.state, State::Up(connection) if !connection.is_closing())
+    }
+
+    /// The connection, while it is open.
+    pub fn opened(&mut self) -> Option<&mut Connection> {
+        match &mut self.state {
+            State::Greeting(connection) | State::Up(connection) if !connection.is_closing() => Some(connection),
+            _ => None,
+        }
     }
 
     /// The connection, while it is up.
@@ -147,7 +159,10 @@ impl Link {
     /// Takes in the outcome of an operation. For [`Outcome::Received`], `bytes` are the chunk's; the caller releases it.
     pub fn handle(&mut self, outcome: Outcome, bytes: &[u8], now: Instant, mut on_event: impl FnMut(LinkEvent<'_>)) {
         match outcome {
-            Outcome::Connected { conn } => self.handle_connected(conn),
+            Outcome::Connected { conn } => {
+                self.handle_connected(conn);
+                on_event(LinkEvent::Open);
+            }
             Outcome::Received { .. } => self.handle_received(bytes, &mut on_event),
             Outcome::Sent { data, result, .. } => {
                 if let State::Greeting(connection) | State::Up(connection) = &mut self.state {
@@ -245,7 +260,7 @@ mod tests {
 
     fn link() -> Link {
         let (node, incarnation, route) = (NodeId(0), Incarnation(0), LogletId::default());
-        let hello = Hello { cluster: ClusterId(1), node, incarnation, role: Role::Client, route };
+        let hello = Hello { cluster: ClusterId(1), node, incarnation, to: node, role: Role::Client, route };
         Link::new(([127, 0, 0, 1], 9).into(), hello, None, &Limits::default())
     }
 

@@ -374,7 +374,7 @@ pub struct TestServer {
 
 /// A hello of this role.
 pub fn hello(role: Role, node: NodeId, incarnation: Incarnation) -> Hello {
-    Hello { cluster: ClusterId(1), node, incarnation, role, route: LogletId::default() }
+    Hello { cluster: ClusterId(1), node, incarnation, to: NodeId(0), role, route: LogletId::default() }
 }
 
 impl TestServer {

@@ -52,8 +52,8 @@ impl<D: Driver> Shard<D> {
             // It would keep the stop from ending; dropping the socket closes it.
             Command::Adopt { .. } if self.stopping => {}
             // Another shard may be ready before this one, which answers nothing before it knows what it has promised.
-            Command::Adopt { socket, hello } if !self.recovered => self.adoptions.push((socket, hello)),
-            Command::Adopt { socket, hello } => self.adopt(socket, hello),
+            adoption @ Command::Adopt { .. } if !self.recovered => self.adoptions.push(adoption),
+            Command::Adopt { socket, hello, unread } => self.adopt(socket, hello, &unread),
             // Dropping the end closes it.
             Command::Join(_) if self.stopping => {}
             Command::Join(end) => {
@@ -82,14 +82,17 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Takes over a connection that another shard has accepted.
-    pub(super) fn adopt(&mut self, socket: OwnedFd, hello: Hello) {
+    /// Takes over a connection that another shard has accepted, and what the peer has sent behind its hello.
+    pub(super) fn adopt(&mut self, socket: OwnedFd, hello: Hello, unread: &[u8]) {
         assert!(self.recovered, "nothing is answered before the journal is recovered");
         let conn = self.driver.attach(socket);
         self.inbound.insert(conn, None, Some(hello), &self.config.limits);
         self.cores.log_server.handle_connected(peer_of(conn), &hello);
         let answer = self.config.identity.hello(Role::LogServer, hello.route);
         self.inbound.send(peer_of(conn), &Message::Hello(answer));
+        if !unread.is_empty() {
+            self.take_unread(conn, unread);
+        }
     }
 
     pub(super) fn report(&self) -> Value {

@@ -15,7 +15,8 @@ pub struct NodeIdentity {
 impl NodeIdentity {
     /// How the node introduces itself.
     pub fn hello(&self, role: Role, route: LogletId) -> Hello {
-        Hello { cluster: self.cluster, node: self.node, incarnation: self.incarnation, role, route }
+        let Self { cluster, node, incarnation } = *self;
+        Hello { cluster, node, incarnation, to: NodeId(0), role, route }
     }
 }
 

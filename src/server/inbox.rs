@@ -18,6 +18,8 @@ pub enum Command {
         socket: OwnedFd,
         /// Its hello, already checked.
         hello: Hello,
+        /// What has come behind the hello.
+        unread: Vec<u8>,
     },
     /// Takes in a connection from within this process, whose hello comes over it and names what lives here.
     Join(PipeEnd),

@@ -78,6 +78,7 @@ impl Members {
         let mut up = false;
         let mut down = false;
         link.handle(outcome, bytes, now, |event| match event {
+            LinkEvent::Open => {}
             LinkEvent::Up(_) => up = true,
             LinkEvent::Message(message) => on_event(*node, MemberEvent::Message(message)),
             LinkEvent::Down(reason) => {

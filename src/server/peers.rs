@@ -60,7 +60,7 @@ impl<D: Driver> Shard<D> {
             Outcome::Failed(error) => inbound.connection.handle_receive_failed(error),
             Outcome::Detached { socket, .. } => {
                 self.inbound.forget(&inbound);
-                return self.hand_over(&inbound, socket);
+                return self.hand_over(inbound, socket);
             }
             Outcome::Done => {
                 self.forget(&mut inbound);
@@ -69,6 +69,19 @@ impl<D: Driver> Shard<D> {
             }
             _ => unreachable!("no such operation on an inbound connection"),
         }
+        if inbound.connection.is_closing() {
+            self.forget(&mut inbound);
+        }
+        self.inbound.put_back(inbound);
+    }
+
+    /// Takes in what another shard had received of a connection that is here now.
+    pub(super) fn take_unread(&mut self, conn: ConnId, unread: &[u8]) {
+        let mut inbound = self.inbound.take(conn).expect("just adopted");
+        let is_short = self.inbound.is_short_of_memory();
+        let input = Input::Received(unread);
+        let answers = serve(&mut inbound, input, &mut self.cores, &self.config, is_short, self.now);
+        self.answer(&mut inbound, answers);
         if inbound.connection.is_closing() {
             self.forget(&mut inbound);
         }
@@ -93,9 +106,6 @@ impl<D: Driver> Shard<D> {
             tracing::debug!(peer = ?inbound.peer, %code, detail, "refused a connection");
             inbound.connection.reject(code, &detail);
         }
-        if hold {
-            self.inbound.held.push(inbound.connection.id());
-        }
         let peer = peer_of(inbound.connection.id());
         if let Some(request) = status {
             self.questions.ask(peer, request);
@@ -104,13 +114,18 @@ impl<D: Driver> Shard<D> {
             inbound.connection.detach();
             inbound.handoff = Some(home);
         }
+        // What is behind the hello of one that goes elsewhere is read there.
+        if hold && inbound.handoff.is_none() {
+            self.inbound.held.push(inbound.connection.id());
+        }
     }
 
-    /// Gives a connection, which says nothing before its hello is answered, to the shard that its loglet lives on.
-    pub(super) fn hand_over(&self, inbound: &Inbound, socket: OwnedFd) {
+    /// Gives a connection to the shard that its loglet lives on, which answers the hello and all that has come behind it.
+    pub(super) fn hand_over(&self, mut inbound: Inbound, socket: OwnedFd) {
         let (Some(home), Some(hello)) = (inbound.handoff, inbound.hello) else {
             unreachable!("it has said where to go")
         };
-        self.peers[home].push(Command::Adopt { socket, hello });
+        let unread = inbound.connection.take_unread();
+        self.peers[home].push(Command::Adopt { socket, hello, unread });
     }
 }

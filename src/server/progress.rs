@@ -46,8 +46,8 @@ impl<D: Driver> Shard<D> {
         log_server.recover(recovered.cells, loglets, table_lost, &mut JournalDisk(journal));
         self.durable = self.cores.journal.durable();
         self.recovered = true;
-        for (socket, hello) in std::mem::take(&mut self.adoptions) {
-            self.adopt(socket, hello);
+        for adoption in std::mem::take(&mut self.adoptions) {
+            self.carry_out(adoption);
         }
     }
 

@@ -3,7 +3,7 @@ use super::inbound::{Inbound, peer_of};
 use super::journal_disk::JournalDisk;
 use super::sequencing::Admission;
 use super::{ShardConfig, home_shard};
-use crate::base::Instant;
+use crate::base::{Instant, NodeId};
 use crate::net::Flow;
 use crate::proto::PeerId;
 use crate::wire::{FrameHeader, Hello, Message, RejectCode, Role};
@@ -37,12 +37,14 @@ pub(super) fn serve(
     is_short_of_memory: bool,
     now: Instant,
 ) -> Answers {
-    let Inbound { connection, hello, asking, .. } = inbound;
+    let Inbound { connection, hello, asking, handoff, .. } = inbound;
+    let leaves = handoff.is_some();
     let peer = peer_of(connection.id());
     // While memory is short, an answer is asked for only when the one before has left.
     let may_read = !is_short_of_memory || connection.outbound_bytes() == 0;
     let answers = Answers::default();
-    let mut requests = Requests { cores, config, peer, hello, asking, may_read, is_short_of_memory, now, answers };
+    let mut requests =
+        Requests { cores, config, peer, hello, asking, leaves, may_read, is_short_of_memory, now, answers };
     match input {
         Input::Received(bytes) => connection.handle_received(bytes, |header, message| requests.handle(header, message)),
         Input::Held => connection.resume(|header, message| requests.handle(header, message)),
@@ -57,6 +59,8 @@ struct Requests<'a> {
     peer: PeerId,
     hello: &'a mut Option<Hello>,
     asking: &'a mut bool,
+    /// Its hello has named another shard: everything else is for that one.
+    leaves: bool,
     may_read: bool,
     is_short_of_memory: bool,
     now: Instant,
@@ -77,6 +81,7 @@ impl Requests<'_> {
         }
         let loglet = header.loglet();
         match message {
+            _ if self.leaves => return Flow::Hold,
             Message::Hello(hello) => self.greet(hello),
             _ if self.hello.is_none() => self.reject(RejectCode::Malformed, "the first frame must be a hello"),
             Message::Ping { request } => self.answers.messages.push(Message::Pong { request }),
@@ -136,6 +141,9 @@ impl Requests<'_> {
             let detail = format!("this node belongs to cluster {}, the peer to {}", identity.cluster, hello.cluster);
             return self.reject(RejectCode::Cluster, &detail);
         }
+        if hello.to != NodeId(0) && hello.to != identity.node {
+            return self.reject(RejectCode::Node, &format!("this is node {}, not {}", identity.node, hello.to));
+        }
         let routed = hello.route != Default::default();
         let home = if routed { home_shard(hello.route, self.config.shards) } else { self.config.shard };
         *self.hello = Some(hello);
@@ -143,6 +151,7 @@ impl Requests<'_> {
             self.cores.log_server.handle_connected(self.peer, &hello);
             self.answers.messages.push(Message::Hello(identity.hello(Role::LogServer, hello.route)));
         } else {
+            self.leaves = true;
             self.answers.handoff = Some(home);
         }
     }

@@ -239,7 +239,8 @@ impl Sequencing {
             return link.handle(outcome, bytes, now, |_| {});
         };
         link.handle(outcome, bytes, now, |event| match event {
-            LinkEvent::Up(_) => sequencer.handle_connected(server, now),
+            LinkEvent::Open => sequencer.handle_connected(server, now),
+            LinkEvent::Up(_) => {}
             LinkEvent::Message(message) => sequencer.handle(server, message, now),
             LinkEvent::Down(reason) => {
                 tracing::debug!(%loglet, server, %reason, "lost the connection to a LogServer");
@@ -266,7 +267,7 @@ impl Sequencing {
         for slot in self.slots.values_mut() {
             let Some(sequencer) = self.sequencers.get_mut(slot.loglet) else { continue };
             for (server, link) in slot.links.iter_mut().enumerate() {
-                let Some(connection) = link.as_mut().and_then(Link::connection) else { continue };
+                let Some(connection) = link.as_mut().and_then(Link::opened) else { continue };
                 while connection.has_room()
                     && let Some((message, checksum)) = sequencer.poll_send(server)
                 {

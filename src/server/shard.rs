@@ -1,5 +1,4 @@
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use super::NodeIdentity;
 use super::commands::Questions;
 use super::cores::Cores;
 use super::inbound::InboundTable;
-use super::inbox::Inbox;
+use super::inbox::{Command, Inbox};
 use super::journal_disk::JournalDisk;
 use super::members::{MemberEvent, Members};
 use super::sequencing::Sequencing;
@@ -20,7 +19,6 @@ use crate::net::Closed;
 use crate::proto::log_server::LogServer;
 use crate::proto::metastore::Acceptor;
 use crate::storage::{self, Damage, Journal, JournalConfig};
-use crate::wire::Hello;
 
 /// Memory, and links to other members, that have not been used for so long are given up.
 pub(super) const RELEASE_AFTER: Duration = Duration::from_secs(1);
@@ -93,7 +91,7 @@ pub struct Shard<D: Driver> {
     /// Whom the node's control misses.
     pub(super) misses: Vec<NodeId>,
     /// Connections from other shards that wait for the recovery.
-    pub(super) adoptions: Vec<(OwnedFd, Hello)>,
+    pub(super) adoptions: Vec<Command>,
     pub(super) stopping: bool,
     /// When connections whose peers do not take what is left for them are closed all the same; set by the stop.
     pub(super) abandon_at: Option<Instant>,

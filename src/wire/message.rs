@@ -63,6 +63,9 @@ pub struct Hello {
     pub node: NodeId,
     /// The life of the speaking process (P4).
     pub incarnation: Incarnation,
+    /// Whom the speaker takes the other for, who refuses the connection if it is somebody else, before anything that comes behind the hello
+    /// is looked at; 0 for anybody, and in answers.
+    pub to: NodeId,
     /// What the connection is for.
     pub role: Role,
     /// The loglet by which the connection is routed to a shard; all zero for none.
@@ -70,12 +73,13 @@ pub struct Hello {
 }
 
 impl Hello {
-    const BODY_BYTES: usize = 49;
+    const BODY_BYTES: usize = 65;
 
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.cluster.0.to_le_bytes());
         out.extend_from_slice(&self.node.0.to_le_bytes());
         out.extend_from_slice(&self.incarnation.0.to_le_bytes());
+        out.extend_from_slice(&self.to.0.to_le_bytes());
         out.push(self.role as u8);
     }
 
@@ -84,13 +88,14 @@ impl Hello {
             return Err(FrameError::Malformed("a hello has another size"));
         }
         let id = |at: usize| u128::from_le_bytes(body[at..at + 16].try_into().expect("sixteen bytes"));
-        let role = match body[48] {
+        let role = match body[64] {
             1 => Role::Client,
             2 => Role::Sequencer,
             3 => Role::LogServer,
             _ => return Err(FrameError::Malformed("unknown role")),
         };
-        Ok(Self { cluster: ClusterId(id(0)), node: NodeId(id(16)), incarnation: Incarnation(id(32)), role, route })
+        let (cluster, node, incarnation, to) = (ClusterId(id(0)), NodeId(id(16)), Incarnation(id(32)), NodeId(id(48)));
+        Ok(Self { cluster, node, incarnation, to, role, route })
     }
 }
 
@@ -488,6 +493,7 @@ mod tests {
                 cluster: ClusterId(5),
                 node: NodeId(6),
                 incarnation: Incarnation(7),
+                to: NodeId(8),
                 role: Role::Sequencer,
                 route: loglet,
             }),
