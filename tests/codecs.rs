@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use naxos::base::{ClusterId, Incarnation, LogletId, NodeId, Nonce, Offset, ProposerId, RegisterId, Version};
 use naxos::wire::{
     Ballot, Batch, BatchBuilder, Decision, FrameError, FrameHeader, HEADER_BYTES, Hello, LogletConfig, Member, Message,
-    RegisterMessage, RejectCode, Role, Sequencer, Vote,
+    RegisterMessage, RejectCode, Residence, Role, Sequencer, Vote,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -166,7 +166,12 @@ fn message<'a>(kind: u8, parts: &'a Parts, batch: Batch<'a>) -> Message<'a> {
         24 => Message::Records { request, loglet, first, known_tail: a, batch },
         25 => Message::Gap { request, loglet, from: a, to: b },
         26 => Message::Trimmed { request, loglet, trim_point: a },
-        27 => Message::Appended { request, loglet, first, count, known_tail: a },
+        27 => {
+            let stage = |at: usize| (b.0 >> at) as u32;
+            let residence = Residence { arrived: c.0, stages: std::array::from_fn(stage), last: c.0 as u8 };
+            let residence = (c.0 % 2 == 0).then_some(residence);
+            Message::Appended { request, loglet, first, count, known_tail: a, residence }
+        }
         28 => Message::AppendSealed { request, loglet, first, count },
         29 => Message::SequencerLost { request, loglet },
         30 => Message::StatusReport { request, json: &parts.bytes },

@@ -49,7 +49,7 @@ impl Acknowledging {
         let Some(Message::Append { request, loglet, batch }) = black_box(sent) else { panic!("an append is sent") };
         let (first, count) = (self.tail, batch.count());
         self.tail = first + u64::from(count);
-        let answer = Message::Appended { request, loglet, first, count, known_tail: self.tail };
+        let answer = Message::Appended { request, loglet, first, count, known_tail: self.tail, residence: None };
         self.core.handle(Target::Sequencer, answer, NOW);
         self.core.poll_result().expect("an append ends with its acknowledgement")
     }

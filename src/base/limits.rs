@@ -74,6 +74,8 @@ pub struct Limits {
     pub peer_timeout: Duration,
     /// How long an operation of the client may take altogether before it fails with a timeout.
     pub operation_timeout: Duration,
+    /// Whether it is measured where appends spend their time.
+    pub profile: bool,
 }
 
 impl Default for Limits {
@@ -112,6 +114,7 @@ impl Default for Limits {
             reconnect_delay: Duration::from_millis(20),
             peer_timeout: Duration::from_secs(20),
             operation_timeout: Duration::from_secs(30),
+            profile: true,
         }
     }
 }

@@ -7,6 +7,8 @@ mod id;
 mod limits;
 pub mod mutants;
 mod quorum;
+mod slowest;
+mod stage;
 mod time;
 
 pub use buf::Buf;
@@ -18,6 +20,8 @@ pub use id::{
 };
 pub use limits::{InvalidLimits, Limits};
 pub use quorum::quorum;
+pub use slowest::Slowest;
+pub use stage::Stage;
 pub use time::Instant;
 
 /// A deterministic random stream. Each user draws from a stream of its own, forked from a seed.

@@ -228,6 +228,17 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         section: "node",
+        name: "profile",
+        help: "Whether it is measured where appends spend their time, for `naxos status --latency` and `naxos bench profile`.",
+        example: "",
+        get: |settings| Some(settings.limits.profile.to_string()),
+        set: |settings, given| {
+            settings.limits.profile = boolean(&given)?;
+            Ok(())
+        },
+    },
+    Key {
+        section: "node",
         name: "driver",
         help: "How to do input and output: \"uring\", \"epoll\", or \"auto\", which is io_uring, or epoll where io_uring is refused.",
         example: "",

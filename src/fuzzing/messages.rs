@@ -123,7 +123,7 @@ pub(super) fn frame(input: &mut Input<'_>, out: &mut Vec<u8>) -> u64 {
         24 => Message::Gone { request, loglet },
         25 => Message::Gap { request, loglet, from: first, to: limit },
         26 => Message::Trimmed { request, loglet, trim_point },
-        27 => Message::Appended { request, loglet, first, count: 1, known_tail },
+        27 => Message::Appended { request, loglet, first, count: 1, known_tail, residence: None },
         28 => Message::AppendSealed { request, loglet, first, count: 1 },
         29 => Message::SequencerLost { request, loglet },
         30 if request % 4 == 3 => Message::Pong { request },

@@ -96,13 +96,16 @@ impl<D: Driver> Shard<D> {
     }
 
     pub(super) fn report(&self) -> Value {
-        let sequencers = self.cores.sequencing.iter().map(|sequencer| status::sequencer(sequencer, self.now)).collect();
+        let sequencing = &self.cores.sequencing;
+        let sequencer = |sequencer| status::sequencer(sequencer, sequencing, self.now);
+        let sequencers = sequencing.iter().map(sequencer).collect();
         status::report(&status::Parts {
             config: &self.config,
             recovered: self.recovered,
             journal: &self.cores.journal,
             damage: &self.damage,
             write_times: &self.write_times,
+            latency_profile: self.profile.report(self.now, |loglet, server| sequencing.member(loglet, server)),
             log_server: &self.cores.log_server,
             sequencers,
             metastore: status::metastore(&self.cores.acceptor),

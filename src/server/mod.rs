@@ -1,5 +1,6 @@
 //! One shard of a node: a pinned thread with its own driver, connections, journal, LogServers and sequencers.
 
+mod answers;
 mod commands;
 mod cores;
 mod identity;
@@ -9,6 +10,7 @@ mod journal_disk;
 mod members;
 mod memory;
 mod peers;
+mod profile;
 mod progress;
 mod replies;
 mod requests;

@@ -78,8 +78,18 @@ impl<D: Driver> Shard<D> {
             }
         }
         self.cores.sequencing.send_remote();
-        let (inbound, log_server) = (&mut self.inbound, &mut self.cores.log_server);
-        self.cores.sequencing.poll_replies(|peer, message| send(inbound, log_server, peer, &message));
+        let Cores { sequencing, log_server, .. } = &mut self.cores;
+        let (inbound, profile) = (&mut self.inbound, &mut self.profile);
+        let released = if profile.is_enabled() { self.driver.now() } else { now };
+        if profile.is_enabled() {
+            sequencing.note_sequenced(released);
+        }
+        sequencing.poll_replies(|peer, mut message| {
+            if let Message::Appended { loglet, first, count, residence: Some(residence), .. } = &mut message {
+                profile.release((*loglet, *first, *count), residence, now, released);
+            }
+            send(inbound, log_server, peer, &message);
+        });
         self.inbound.enforce_pool();
     }
 
@@ -104,6 +114,7 @@ impl<D: Driver> Shard<D> {
         let durable = self.cores.journal.durable();
         if durable > self.durable && !self.failure_told {
             self.durable = durable;
+            self.profile.note_durable(durable, &mut self.cores, now);
             let Cores { log_server, acceptor, journal, .. } = &mut self.cores;
             log_server.handle_durable(durable, now, &mut JournalDisk(journal));
             acceptor.handle_durable(durable, now, &mut JournalDisk(journal));

@@ -3,13 +3,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::NodeIdentity;
+use super::answers::AnswerTimes;
 use super::replies::local_sequencer;
-use crate::base::{Instant, Limits, LogletId, Offset};
+use crate::base::{Histogram, Instant, Limits, LogletId, NodeId, Offset};
 use crate::io::op::{Op, Outcome};
 use crate::net::{Connection, Link, LinkEvent, Traffic};
 use crate::proto::PeerId;
 use crate::proto::log_server::{Disk, LogServer};
-use crate::proto::sequencer::{Sequencer, State};
+use crate::proto::sequencer::{Sequencer, State, StoreTimes};
 use crate::proto::sequencers::Sequencers;
 use crate::wire::{Batch, LogletConfig, Message, Role};
 
@@ -79,6 +80,7 @@ struct Slot {
     local: Option<usize>,
     /// By number in the configuration; none for the local one.
     links: Vec<Option<Link>>,
+    answers: AnswerTimes,
 }
 
 impl Sequencing {
@@ -216,7 +218,8 @@ impl Sequencing {
             log_server.handle_connected(local_sequencer(slot), &hello);
             sequencer.handle_connected(local, now);
         }
-        self.slots.insert(slot, Slot { loglet, local, links: members.iter().map(link_to).collect() });
+        let answers = AnswerTimes::new(members.len());
+        self.slots.insert(slot, Slot { loglet, local, links: members.iter().map(link_to).collect(), answers });
         self.by_loglet.insert(loglet, slot);
         tracing::info!(%loglet, "sequencing");
         true
@@ -224,8 +227,11 @@ impl Sequencing {
 
     /// A LogServer of this shard answers the sequencer in `slot`.
     pub(super) fn handle_local(&mut self, slot: usize, message: Message<'_>, now: Instant) {
-        let Some(Slot { loglet, local, .. }) = self.slots.get(&slot) else { return };
+        let Some(Slot { loglet, local, answers, .. }) = self.slots.get_mut(&slot) else { return };
         let local = local.expect("only a sequencer with a local LogServer is answered here");
+        if let Message::Stored { tail, .. } = message {
+            answers.answered(local, tail, now);
+        }
         if let Some(sequencer) = self.sequencers.get_mut(*loglet) {
             sequencer.handle(local, message, now);
         }
@@ -233,15 +239,21 @@ impl Sequencing {
 
     /// Takes in an outcome of the link in `slot` to LogServer `server`.
     pub(super) fn handle_link(&mut self, slot: usize, server: usize, outcome: Outcome, bytes: &[u8], now: Instant) {
-        let Slot { loglet, links, .. } = self.slots.get_mut(&slot).expect("a slot stays until its links are idle");
+        let slot = self.slots.get_mut(&slot).expect("a slot stays until its links are idle");
+        let Slot { loglet, links, answers, .. } = slot;
         let Some(link) = &mut links[server] else { return };
         let Some(sequencer) = self.sequencers.get_mut(*loglet) else {
             return link.handle(outcome, bytes, now, |_| {});
         };
         link.handle(outcome, bytes, now, |event| match event {
-            LinkEvent::Open => sequencer.handle_connected(server, now),
+LinkEvent::Open => sequencer.handle_connected(server, now),
             LinkEvent::Up(_) => {}
-            LinkEvent::Message(message) => sequencer.handle(server, message, now),
+            LinkEvent::Message(message) => {
+                if let Message::Stored { tail, .. } = message {
+                    answers.answered(server, tail, now);
+                }
+                sequencer.handle(server, message, now);
+            }
             LinkEvent::Down(reason) => {
                 tracing::debug!(%loglet, server, %reason, "lost the connection to a LogServer");
                 sequencer.handle_disconnected(server, now);
@@ -278,6 +290,35 @@ impl Sequencing {
                 }
             }
         }
+    }
+
+    /// Everything that the sequencers have was handed to the LogServers, as far as they take it.
+    pub(super) fn note_sequenced(&mut self, now: Instant) {
+        for slot in self.slots.values_mut() {
+            let Some(sequencer) = self.sequencers.get_mut(slot.loglet) else { continue };
+            if sequencer.note_sequenced(now) {
+                slot.answers.handed_over(sequencer.status().tail(), now);
+            }
+        }
+    }
+
+    /// The LogServer of this shard has made everything of a loglet below `end` durable.
+    pub(super) fn note_stored(&mut self, loglet: LogletId, end: Offset, times: StoreTimes) {
+        if let Some(sequencer) = self.sequencers.get_mut(loglet) {
+            sequencer.note_stored(end, times);
+        }
+    }
+
+    /// How long each LogServer of a loglet takes to answer, by number in the configuration.
+    pub(super) fn answer_times(&self, loglet: LogletId) -> &[Histogram] {
+        let slot = self.by_loglet.get(&loglet).and_then(|slot| self.slots.get(slot));
+        slot.map_or(&[], |slot| slot.answers.times())
+    }
+
+    /// The node of a LogServer, by its number in the loglet's configuration.
+    pub(super) fn member(&self, loglet: LogletId, server: u8) -> Option<NodeId> {
+        let config = self.sequencers.get(loglet)?.config();
+        config.log_servers.get(usize::from(server)).map(|member| member.node)
     }
 
     /// Hands out the answers for clients.

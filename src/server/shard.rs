@@ -10,6 +10,7 @@ use super::inbound::InboundTable;
 use super::inbox::{Command, Inbox};
 use super::journal_disk::JournalDisk;
 use super::members::{MemberEvent, Members};
+use super::profile::Profile;
 use super::sequencing::Sequencing;
 use super::timing::{NetworkCounters, TurnCounters, WriteTimes};
 use crate::base::{Instant, Limits, NodeId, Write};
@@ -107,6 +108,7 @@ pub struct Shard<D: Driver> {
     pub(super) turns: TurnCounters,
     pub(super) network: NetworkCounters,
     pub(super) write_times: WriteTimes,
+    pub(super) profile: Profile,
 }
 
 impl<D: Driver> Shard<D> {
@@ -158,6 +160,7 @@ impl<D: Driver> Shard<D> {
             turns: TurnCounters::default(),
             network: NetworkCounters::default(),
             write_times: WriteTimes::default(),
+            profile: Profile::new(config.limits.profile),
             driver,
             config,
         }
@@ -275,9 +278,16 @@ impl<D: Driver> Shard<D> {
 
     /// Submits what journal and connections want done.
     fn submit(&mut self, now: Instant) {
-        while let Some((token, op)) = self.cores.journal.poll_op() {
+        self.profile.note_begun(&self.cores, now);
+        loop {
+            let since = self.profile.before_submit(&self.cores, || self.driver.now());
+            let unit = self.cores.journal.submitted();
+            let Some((token, op)) = self.cores.journal.poll_op() else { break };
             self.write_times.submitted(token, &op, now);
             self.driver.submit(token, op);
+            if let Some(since) = since {
+                self.profile.after_submit(since, unit, &self.cores, || self.driver.now());
+            }
         }
         if self.recovered
             && !self.stopping

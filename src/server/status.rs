@@ -3,8 +3,9 @@
 
 use serde_json::{Value, json};
 
+use super::sequencing::{self, Sequencing};
 use super::timing::{NetworkCounters, TurnCounters, WriteTimes, histogram};
-use super::{NodeIdentity, ShardConfig, sequencing};
+use super::{NodeIdentity, ShardConfig};
 use crate::base::{Instant, NodeId};
 use crate::proto::log_server::{LogServer, LogletStatus};
 use crate::proto::metastore::Acceptor;
@@ -21,6 +22,7 @@ pub(super) struct Parts<'a> {
     pub(super) journal: &'a Journal,
     pub(super) damage: &'a [Damage],
     pub(super) write_times: &'a WriteTimes,
+    pub(super) latency_profile: Value,
     pub(super) log_server: &'a LogServer,
     pub(super) sequencers: Vec<Value>,
     pub(super) metastore: Value,
@@ -70,6 +72,7 @@ pub(super) fn report(parts: &Parts<'_>) -> Value {
         "sequencers": parts.sequencers,
         "metastore": parts.metastore,
         "appends": parts.appends,
+        "latency_profile": parts.latency_profile,
         "misses": parts.misses,
     })
 }
@@ -96,10 +99,11 @@ fn loglet(status: &LogletStatus<'_>, journal: &Journal) -> Value {
 }
 
 /// What a sequencer says of itself.
-pub(super) fn sequencer(sequencer: &Sequencer, now: Instant) -> Value {
+pub(super) fn sequencer(sequencer: &Sequencer, sequencing: &Sequencing, now: Instant) -> Value {
     let status = sequencer.status();
     let members = &sequencer.config().log_servers;
-    let servers = status.servers().zip(members).map(|(server, member)| {
+    let answers = sequencing.answer_times(sequencer.loglet());
+    let servers = status.servers().zip(members).zip(answers).map(|((server, member), answers)| {
         json!({
             "node": member.node,
             "address": member.address,
@@ -110,6 +114,7 @@ pub(super) fn sequencer(sequencer: &Sequencer, now: Instant) -> Value {
             "behind": status.tail().0.saturating_sub(server.acked.0),
             "queued_bytes": server.queued_bytes,
             "sealed": server.sealed,
+            "answer_latency": histogram(answers),
         })
     });
     let (state, lost) = match status.state() {

@@ -366,6 +366,16 @@ impl Journal {
         self.writer.durable_write()
     }
 
+    /// The newest write that has been begun.
+    pub fn newest(&self) -> Write {
+        self.writer.newest_write()
+    }
+
+    /// The newest write of which all has been handed out by [`Journal::poll_op`].
+    pub fn submitted(&self) -> Write {
+        self.writer.submitted_write()
+    }
+
     /// Asks for records; the answer comes from [`Journal::poll_read`].
     pub fn read(&mut self, request: ReadRequest) {
         self.counters.reads += 1;

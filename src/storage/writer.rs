@@ -81,6 +81,7 @@ pub(super) struct Writer {
     claim_block: bool,
     pub(super) next_number: SegmentNumber,
     next_write: u64,
+    submitted_write: Write,
     durable_write: Write,
     /// Last unit submitted.
     pub(super) last: End,
@@ -113,6 +114,7 @@ impl Writer {
             claim_block: false,
             next_number: SegmentNumber(1),
             next_write: 1,
+            submitted_write: Write(0),
             durable_write: Write(0),
             last: End::default(),
             durable: Sequence(0),
@@ -167,6 +169,15 @@ impl Writer {
     /// Whether a unit with a cell waits, or one that goes before it.
     fn is_urgent(&self) -> bool {
         self.queue.iter().chain(&self.filling).any(|unit| unit.urgent)
+    }
+
+    /// The newest write that has been promised to anybody.
+    pub(super) fn newest_write(&self) -> Write {
+        Write(self.next_write - 1)
+    }
+
+    pub(super) fn submitted_write(&self) -> Write {
+        self.submitted_write
     }
 
     pub(super) fn durable_write(&self) -> Write {
@@ -373,6 +384,9 @@ impl Journal {
             buf: unit.builder.take_buf(),
         };
         let token = self.token(Tag::Unit, unit.sequence.0);
+        if let Purpose::Data(write) = unit.purpose {
+            self.writer.submitted_write = write;
+        }
         self.writer.in_flight.push_back(unit);
         (token, op)
     }

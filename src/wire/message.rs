@@ -2,7 +2,7 @@ use zerocopy::IntoBytes;
 
 use super::header::{FrameError, FrameHeader, HEADER_BYTES, Opcode};
 use super::register::RegisterNumbers;
-use super::{Batch, LogletConfig, RegisterMessage};
+use super::{Batch, LogletConfig, RegisterMessage, Residence};
 use crate::base::checksum::crc32c;
 use crate::base::{ClusterId, Incarnation, Limits, LogletId, NodeId, Offset, RegisterId};
 
@@ -171,8 +171,16 @@ pub enum Message<'a> {
     Gap { request: u64, loglet: LogletId, from: Offset, to: Offset },
     /// The trim point.
     Trimmed { request: u64, loglet: LogletId, trim_point: Offset },
-    /// The records are on stable storage on a majority, at `first..first + count`.
-    Appended { request: u64, loglet: LogletId, first: Offset, count: u32, known_tail: Offset },
+    /// The records are on stable storage on a majority, at `first..first + count`; with where their time went, if the sequencer's node
+    /// measures that.
+    Appended {
+        request: u64,
+        loglet: LogletId,
+        first: Offset,
+        count: u32,
+        known_tail: Offset,
+        residence: Option<Residence>,
+    },
     /// The loglet was sealed when the records had been given `first..first + count` (P16); `count` is 0 when none were given.
     AppendSealed { request: u64, loglet: LogletId, first: Offset, count: u32 },
     /// This process does not sequence the loglet, or no longer; the outcome of an append in flight is unknown.
@@ -320,8 +328,12 @@ impl<'a> Message<'a> {
             Self::Trimmed { request, loglet, trim_point } => {
                 (Opcode::Trimmed, loglet, Numbers { request, offset: trim_point, ..none })
             }
-            Self::Appended { request, loglet, first, count, known_tail } => {
-                (Opcode::Appended, loglet, Numbers { request, offset: first, count, known_tail, ..none })
+            Self::Appended { request, loglet, first, count, known_tail, residence } => {
+                if let Some(residence) = residence {
+                    residence.encode(out);
+                }
+                let aux = u64::from(residence.is_some());
+                (Opcode::Appended, loglet, Numbers { request, offset: first, count, known_tail, aux })
             }
             Self::AppendSealed { request, loglet, first, count } => {
                 (Opcode::AppendSealed, loglet, Numbers { request, offset: first, count, ..none })
@@ -409,6 +421,10 @@ impl<'a> Message<'a> {
                 Self::Register { request, register, message }
             }
             Opcode::Delete => Self::Delete { request, loglet, chain_version: aux, live: loglet_ids(body)? },
+            Opcode::Appended => {
+                let residence = Residence::decode(aux, body)?;
+                Self::Appended { request, loglet, first: checked_range(offset, count)?, count, known_tail, residence }
+            }
             _ if !body.is_empty() => return Err(FrameError::Malformed("a frame of this opcode has no body")),
             Opcode::Ping => Self::Ping { request },
             Opcode::Pong => Self::Pong { request },
@@ -429,9 +445,6 @@ impl<'a> Message<'a> {
             Opcode::Gone => Self::Gone { request, loglet },
             Opcode::Gap => Self::Gap { request, loglet, from: offset, to: Offset(aux) },
             Opcode::Trimmed => Self::Trimmed { request, loglet, trim_point: offset },
-            Opcode::Appended => {
-                Self::Appended { request, loglet, first: checked_range(offset, count)?, count, known_tail }
-            }
             Opcode::AppendSealed => Self::AppendSealed { request, loglet, first: checked_range(offset, count)?, count },
             Opcode::SequencerLost => Self::SequencerLost { request, loglet },
             Opcode::NoSpace => Self::NoSpace { request, loglet },
@@ -525,7 +538,15 @@ mod tests {
             Message::Records { request, loglet, first, known_tail, batch },
             Message::Gap { request, loglet, from: first, to: Offset(50) },
             Message::Trimmed { request, loglet, trim_point },
-            Message::Appended { request, loglet, first, count: 2, known_tail },
+            Message::Appended { request, loglet, first, count: 2, known_tail, residence: None },
+            Message::Appended {
+                request,
+                loglet,
+                first,
+                count: 2,
+                known_tail,
+                residence: Some(Residence { arrived: u64::MAX, stages: [1, 2, 3, 4, 5, u32::MAX], last: 2 }),
+            },
             Message::AppendSealed { request, loglet, first, count: 2 },
             Message::SequencerLost { request, loglet },
             Message::StatusReport { request, json: b"{}" },

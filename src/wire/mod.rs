@@ -5,9 +5,11 @@ mod config;
 mod header;
 mod message;
 mod register;
+mod residence;
 
 pub use batch::{Batch, BatchBuilder, InvalidBatch};
 pub use config::{LogletConfig, Member, Sequencer};
 pub use header::{FrameError, FrameHeader, HEADER_BYTES, Opcode, PROTOCOL_VERSION};
 pub use message::{Hello, Message, RejectCode, Role};
 pub use register::{Ballot, Decision, Fields, RegisterMessage, Vote};
+pub use residence::Residence;

@@ -249,6 +249,15 @@ impl LogServer {
         self.check_failed();
     }
 
+    /// The records that [`LogServer::handle_durable`] will find durable: where they end, by write and loglet.
+    pub fn records_until(&self, through: Write) -> impl Iterator<Item = (Write, LogletId, Offset)> {
+        let pending = self.shared.pending.iter().take_while(move |pending| pending.write <= through);
+        pending.filter_map(|pending| match pending.what {
+            What::Records { end, .. } => Some((pending.write, pending.loglet, end)),
+            _ => None,
+        })
+    }
+
     /// The journal is poisoned: from now on reads only, no vote of any kind (P10).
     pub fn handle_disk_failed(&mut self) {
         self.shared.failed = true;

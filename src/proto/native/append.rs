@@ -167,7 +167,7 @@ mod tests {
 
     fn appended(request: u64, first: u64, count: u32) -> Message<'static> {
         let (first, known_tail) = (Offset(first), Offset(first + u64::from(count)));
-        Message::Appended { request, loglet: LOGLET, first, count, known_tail }
+        Message::Appended { request, loglet: LOGLET, first, count, known_tail, residence: None }
     }
 
     fn ids(rig: &mut Rig) -> Vec<(u64, LogletResult)> {

@@ -1,4 +1,5 @@
 use super::machine::{Lost, Sequencer, State};
+use super::stages::Times;
 use crate::base::{Instant, Offset};
 use crate::proto::PeerId;
 use crate::wire::{Batch, Message};
@@ -9,10 +10,9 @@ pub(super) struct Outstanding {
     /// Nobody, once the client's connection is gone.
     from: Option<PeerId>,
     request: u64,
-    first: Offset,
+    pub(super) first: Offset,
     count: u32,
-    /// When it came in.
-    since: Instant,
+    pub(super) times: Times,
 }
 
 impl Outstanding {
@@ -24,7 +24,7 @@ impl Outstanding {
         Some((self.from?, answer(self.request, self.first, self.count)))
     }
 
-    fn end(&self) -> Offset {
+    pub(super) fn end(&self) -> Offset {
         self.first + u64::from(self.count)
     }
 }
@@ -66,7 +66,7 @@ impl Sequencer {
         }
         let (first, count) = (self.tail, batch.count());
         self.queue.push(first, batch, body_checksum);
-        self.outstanding.push_back(Outstanding { from: Some(from), request, first, count, since: now });
+        self.outstanding.push_back(Outstanding { from: Some(from), request, first, count, times: Times::since(now) });
         self.tail = first + u64::from(count);
         assert!(self.watermark < self.tail);
     }
@@ -84,16 +84,18 @@ impl Sequencer {
         self.replies.pop_front()
     }
 
-    /// Acknowledges what lies wholly below the watermark.
-    pub(super) fn acknowledge(&mut self, now: Instant) {
+    /// Acknowledges what lies wholly below the watermark, which LogServer `last` has raised.
+    pub(super) fn acknowledge(&mut self, last: usize, now: Instant) {
         assert_eq!(self.state, State::Running, "nothing is acknowledged after the first sign of a seal");
         let (loglet, known_tail) = (self.loglet(), self.watermark);
         while let Some(&append) = self.outstanding.front().filter(|append| append.end() <= known_tail) {
             self.outstanding.pop_front();
-            let Outstanding { from, request, first, count, since } = append;
-            self.append_latency.record(now.since(since));
+            let Outstanding { from, request, first, count, times } = append;
+            self.append_latency.record(now.since(times.arrived));
             if let Some(from) = from {
-                self.replies.push_back((from, Message::Appended { request, loglet, first, count, known_tail }));
+                let residence = times.residence(last, now);
+                self.replies
+                    .push_back((from, Message::Appended { request, loglet, first, count, known_tail, residence }));
             }
         }
     }

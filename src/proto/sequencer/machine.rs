@@ -83,6 +83,10 @@ pub struct Sequencer {
     /// Not yet answered appends, in offset order.
     pub(super) outstanding: VecDeque<Outstanding>,
     pub(super) replies: VecDeque<(PeerId, Message<'static>)>,
+    /// The host has said of everything below it when it was handed to the LogServers.
+    pub(super) sequenced: Offset,
+    /// The host has said of everything below it when the own LogServer made it durable.
+    pub(super) timed: Offset,
     /// From the frame's arrival to its acknowledgement.
     pub(super) append_latency: Histogram,
 }
@@ -108,6 +112,8 @@ impl Sequencer {
             servers,
             outstanding: VecDeque::new(),
             replies: VecDeque::new(),
+            sequenced: Offset::ZERO,
+            timed: Offset::ZERO,
             append_latency: Histogram::default(),
         }
     }

@@ -5,6 +5,7 @@ mod machine;
 mod queue;
 mod seal;
 mod space;
+mod stages;
 mod status;
 mod store;
 #[cfg(test)]
@@ -12,4 +13,5 @@ pub(crate) mod testing;
 mod watermark;
 
 pub use machine::{Lost, Sequencer, State};
+pub use stages::StoreTimes;
 pub use status::{ServerStatus, Status};

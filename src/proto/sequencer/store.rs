@@ -153,7 +153,7 @@ impl Sequencer {
         if state.behind.is_some_and(|behind| behind < tail) {
             state.behind = None;
         }
-        self.advance(now);
+        self.advance(server, now);
     }
 
     /// LogServer `server` has dropped early arrivals, or lost what it had not made durable: send again from `tail` on.

@@ -35,7 +35,14 @@ pub(super) struct Rig {
 }
 
 pub(super) fn appended(request: u64, first: u64, count: u32, known: u64) -> Message<'static> {
-    Message::Appended { request, loglet: LOGLET, first: Offset(first), count, known_tail: Offset(known) }
+    Message::Appended {
+        request,
+        loglet: LOGLET,
+        first: Offset(first),
+        count,
+        known_tail: Offset(known),
+        residence: None,
+    }
 }
 
 impl Rig {

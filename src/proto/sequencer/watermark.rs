@@ -15,15 +15,15 @@ impl Sequencer {
         self.servers.iter().map(|server| server.acked).filter(reached).max().unwrap_or(Offset::ZERO)
     }
 
-    /// Moves the watermark as far as the answers reach, and acknowledges.
-    pub(super) fn advance(&mut self, now: Instant) {
+    /// Moves the watermark as far as the answers reach, the last of which is LogServer `last`'s, and acknowledges.
+    pub(super) fn advance(&mut self, last: usize, now: Instant) {
         assert_eq!(self.state, State::Running, "the watermark stands from the first sign of a seal (P1)");
         let reached = self.majority_tail();
         assert!(reached <= self.tail, "answers beyond the tail are refused when they come in");
         if reached > self.watermark {
             self.watermark = reached;
             self.progress = now;
-            self.acknowledge(now);
+            self.acknowledge(last, now);
         }
         self.release();
     }
