@@ -19,7 +19,7 @@ pub enum Stage {
     QuorumWait,
     /// Until the answer has been handed to the client's connection.
     Release,
-    /// Until the client's loop has the answer.
+    /// Until the client's loop has the answer and has told whoever waits.
     NetworkOut,
 }
 

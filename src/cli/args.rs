@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
+use super::bench_profile::ProfileLoad;
 use super::metastore::MetaStoreChoice;
+use super::status_latency::StatusOptions;
 use super::{exit, help};
 use crate::base::ClusterId;
 use crate::io::DriverChoice;
@@ -84,7 +86,7 @@ pub(super) enum Command {
     Trim(Trim),
     /// Show what is wrong, and the state of every node and log
     #[command(after_long_help = help::STATUS)]
-    Status,
+    Status(StatusOptions),
     /// Look at the data directory of a node that is not running: what is in it, what its next start will make of it, and
     /// every damage with its place and meaning. Nothing is written
     #[command(after_long_help = help::INSPECT)]
@@ -303,6 +305,9 @@ pub(super) struct Serve {
     /// Do not pin shards to cores; for several nodes on one machine
     #[arg(long)]
     pub(super) no_pin: bool,
+    /// Do not measure where appends spend their time
+    #[arg(long)]
+    pub(super) no_profile: bool,
     /// Allow a directory in memory, where acknowledged records are lost with the power
     #[arg(long)]
     pub(super) allow_volatile: bool,
@@ -391,6 +396,8 @@ pub(super) struct Bench {
 pub(super) enum BenchCommand {
     /// Append under load, and read everything back
     Append(Load),
+    /// Append under load, and see where the time of an append goes, stage by stage
+    Profile(ProfileLoad),
     /// Catch up with a log from the disk, and see what readers cost those who append
     Read(ReadLoad),
     /// Replace the loglet of a log again and again while it is appended to
@@ -583,6 +590,9 @@ pub(super) struct Load {
     /// that histories obey; takes some 110 bytes of memory for each append
     #[arg(long)]
     pub(super) check_history: bool,
+    /// Do not measure where appends spend their time, neither in the nodes nor in the client: to see what that costs
+    #[arg(long)]
+    pub(super) no_profile: bool,
     /// Also append the result, as JSON, to this file; `no` for none
     #[arg(long, value_name = "FILE|no", default_value = "no")]
     pub(super) history: PathBuf,
@@ -605,6 +615,7 @@ impl Load {
             seed: None,
             in_process: false,
             check_history: false,
+            no_profile: false,
             history: "no".into(),
             site,
         }
@@ -673,7 +684,7 @@ fn positive(text: &str, most: f64) -> Result<f64, String> {
     }
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
     positive(text, 86_400.0)
 }
 

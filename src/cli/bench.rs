@@ -14,7 +14,9 @@ use super::bench_rig::Rig;
 use super::directory::Scratch;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
-use super::{bench_chain, bench_failover, bench_read, bench_reconfigure, bench_virtualization, exit, output};
+use super::{
+    bench_chain, bench_failover, bench_profile, bench_read, bench_reconfigure, bench_virtualization, exit, output,
+};
 use crate::loadgen::explain::{Explained, bytes, micros};
 use crate::loadgen::floor::measure;
 use crate::loadgen::generator::{Pace, Plan};
@@ -27,6 +29,7 @@ pub(super) fn run(global: &Global, options: &Bench) -> anyhow::Result<()> {
     match &options.command {
         None => append(global, &options.load, true),
         Some(BenchCommand::Append(load)) => append(global, load, false),
+        Some(BenchCommand::Profile(options)) => bench_profile::run(global, options),
         Some(BenchCommand::Read(options)) => bench_read::run(global, options),
         Some(BenchCommand::Reconfigure(options)) => bench_reconfigure::run(global, options),
         Some(BenchCommand::Failover(options)) => bench_failover::run(global, options),

@@ -71,7 +71,9 @@ impl<'a> Rig<'a> {
         interrupt.check()?;
         let prepare_bytes = space(options, journal_bytes(&floor), &scratch)?;
         let cluster = BenchCluster::start(options, &scratch, prepare_bytes, network, interrupt)?;
-        let client = Client::start(ClientOptions { driver: options.site.driver.driver, ..ClientOptions::default() })
+        let limits = Limits { profile: !options.no_profile, ..Limits::default() };
+        let driver = options.site.driver.driver;
+        let client = Client::start(ClientOptions { limits, driver, ..ClientOptions::default() })
             .context("cannot start the client")?;
         let statuses = await_prepared(&client, &cluster, prepare_bytes, progress, interrupt)?;
         let setup = Setup {

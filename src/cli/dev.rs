@@ -45,6 +45,7 @@ pub(super) fn run(global: &Global, options: &Dev) -> anyhow::Result<()> {
         allow_volatile: options.allow_volatile,
         prepare_bytes: None,
         driver: options.driver.driver,
+        profile: true,
         listen: &before.iter().flat_map(|file| &file.nodes).map(|node| node.address).collect::<Vec<_>>(),
         network: None,
     };

@@ -226,10 +226,17 @@ pub(super) const STATUS: &str = "\
 Examples:
   naxos status
   naxos status --json | jq '.nodes[].status.shards[].journal.failure'
+  naxos status --latency
+  naxos status --latency --seconds 10
 
 Shows first what is wrong and what it means, one line each, then the nodes, the loglets and the
 sequencers. With --json everything that the nodes know of themselves; docs/OPERATING.md names the
 fields.
+
+With --latency it shows where appends spend their time, which docs/PERFORMANCE.md explains: the stages
+on the node that sequences them, what the LogServers need for their own stores, how long the sequencers
+wait for each of them, and the slowest appends of the last minute or two with whose answer was last.
+Percentiles are upper bounds within a factor of 1.5; `naxos bench profile` has exact ones.
 
 Exit codes:
   0  every node answered; there may be problems all the same
@@ -260,6 +267,7 @@ Examples:
   naxos bench
   naxos bench append --clients 1 --inflight 1
   naxos bench append --rate 10000 --record-bytes 1024 --json
+  naxos bench profile --clients 64 --inflight 1
   naxos bench reconfigure --rounds 50
   naxos bench failover
   naxos bench virtualization --pairs 100

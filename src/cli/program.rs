@@ -44,7 +44,7 @@ fn run(arguments: args::Arguments) -> anyhow::Result<()> {
         args::Command::Log { command } => log::run(&global, &command),
         args::Command::Why(options) => why::run(&global, &options),
         args::Command::Trim(options) => admin::trim(&global, &options),
-        args::Command::Status => status::run(&global),
+        args::Command::Status(options) => status::run(&global, &options),
         args::Command::Inspect(options) => inspect::run(&global, &options),
         args::Command::Bench(options) => bench::run(&global, &options),
         args::Command::Sim(options) => sim::run(&global, &options),

@@ -47,6 +47,7 @@ fn settings(options: &Serve) -> anyhow::Result<Settings> {
     settings.admin = options.admin.or(settings.admin);
     settings.shards = options.shards.or(settings.shards);
     settings.pin &= !options.no_pin;
+    settings.limits.profile &= !options.no_profile;
     settings.driver = options.driver.unwrap_or(settings.driver);
     settings.control &= !options.no_control;
     settings.allow_volatile |= options.allow_volatile;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::args::Global;
 use super::cluster_file::Session;
+use super::status_latency::{self, StatusOptions};
 use super::status_table::Table;
 use super::{exit, output};
 use crate::base::LogletId;
@@ -14,22 +15,19 @@ use crate::base::LogletId;
 const ROWS_MAX: usize = 40;
 
 /// One node's answer.
-struct Answer {
-    node: String,
-    address: String,
-    status: Result<Value, String>,
+pub(super) struct Answer {
+    pub(super) node: String,
+    pub(super) address: String,
+    pub(super) status: Result<Value, String>,
 }
 
 /// Asks every node; fails with "unavailable" after the report when one does not answer.
-pub(super) fn run(global: &Global) -> anyhow::Result<()> {
+pub(super) fn run(global: &Global, options: &StatusOptions) -> anyhow::Result<()> {
+    if options.latency {
+        return status_latency::run(global, options.seconds);
+    }
     let session = Session::open(global)?;
-    let ask = |entry: &super::cluster_file::NodeEntry| Answer {
-        node: entry.node.to_string(),
-        address: entry.address.to_string(),
-        status: session.client.status(entry.address).map_err(|error| error.to_string()),
-    };
-    let answers: Vec<Answer> = session.file.nodes.iter().map(ask).collect();
-    let silent = answers.iter().filter(|answer| answer.status.is_err()).count();
+    let answers = answers(&session);
     let file = &session.file;
     // Known by their numbers as far as the root register can be read.
     let root = session.cluster().ok().and_then(|cluster| cluster.root().ok());
@@ -47,9 +45,24 @@ pub(super) fn run(global: &Global) -> anyhow::Result<()> {
         output::text(render(&answers, &names))?;
         output::text(format_args!("\ncluster {}, logs: {}", file.cluster, logs.join(", ")))?;
     }
-    match silent {
+    silent(&answers)
+}
+
+/// Asks every node.
+pub(super) fn answers(session: &Session) -> Vec<Answer> {
+    let ask = |entry: &super::cluster_file::NodeEntry| Answer {
+        node: entry.node.to_string(),
+        address: entry.address.to_string(),
+        status: session.client.status(entry.address).map_err(|error| error.to_string()),
+    };
+    session.file.nodes.iter().map(ask).collect()
+}
+
+/// Fails with "unavailable" when a node has not answered.
+pub(super) fn silent(answers: &[Answer]) -> anyhow::Result<()> {
+    match answers.iter().filter(|answer| answer.status.is_err()).count() {
         0 => Ok(()),
-        _ => Err(exit::coded(exit::UNAVAILABLE, format!("{silent} of {} nodes do not answer", answers.len()))),
+        silent => Err(exit::coded(exit::UNAVAILABLE, format!("{silent} of {} nodes do not answer", answers.len()))),
     }
 }
 
@@ -66,25 +79,31 @@ impl Answer {
         format!("node {} at {}", short(&self.node), self.address)
     }
 
-    fn shards(&self) -> impl Iterator<Item = &Value> {
+    /// Whether the other one is of the same node, not started again in between.
+    pub(super) fn is_same_life(&self, other: &Self) -> bool {
+        let life = |answer: &Self| answer.status.as_ref().map(|status| status["incarnation"].clone()).ok();
+        self.node == other.node && life(self).is_some() && life(self) == life(other)
+    }
+
+    pub(super) fn shards(&self) -> impl Iterator<Item = &Value> {
         self.status.iter().flat_map(|status| items(&status["shards"]))
     }
 }
 
-fn items(list: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn items(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
 }
 
-fn count(value: &Value) -> u64 {
+pub(super) fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or(0)
 }
 
 /// Enough of an identity to tell a cluster's nodes apart.
-fn short(id: &str) -> &str {
+pub(super) fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
 }
 
-fn loglet_id(value: &Value) -> String {
+pub(super) fn loglet_id(value: &Value) -> String {
     serde_json::from_value::<LogletId>(value.clone()).map_or_else(|_| value.to_string(), |id| id.to_string())
 }
 
@@ -282,7 +301,7 @@ fn title(id: &Value, names: &BTreeMap<u64, String>) -> String {
     name.map_or_else(|| text.clone(), |name| format!("{name} {text}"))
 }
 
-fn micros(value: &Value) -> String {
+pub(super) fn micros(value: &Value) -> String {
     match value.as_f64() {
         Some(micros) if micros >= 10_000.0 => format!("{:.0} ms", micros / 1e3),
         Some(micros) => format!("{micros:.0} us"),

@@ -39,6 +39,8 @@ pub(super) struct NodeOptions<'a> {
     pub(super) allow_volatile: bool,
     pub(super) prepare_bytes: Option<u64>,
     pub(super) driver: DriverChoice,
+    /// Whether they measure where appends spend their time.
+    pub(super) profile: bool,
     /// Where the nodes listened before, in order; those for which nothing is given take free ports.
     pub(super) listen: &'a [SocketAddr],
     /// The machines that they run on, if not all on this one.
@@ -212,6 +214,9 @@ fn spawn(
     arguments.extend(["--cluster-id", &options.cluster.to_string()].map(OsString::from));
     arguments
         .extend(["--shards", &options.shards.to_string(), "--driver", &options.driver.to_string()].map(OsString::from));
+    if !options.profile {
+        arguments.push("--no-profile".into());
+    }
     if options.allow_volatile {
         arguments.push("--allow-volatile".into());
     }

@@ -6,11 +6,12 @@ use std::thread::JoinHandle;
 
 use super::errand::{ErrandReply, Question};
 use super::inbox::{Command, Inbox, LogKey};
+use super::profile::AppendProfile;
 use super::reactor::Reactor;
 use super::submission::Submission;
 use super::virtual_log::Opening;
 use super::{Log, OpError, VirtualLog};
-use crate::base::{ClusterId, Incarnation, Limits, NodeId, RegisterId};
+use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId, RegisterId};
 use crate::io::{DriverChoice, LocalListener, SystemDriver};
 use crate::wire::{LogletConfig, RegisterMessage};
 
@@ -60,12 +61,14 @@ pub struct Client {
 #[derive(Debug)]
 pub(super) struct Handle {
     pub(super) inbox: Arc<Inbox>,
+    /// The reactor's clock; none where time is simulated.
+    clock: Option<fn() -> Instant>,
     next_key: Mutex<u64>,
 }
 
 impl Handle {
-    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
-        Self { inbox, next_key: Mutex::new(0) }
+    pub(super) fn new(inbox: Arc<Inbox>, clock: Option<fn() -> Instant>) -> Self {
+        Self { inbox, clock, next_key: Mutex::new(0) }
     }
 
     pub(super) fn next_key(&self) -> u64 {
@@ -77,7 +80,7 @@ impl Handle {
     /// Opens a log on the reactor behind this handle.
     pub(super) fn open(self: &Arc<Self>, config: &LogletConfig, cluster: ClusterId, limits: &Limits) -> Log {
         let log = LogKey(self.next_key());
-        let submission = Arc::new(Submission::new(limits.clone()));
+        let submission = Arc::new(Submission::new(limits.clone(), self.clock));
         self.inbox.push(Command::Open { log, config: config.clone(), cluster, submission: submission.clone() });
         Log::new(log, self.clone(), submission)
     }
@@ -87,7 +90,7 @@ impl Handle {
     /// Opens a virtual log on the reactor behind this handle. No other log has the same seed.
     pub(super) fn open_log(self: &Arc<Self>, opening: Opening, seed: u64, limits: &Limits) -> VirtualLog {
         let log = LogKey(self.next_key());
-        let submission = Arc::new(Submission::new(limits.clone()));
+        let submission = Arc::new(Submission::new(limits.clone(), None));
         self.inbox.push(Command::OpenLog { log, opening, seed, submission: submission.clone() });
         VirtualLog::new(log, self.clone(), submission)
     }
@@ -166,6 +169,17 @@ impl Client {
     /// As [`Log::create`].
     pub fn create(&self, config: &LogletConfig, cluster: ClusterId) -> Result<(), OpError> {
         self.open(config, cluster).create()
+    }
+
+    /// Where the time of appends to loglets without a chain has gone since the last call, on all logs of this client. Nothing where
+    /// [`Limits::profile`] is off, here or at the sequencer's node.
+    ///
+    /// # Errors
+    /// The client has ended.
+    pub fn take_append_profile(&self) -> Result<AppendProfile, OpError> {
+        let (reply, profile) = sync_channel(1);
+        self.handle.inbox.push(Command::TakeProfile(reply));
+        profile.recv().map(|profile| *profile).map_err(|_| OpError::Closed)
     }
 
     /// Asks the node at this address who it is.

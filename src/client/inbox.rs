@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 use super::errand::{ErrandReply, Question};
+use super::profile::AppendProfile;
 use super::session::Outcome;
 use super::submission::Submission;
 use super::subscription::Event;
@@ -66,6 +67,8 @@ pub(super) enum Command {
     Close(LogKey),
     /// Asks one node something.
     Errand { node: SocketAddr, question: Question, reply: ErrandReply },
+    /// Takes what has been measured of appends.
+    TakeProfile(SyncSender<Box<AppendProfile>>),
     /// Ends the reactor.
     End,
 }

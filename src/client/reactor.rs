@@ -6,6 +6,7 @@ use super::errand::Errand;
 use super::filing::Filing;
 use super::handle::Handle;
 use super::inbox::{Command, Inbox, LogKey};
+use super::profile::AppendProfile;
 use super::registers::Registers;
 use super::session::Session;
 use super::virtual_log::{LogSession, Opening};
@@ -58,6 +59,8 @@ pub struct Reactor<D: Driver> {
     touched: Vec<LogKey>,
     /// When something is due in a session without any event; at most one entry for each.
     schedule: BTreeSet<(Instant, LogKey)>,
+    /// Of the appends since it was taken last; none without any.
+    profile: Option<Box<AppendProfile>>,
     ending: bool,
 }
 
@@ -65,7 +68,7 @@ impl<D: Driver> Reactor<D> {
     /// A reactor without any log. It is turned by a thread of its own, or by hand over a simulated driver.
     pub fn new(mut driver: D, limits: Limits) -> Self {
         driver.set_peer_timeout(limits.peer_timeout);
-        let handle = Arc::new(Handle::new(Arc::new(Inbox::new(driver.waker()))));
+        let handle = Arc::new(Handle::new(Arc::new(Inbox::new(driver.waker())), driver.clock()));
         Self {
             driver,
             limits,
@@ -79,6 +82,7 @@ impl<D: Driver> Reactor<D> {
             commands: Vec::new(),
             touched: Vec::new(),
             schedule: BTreeSet::new(),
+            profile: None,
             ending: false,
         }
     }
@@ -102,6 +106,11 @@ impl<D: Driver> Reactor<D> {
     /// reactor at any time, has the same seed.
     pub fn open_log(&self, cluster: ClusterId, register: RegisterId, decided: Decision, seed: u64) -> VirtualLog {
         self.handle.open_log(Opening { cluster, register, decided, files: None }, seed, &self.limits)
+    }
+
+    /// As [`Client::take_append_profile`](super::Client::take_append_profile), of this reactor.
+    pub fn take_append_profile(&mut self) -> Box<AppendProfile> {
+        self.profile.take().unwrap_or_default()
     }
 
     /// For people who look for what stands still: what is open here, and what it waits for.
@@ -255,6 +264,11 @@ impl<D: Driver> Reactor<D> {
                 self.with_any(log, |session| session.close());
                 log
             }
+            Command::TakeProfile(reply) => {
+                // Whoever asked may have gone.
+                let _ = reply.try_send(self.take_append_profile());
+                return;
+            }
             Command::End => {
                 self.ending = true;
                 self.sessions.values_mut().for_each(|session| session.work().close());
@@ -303,6 +317,12 @@ impl<D: Driver> Reactor<D> {
         for log in self.touched.drain(..) {
             let Some(session) = self.sessions.get_mut(&log).map(Opened::work) else { continue };
             session.advance(now);
+            if let Some(samples) = session.samples().filter(|samples| !samples.is_empty()) {
+                let profile = self.profile.get_or_insert_default();
+                // Whoever waits has been told meanwhile.
+                let told = self.driver.now();
+                samples.drain(..).for_each(|sample| profile.record(&sample.until(now, told)));
+            }
             while let Some((link, op)) = session.poll_op(now) {
                 self.driver.submit(Token::new(SESSION, log.0 << LINK_BITS | link), op);
             }

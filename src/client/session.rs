@@ -4,6 +4,7 @@ use std::sync::mpsc::{Sender, SyncSender};
 
 use super::inbox::SubscriptionKey;
 use super::loglet::LogletClient;
+use super::profile::{Sample, SlowAppend, Transit};
 use super::submission::{BatchOutcome, Submission};
 use super::subscription::Event;
 use super::work::Work;
@@ -12,7 +13,7 @@ use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId, Offset};
 use crate::io;
 use crate::io::op::Op;
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
-use crate::wire::LogletConfig;
+use crate::wire::{LogletConfig, Residence};
 
 /// Append frames on the way beyond which a batch that is not full waits, so that batches grow with the load and not with a
 /// timer.
@@ -26,7 +27,9 @@ pub(super) struct Session {
     loglet: LogletClient,
     submission: Arc<Submission<Outcome>>,
     /// Appends on the way, oldest first.
-    appends: VecDeque<(OpId, Arc<BatchOutcome<Outcome>>)>,
+    appends: VecDeque<OnTheWay>,
+    transit: Transit,
+    samples: Vec<Sample>,
     replies: BTreeMap<OpId, SyncSender<LogletResult>>,
     subscriptions: BTreeMap<OpId, Following>,
     subscription_keys: BTreeMap<SubscriptionKey, OpId>,
@@ -38,6 +41,16 @@ pub(super) struct Session {
     closed: bool,
     /// Where the reactor's schedule has it.
     scheduled: Option<Instant>,
+}
+
+/// An append on the way.
+struct OnTheWay {
+    id: OpId,
+    outcome: Arc<BatchOutcome<Outcome>>,
+    /// When its first record came, where that is measured.
+    since: Option<Instant>,
+    /// When it was taken up.
+    taken: Instant,
 }
 
 /// A subscription, and how far it has come.
@@ -55,10 +68,16 @@ impl Session {
         submission: Arc<Submission<Outcome>>,
         limits: &Limits,
     ) -> Self {
+        let mut loglet = LogletClient::new(config, cluster, incarnation, near, limits);
+        if submission.is_timed() {
+            loglet.core.keep_residences();
+        }
         Self {
-            loglet: LogletClient::new(config, cluster, incarnation, near, limits),
+            loglet,
             submission,
             appends: VecDeque::new(),
+            transit: Transit::default(),
+            samples: Vec::new(),
             replies: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             subscription_keys: BTreeMap::new(),
@@ -155,7 +174,9 @@ impl Session {
         self.submission.look();
         while let Some(batch) = self.submission.take(self.appends.len() < FRAMES_BEFORE_BATCHING) {
             let id = self.next_op();
-            self.appends.push_back((id, batch.outcome));
+            // A record may have come while this turn was under way.
+            let taken = batch.since.map_or(now, |since| since.max(now));
+            self.appends.push_back(OnTheWay { id, outcome: batch.outcome, since: batch.since, taken });
             self.loglet.core.handle_op(id, LogletOp::Append { records: batch.records }, now);
         }
     }
@@ -164,6 +185,9 @@ impl Session {
         match result {
             LogletResult::Appended { first, records } => {
                 self.committed = self.committed.max(first + u64::from(records.count));
+                if let Some(residence) = self.loglet.core.poll_residence(id) {
+                    self.measure(id, first, records.count, &residence, now);
+                }
                 self.settle(id, Ok(first), records);
             }
             LogletResult::AppendSealed { first, records } => {
@@ -189,9 +213,23 @@ impl Session {
     }
 
     fn settle(&mut self, id: OpId, result: Outcome, records: crate::proto::loglet::Records) {
-        let index = self.appends.iter().position(|(append, _)| *append == id).expect("an append on the way");
-        let (_, outcome) = self.appends.remove(index).expect("found above");
+        let index = self.appends.iter().position(|append| append.id == id).expect("an append on the way");
+        let OnTheWay { outcome, .. } = self.appends.remove(index).expect("found above");
         self.submission.settle(&outcome, result, records);
+    }
+
+    /// Puts the stages of an acknowledged append together.
+    fn measure(&mut self, id: OpId, first: Offset, records: u32, residence: &Residence, now: Instant) {
+        let append = self.appends.iter().find(|append| append.id == id).expect("an append on the way");
+        let OnTheWay { since: Some(since), taken, .. } = *append else { return };
+        let [there, back] = self.transit.split(taken, now, residence);
+        let [sequencing, batch_wait, submit, device, quorum_wait, release] = residence.stages.map(u64::from);
+        let queue = taken.since(since).as_nanos() as u64;
+        let stages = [queue, there, sequencing, batch_wait, submit, device, quorum_wait, release, back];
+        let config = self.loglet.core.config();
+        let last = config.log_servers.get(usize::from(residence.last)).map(|member| member.node);
+        let append = SlowAppend { loglet: config.id, first, records, stages, last };
+        self.samples.push(Sample { nanos: now.since(since).as_nanos() as u64, append });
     }
 
     fn deliver_event(&mut self, id: OpId, result: LogletResult, now: Instant) {
@@ -262,8 +300,8 @@ impl Work for Session {
     fn close(&mut self) {
         self.closed = true;
         self.submission.close(&Err(AppendError::Closed));
-        for (_, outcome) in self.appends.drain(..) {
-            outcome.complete(Err(AppendError::Closed));
+        for append in self.appends.drain(..) {
+            append.outcome.complete(Err(AppendError::Closed));
         }
         self.loglet.close();
     }
@@ -294,6 +332,10 @@ impl Work for Session {
             }
         }
         self.loglet.send(now);
+    }
+
+    fn samples(&mut self) -> Option<&mut Vec<Sample>> {
+        Some(&mut self.samples)
     }
 
     fn poll_op(&mut self, now: Instant) -> Option<(u64, Op)> {

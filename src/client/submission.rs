@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use super::Full;
-use crate::base::Limits;
+use crate::base::{Instant, Limits};
 use crate::proto::loglet::Records;
 use crate::ring::Completion;
 use crate::wire::BatchBuilder;
@@ -17,6 +17,8 @@ const SPARE_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Submission<O> {
     limits: Limits,
+    /// For the latency profile; none where it is off.
+    clock: Option<fn() -> Instant>,
     state: Mutex<State<O>>,
 }
 
@@ -24,6 +26,8 @@ pub(super) struct Submission<O> {
 struct State<O> {
     /// The batch that collects records.
     open: BatchBuilder,
+    /// When its first record came.
+    open_since: Option<Instant>,
     open_outcome: Arc<BatchOutcome<O>>,
     /// Full batches, oldest first.
     full: VecDeque<Submitted<O>>,
@@ -43,11 +47,14 @@ struct State<O> {
 pub(super) struct Submitted<O> {
     pub(super) records: Records,
     pub(super) outcome: Arc<BatchOutcome<O>>,
+    /// When the first of them came, where that is measured.
+    pub(super) since: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Held<O> {
     record: Vec<u8>,
+    since: Option<Instant>,
     place: Arc<HeldPlace<O>>,
 }
 
@@ -74,9 +81,11 @@ pub(super) enum Taken<O> {
 }
 
 impl<O: Clone> Submission<O> {
-    pub(super) fn new(limits: Limits) -> Self {
+    /// With a clock it is measured how long records wait.
+    pub(super) fn new(limits: Limits, clock: Option<fn() -> Instant>) -> Self {
         let state = State {
             open: BatchBuilder::default(),
+            open_since: None,
             open_outcome: Arc::default(),
             full: VecDeque::new(),
             window_used: 0,
@@ -85,7 +94,12 @@ impl<O: Clone> Submission<O> {
             closed: None,
             spare: Vec::new(),
         };
-        Self { limits, state: Mutex::new(state) }
+        Self { clock: clock.filter(|_| limits.profile), limits, state: Mutex::new(state) }
+    }
+
+    /// Whether it is measured how long records wait.
+    pub(super) fn is_timed(&self) -> bool {
+        self.clock.is_some()
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State<O>> {
@@ -107,10 +121,11 @@ impl<O: Clone> Submission<O> {
                 return Err(Refused::Full(Full { window_bytes: self.limits.client_window_bytes }));
             }
             let place = Arc::<HeldPlace<O>>::default();
-            state.held.push_back(Held { record: record.to_vec(), place: place.clone() });
+            let since = self.clock.map(|clock| clock());
+            state.held.push_back(Held { record: record.to_vec(), since, place: place.clone() });
             return Ok(Taken::Held(place));
         }
-        let place = state.place(record, &self.limits);
+        let place = state.place(record, &self.limits, || self.clock.map(|clock| clock()));
         let tell = !std::mem::replace(&mut state.told, true);
         Ok(Taken::Placed { place, tell })
     }
@@ -147,7 +162,7 @@ impl<O: Clone> Submission<O> {
             && state.has_room(&first.record, &self.limits)
         {
             let held = state.held.pop_front().expect("just seen");
-            placed.push((held.place, state.place(&held.record, &self.limits)));
+            placed.push((held.place, state.place(&held.record, &self.limits, || held.since)));
         }
         drop(state);
         placed.into_iter().for_each(|(held, place)| held.complete(Ok(place)));
@@ -175,7 +190,8 @@ impl<O> State<O> {
         self.window_used + record.len() + Limits::RECORD_OVERHEAD as usize <= limits.client_window_bytes as usize
     }
 
-    fn place(&mut self, record: &[u8], limits: &Limits) -> Place<O> {
+    /// `since` says when the record came, for the first one of a batch.
+    fn place(&mut self, record: &[u8], limits: &Limits, since: impl FnOnce() -> Option<Instant>) -> Place<O> {
         let bytes = record.len() + Limits::RECORD_OVERHEAD as usize;
         let full =
             self.open.len() + bytes > limits.batch_bytes_max as usize || self.open.count() == limits.batch_records_max;
@@ -183,6 +199,9 @@ impl<O> State<O> {
             self.close_open();
         }
         let index = self.open.count();
+        if index == 0 {
+            self.open_since = since();
+        }
         self.open.push(record);
         self.window_used += bytes;
         Place { outcome: self.open_outcome.clone(), index }
@@ -194,7 +213,7 @@ impl<O> State<O> {
         let records = Records { count: self.open.count(), bytes };
         self.open.clear();
         let outcome = std::mem::take(&mut self.open_outcome);
-        self.full.push_back(Submitted { records, outcome });
+        self.full.push_back(Submitted { records, outcome, since: self.open_since.take() });
     }
 }
 
@@ -218,7 +237,7 @@ mod tests {
     type Outcome = Result<Offset, AppendError>;
 
     fn small() -> Submission<Outcome> {
-        Submission::new(Limits { client_window_bytes: 100, batch_bytes_max: 40, ..Limits::default() })
+        Submission::new(Limits { client_window_bytes: 100, batch_bytes_max: 40, ..Limits::default() }, None)
     }
 
     /// The place of a record that the window has room for, and whether the reactor has to be told.
@@ -281,6 +300,30 @@ mod tests {
         let last = hold(b"last");
         submission.close(&Err(AppendError::Closed));
         assert_eq!(last.get().unwrap().unwrap_err(), Err(AppendError::Closed));
+    }
+
+    /// A batch is as old as its first record, which may have waited for room.
+    #[test]
+    fn a_batch_is_as_old_as_its_first_record() {
+        static TIME: std::sync::Mutex<u64> = std::sync::Mutex::new(0);
+        let clock = || {
+            let mut time = TIME.lock().unwrap();
+            *time += 1;
+            Instant::from_nanos(*time)
+        };
+        let limits = Limits { client_window_bytes: 36, batch_bytes_max: 40, ..Limits::default() };
+        let submission: Submission<Outcome> = Submission::new(limits.clone(), Some(clock));
+        placed(&submission, b"0123456789");
+        placed(&submission, b"0123456789");
+        let held = submission.place(b"0123456789", true).unwrap();
+        assert!(matches!(held, Taken::Held(_)));
+        let first = submission.take(true).unwrap();
+        assert_eq!(first.since, Some(Instant::from_nanos(1)), "the second record has not asked for the time");
+        submission.settle(&first.outcome, Ok(Offset(0)), first.records);
+        assert_eq!(submission.take(true).unwrap().since, Some(Instant::from_nanos(2)));
+        let off: Submission<Outcome> = Submission::new(Limits { profile: false, ..limits }, Some(clock));
+        placed(&off, b"0123456789");
+        assert_eq!(off.take(true).unwrap().since, None);
     }
 
     #[test]

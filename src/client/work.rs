@@ -1,4 +1,5 @@
 use super::inbox::SubscriptionKey;
+use super::profile::Sample;
 use crate::base::Instant;
 use crate::io::op::{Op, Outcome};
 
@@ -21,6 +22,10 @@ pub(super) trait Work {
     fn handle(&mut self, link: u64, outcome: Outcome, bytes: &[u8], now: Instant) -> bool;
     /// Moves everything on that can move.
     fn advance(&mut self, now: Instant);
+    /// Appends that have been acknowledged, where they are measured.
+    fn samples(&mut self) -> Option<&mut Vec<Sample>> {
+        None
+    }
     /// The next operation of one of its connections.
     fn poll_op(&mut self, now: Instant) -> Option<(u64, Op)>;
     /// When [`Work::advance`] has something to do without any event.

@@ -26,6 +26,11 @@ pub trait Driver {
     /// The driver's clock.
     fn now(&self) -> Instant;
 
+    /// The same clock for any thread; none where time is simulated.
+    fn clock(&self) -> Option<fn() -> Instant> {
+        None
+    }
+
     /// Listens on an address; port 0 takes a free one. Returns the address in use.
     ///
     /// # Errors

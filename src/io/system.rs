@@ -92,6 +92,10 @@ impl Driver for SystemDriver {
         either!(&self.kind, driver => driver.now())
     }
 
+    fn clock(&self) -> Option<fn() -> Instant> {
+        Some(super::clock::now)
+    }
+
     fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
         either!(&mut self.kind, driver => driver.listen(address))
     }

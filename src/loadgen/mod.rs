@@ -27,5 +27,6 @@ mod ready;
 pub mod report;
 pub mod run;
 pub mod spread;
+pub mod stages;
 pub mod verify;
 pub mod witness;

@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use super::machine::NativeLoglet;
 use crate::base::{Instant, LogletId};
 use crate::proto::loglet::{LogletResult, OpId, Records};
-use crate::wire::{Batch, Message};
+use crate::wire::{Batch, Message, Residence};
 
 #[derive(Clone, Hash, Debug)]
 struct Pending {
@@ -22,11 +22,13 @@ pub(super) struct Appends {
     base: u64,
     /// How many of `pending` have been sent: a prefix, `sent <= pending.len()`.
     sent: usize,
+    /// What the answers say of where the time went, as long as nobody has asked; none where nobody will.
+    residences: Option<VecDeque<(OpId, Residence)>>,
 }
 
 impl Default for Appends {
     fn default() -> Self {
-        Self { pending: VecDeque::new(), base: 1, sent: 0 }
+        Self { pending: VecDeque::new(), base: 1, sent: 0, residences: None }
     }
 }
 
@@ -85,12 +87,27 @@ impl NativeLoglet {
         }
     }
 
+    /// From now on it is kept what the answers say of where the time went, for [`NativeLoglet::poll_residence`].
+    pub fn keep_residences(&mut self) {
+        self.appends.residences.get_or_insert_default();
+    }
+
+    /// Where the time of this acknowledged append went. To be asked in the order of the results.
+    pub fn poll_residence(&mut self, id: OpId) -> Option<Residence> {
+        let residences = self.appends.residences.as_mut()?;
+        residences.front().filter(|(append, _)| *append == id)?;
+        residences.pop_front().map(|(_, residence)| residence)
+    }
+
     /// An answer from the sequencer; whether it was to an append.
     pub(super) fn handle_append_answer(&mut self, request: u64, message: &Message<'_>) -> bool {
         let Some(Pending { id, records, .. }) = self.appends.take(request) else { return false };
         let count_given = records.count;
         let result = match *message {
-            Message::Appended { first, count, .. } if count == count_given => {
+            Message::Appended { first, count, residence, .. } if count == count_given => {
+                if let (Some(residences), Some(residence)) = (&mut self.appends.residences, residence) {
+                    residences.push_back((id, residence));
+                }
                 // Its own acknowledgement: reached by the sequencer's count of unsealed answers (P1 a).
                 self.shared.learn(first + u64::from(count));
                 LogletResult::Appended { first, records }
@@ -172,6 +189,23 @@ mod tests {
 
     fn ids(rig: &mut Rig) -> Vec<(u64, LogletResult)> {
         std::iter::from_fn(|| rig.core.poll_result()).map(|(id, result)| (id.0, result)).collect()
+    }
+
+    /// A sequencer's node may begin or cease to measure at any time; nobody else's times are taken for an append's.
+    #[test]
+    fn where_the_time_went_is_told_for_the_append_that_it_is_about() {
+        let mut rig = rig();
+        rig.core.keep_residences();
+        (1..=3).for_each(|id| append(&mut rig, id, 1));
+        rig.run();
+        let requests: Vec<u64> = rig.appends.iter().map(|(request, _)| *request).collect();
+        for (first, request) in (0..).zip(requests) {
+            let residence = (first != 1).then_some(Residence { arrived: first, stages: [1; 6], last: 0 });
+            let Message::Appended { loglet, count, known_tail, .. } = appended(request, first, 1) else { panic!() };
+            rig.sequencer(Message::Appended { request, loglet, first: Offset(first), count, known_tail, residence });
+        }
+        let arrived = ids(&mut rig).into_iter().map(|(id, _)| rig.core.poll_residence(OpId(id)).map(|it| it.arrived));
+        assert_eq!(arrived.collect::<Vec<_>>(), [Some(0), None, Some(2)]);
     }
 
     #[test]
