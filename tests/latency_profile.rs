@@ -223,8 +223,19 @@ fn bench(options: &[&str]) -> (i32, Value) {
 #[test]
 fn a_benchmark_says_where_the_time_of_an_append_goes() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let (code, report) = bench(&["profile", "--clients", "2", "--inflight", "1"]);
+    let files = scratch();
+    let [svg, hlog] = ["stages.svg", "stages.hlog"].map(|name| files.path().join(name));
+    let names = [&svg, &hlog].map(|path| path.to_str().unwrap());
+    // What was there goes when something takes its place, and not before.
+    std::fs::write(&svg, "earlier").unwrap();
+    let (code, _) = bench(&["profile", "--svg", names[0], "--hlog", "/nowhere/at/all"]);
+    assert_eq!((code, std::fs::read_to_string(&svg).unwrap().as_str()), (2, "earlier"));
+    let options = ["--clients", "2", "--inflight", "1", "--svg", names[0], "--hlog", names[1]];
+    let (code, report) = bench(&[&["profile"], &options[..]].concat());
     assert_eq!((code, &report["valid"]), (0, &Value::Bool(true)), "{report}");
+    let (svg, hlog) = (std::fs::read_to_string(svg).unwrap(), std::fs::read_to_string(hlog).unwrap());
+    assert!(svg.starts_with("<svg ") && Stage::ALL.iter().all(|stage| svg.contains(stage.name())), "{svg}");
+    assert!(hlog.contains("Tag=quorum_wait,") && hlog.contains("Tag=whole,"), "{hlog}");
     let profile = &report["profile"];
     let names: Vec<_> = profile["stages"].as_array().unwrap().iter().map(|it| it["stage"].as_str().unwrap()).collect();
     assert_eq!(names, Stage::ALL.map(Stage::name));

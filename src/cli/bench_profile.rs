@@ -1,10 +1,14 @@
 //! `naxos bench profile`: where the time of an append goes, stage by stage.
 
+use std::io::{BufWriter, Write};
 use std::mem;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
+use anyhow::Context;
 use clap::Args;
 use serde_json::json;
+use tempfile::NamedTempFile;
 
 use super::args::{Global, Load};
 use super::bench_plan::{journal_bytes, plan};
@@ -17,8 +21,10 @@ use crate::base::Stage;
 use crate::client::{AppendProfile, Client};
 use crate::loadgen::explain::{Explained, micros};
 use crate::loadgen::generator::Plan;
+use crate::loadgen::interval_log::{self, Interval};
 use crate::loadgen::run::{Observer, Phase};
 use crate::loadgen::stages::{StageReport, StageTimes};
+use crate::loadgen::waterfall;
 
 /// Rows of one table.
 const ROWS_MAX: usize = 40;
@@ -30,6 +36,44 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct ProfileLoad {
     #[command(flatten)]
     pub(super) load: Load,
+    /// Also draw the stages, as a waterfall, and the slowest appends into this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) svg: Option<PathBuf>,
+    /// Also write the histograms of every stage, for each second, to this file, in HdrHistogram's text format
+    #[arg(long, value_name = "FILE")]
+    pub(super) hlog: Option<PathBuf>,
+}
+
+/// A file that takes its place when it is written, so that one that was there stays until then.
+struct Target {
+    path: PathBuf,
+    file: NamedTempFile,
+}
+
+impl Target {
+    /// Fails for a place that cannot be written to, before anything is measured.
+    fn prepare(path: &Path) -> anyhow::Result<Self> {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // As any other file: what is left of it by the umask.
+        let mode = std::fs::Permissions::from_mode(0o666);
+        let cannot = |why: &str| exit::coded(exit::USAGE, format!("cannot write {}: {why}", path.display()));
+        if path.is_dir() {
+            return Err(cannot("it is a directory"));
+        }
+        let file = tempfile::Builder::new().permissions(mode).tempfile_in(directory);
+        Ok(Self { path: path.to_owned(), file: file.map_err(|error| cannot(&error.to_string()))? })
+    }
+
+    fn write(self, content: impl FnOnce(&mut BufWriter<&NamedTempFile>) -> std::io::Result<()>) -> anyhow::Result<()> {
+        let mut out = BufWriter::new(&self.file);
+        content(&mut out)
+            .and_then(|()| out.flush())
+            .with_context(|| format!("cannot write {}", self.path.display()))?;
+        drop(out);
+        self.file.persist(&self.path).with_context(|| format!("cannot write {}", self.path.display()))?;
+        Ok(())
+    }
 }
 
 pub(super) fn run(global: &Global, options: &ProfileLoad) -> anyhow::Result<()> {
@@ -38,16 +82,30 @@ pub(super) fn run(global: &Global, options: &ProfileLoad) -> anyhow::Result<()> 
         return Err(exit::coded(exit::USAGE, "--no-profile leaves nothing to show: use it with `bench append`"));
     }
     let plan = plan(load)?;
+    let prepare = |path: &Option<PathBuf>| path.as_deref().map(Target::prepare).transpose();
+    let (svg, hlog) = (prepare(&options.svg)?, prepare(&options.hlog)?);
     let interrupt = Interrupt::install()?;
     let mut progress = Progress::new(&interrupt, plan.warm_up + plan.measured);
     let rig = Rig::start(load, |floor| journal_bytes(&plan, load.clients, floor), &progress, &interrupt)?;
+    let target = rig.create_log(1)?;
+    let start = SystemTime::now();
     let mut sampler = Sampler::new(&mut progress, &rig.client, &plan);
-    let measured = rig.load(&rig.create_log(1)?, &plan, load.clients, &mut sampler)?;
+    let measured = rig.load(&target, &plan, load.clients, &mut sampler)?;
     let intervals = mem::take(&mut sampler.intervals);
     let report = rig.report(&plan, load.clients, &measured);
     let stages = StageReport::new(&total(&intervals), &rig.statuses()?);
     progress.clear();
     rig.stop()?;
+    let title = format!(
+        "{} nodes, {} B records, {} clients, {:.0} appends/s",
+        report.nodes, report.record_bytes, report.clients, report.appends_per_s
+    );
+    if let Some(file) = svg {
+        file.write(|out| out.write_all(waterfall::svg(&stages, &title).as_bytes()))?;
+    }
+    if let Some(file) = hlog {
+        file.write(|out| interval_log::write(out, start, &format!("naxos bench profile: {title}"), &intervals))?;
+    }
     if global.json {
         let mut object = serde_json::to_value(&report)?;
         object["profile"] = json!(stages);
@@ -57,11 +115,6 @@ pub(super) fn run(global: &Global, options: &ProfileLoad) -> anyhow::Result<()> 
         output::text(render(&stages))?;
     }
     exit::verdict(report.valid && stages.holds())
-}
-
-/// What was measured in a part of the load.
-struct Interval {
-    profile: AppendProfile,
 }
 
 fn total(intervals: &[Interval]) -> AppendProfile {
@@ -77,25 +130,38 @@ struct Sampler<'a, 'b> {
     warm_up: Duration,
     /// When the profile was taken last; none before the end of the warm-up.
     last: Option<Duration>,
+    /// When the load was last seen.
+    seen: Duration,
     over: bool,
     intervals: Vec<Interval>,
 }
 
 impl<'a, 'b> Sampler<'a, 'b> {
     fn new(inner: &'a mut Progress<'b>, client: &'a Client, plan: &Plan) -> Self {
-        Self { inner, client, warm_up: plan.warm_up, last: None, over: false, intervals: Vec::new() }
+        Self {
+            inner,
+            client,
+            warm_up: plan.warm_up,
+            last: None,
+            seen: Duration::ZERO,
+            over: false,
+            intervals: Vec::new(),
+        }
     }
 
-    fn take(&mut self) {
+    fn take(&mut self, from: Duration, to: Duration) {
         // A client that has ended fails the load itself.
         if let Ok(profile) = self.client.take_append_profile() {
-            self.intervals.push(Interval { profile });
+            self.intervals.push(Interval { from, to, profile });
         }
     }
 }
 
 impl Observer for Sampler<'_, '_> {
     fn progress(&mut self, phase: Phase) -> bool {
+        if let Phase::Appending { elapsed, .. } = phase {
+            self.seen = elapsed;
+        }
         match (phase, self.last) {
             (Phase::Appending { elapsed, .. }, None) if elapsed >= self.warm_up => {
                 // What there is belongs to the warm-up.
@@ -103,10 +169,10 @@ impl Observer for Sampler<'_, '_> {
                 self.last = Some(elapsed);
             }
             (Phase::Appending { elapsed, .. }, Some(last)) if elapsed >= last + INTERVAL => {
-                self.take();
+                self.take(last, elapsed);
                 self.last = Some(elapsed);
             }
-            (Phase::Verifying { .. }, _) if !mem::replace(&mut self.over, true) => self.take(),
+            (Phase::Verifying { .. }, Some(last)) if !mem::replace(&mut self.over, true) => self.take(last, self.seen),
             _ => {}
         }
         self.inner.progress(phase)

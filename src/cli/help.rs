@@ -267,7 +267,7 @@ Examples:
   naxos bench
   naxos bench append --clients 1 --inflight 1
   naxos bench append --rate 10000 --record-bytes 1024 --json
-  naxos bench profile --clients 64 --inflight 1
+  naxos bench profile --clients 64 --inflight 1 --svg stages.svg --hlog stages.hlog
   naxos bench reconfigure --rounds 50
   naxos bench failover
   naxos bench virtualization --pairs 100

@@ -47,6 +47,8 @@ pub use log::{Delivery, Log, ReadResult, Tail};
 pub use membership::{Drained, NodeUse};
 pub use metastore::{EmbeddedMetaStore, FileMetaStore, FileMetaStoreError, MetaStore, RegisterFiles};
 pub use operation::Operation;
+#[cfg(test)]
+pub(crate) use profile::testing;
 pub use profile::{AppendProfile, SlowAppend};
 pub use reactor::Reactor;
 pub use subscription::{Event, Subscription};

@@ -161,7 +161,25 @@ impl Transit {
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// Of appends that took so long, all of it on the device.
+    pub(crate) fn profile_of(nanos: &[u64]) -> AppendProfile {
+        let mut profile = AppendProfile::default();
+        for &nanos in nanos {
+            let mut stages = [0; Stage::ALL.len()];
+            stages[Stage::Device as usize] = nanos;
+            let (loglet, first) = (LogletId::default(), Offset(nanos));
+            profile.record(&Sample { nanos, append: SlowAppend { loglet, first, records: 2, stages, last: None } });
+        }
+        profile
+    }
+}
+
+#[cfg(test)]
 mod tests {
+    use super::testing::profile_of;
     use super::*;
 
     fn at(micros: u64) -> Instant {
@@ -202,17 +220,9 @@ mod tests {
 
     #[test]
     fn profiles_add_up() {
-        let sample = |nanos: u64| {
-            let mut stages = [0; 9];
-            stages[5] = nanos;
-            let loglet = LogletId::default();
-            Sample { nanos, append: SlowAppend { loglet, first: Offset(nanos), records: 2, stages, last: None } }
-        };
-        let mut all = AppendProfile::default();
-        let mut other = AppendProfile::default();
-        all.record(&sample(1000));
-        (0..2 * SLOWEST as u64).for_each(|more| other.record(&sample(5000 + more)));
-        all.add(&other);
+        let mut all = profile_of(&[1000]);
+        let others: Vec<u64> = (0..2 * SLOWEST as u64).map(|more| 5000 + more).collect();
+        all.add(&profile_of(&others));
         assert_eq!((all.whole().len(), all.records()), (41, 82));
         assert_eq!(all.stage(Stage::Device).len(), 41);
         assert_eq!(all.stage(Stage::Device).max() / 100, 50);
