@@ -17,6 +17,12 @@ pub(super) struct AnswerTimes {
 }
 
 impl AnswerTimes {
+    /// Memory of one for so many LogServers.
+    pub(super) fn bytes_max(servers: u64) -> u64 {
+        let marks = MARKS_MAX * size_of::<(Offset, Instant)>();
+        (size_of::<Self>() + marks) as u64 + servers * (size_of::<Histogram>() + size_of::<Offset>()) as u64
+    }
+
     pub(super) fn new(servers: usize) -> Self {
         let marks = VecDeque::with_capacity(MARKS_MAX);
         Self { marks, heard: vec![Offset::ZERO; servers], times: vec![Histogram::default(); servers] }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::ShardConfig;
+use super::answers::AnswerTimes;
 use super::cores::Cores;
 use super::inbound::InboundTable;
 use crate::base::Limits;
@@ -52,6 +53,7 @@ pub(super) fn terms(limits: &Limits, block_bytes: u32, remote_log_servers: u64) 
         // The pool, one arrival before the bound is enforced, and memory kept for the next ones.
         ("early_arrivals", u64::from(limits.early_pool_bytes) + frame + log_server::buffers_bytes_max(limits)),
         ("loglets", loglets * (LOGLET_BYTES + log_server::LOGLET_BYTES_MAX as u64)),
+        ("latency_profile", loglets * AnswerTimes::bytes_max(1 + remote_log_servers)),
         ("subscriptions", log_server::SUBSCRIPTIONS_BYTES_MAX as u64),
         ("ended_loglets", ENDED_MAX as u64 * ENDED_BYTES),
         // What sequencers hold is copied once for each LogServer on another node.
