@@ -10,6 +10,7 @@ mod journal_disk;
 mod members;
 mod memory;
 mod peers;
+mod probes;
 mod profile;
 mod progress;
 mod replies;

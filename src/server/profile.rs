@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::cores::Cores;
+use super::probes;
 use super::timing::histogram;
 use crate::base::{Histogram, Instant, LogletId, NodeId, Offset, Slowest, Stage, Write};
 use crate::proto::sequencer::StoreTimes;
@@ -86,9 +87,11 @@ impl UnitTimes {
         while self.before < through {
             self.before.0 += 1;
             let Some(UnitTime { begun, submission: Some((from, to)) }) = self.units.pop_front() else { continue };
-            self.wait.record(from.since(begun));
-            self.submit.record(to.since(from));
-            self.device.record(now.since(to));
+            let [wait, submit, device] = [from.since(begun), to.since(from), now.since(to)];
+            self.wait.record(wait);
+            self.submit.record(submit);
+            self.device.record(device);
+            probes::unit_durable(self.before, [wait, submit, device]);
         }
     }
 }
@@ -161,6 +164,7 @@ impl Profile {
         for (stage, nanos) in self.stages.iter_mut().zip(residence.stages) {
             stage.record(Duration::from_nanos(nanos.into()));
         }
+        probes::append_released(first, count, residence);
         let total = residence.total_nanos();
         self.residence.record(Duration::from_nanos(total));
         if now >= self.window_ends {
