@@ -246,7 +246,7 @@ impl Sequencing {
             return link.handle(outcome, bytes, now, |_| {});
         };
         link.handle(outcome, bytes, now, |event| match event {
-LinkEvent::Open => sequencer.handle_connected(server, now),
+            LinkEvent::Open => sequencer.handle_connected(server, now),
             LinkEvent::Up(_) => {}
             LinkEvent::Message(message) => {
                 if let Message::Stored { tail, .. } = message {
