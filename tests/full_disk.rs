@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use naxos::base::ClusterId;
 use naxos::client::{Client, ClientOptions};
 use serde_json::{Value, json};
+use support::disk::TinyDisk;
 use support::process::{NodeProcess, program, serve};
 
 const CLUSTER: ClusterId = ClusterId(0xF0);
@@ -23,41 +24,6 @@ const DISK_BYTES: u64 = 144 << 20;
 const CONFIG: &str = "[limits]\nsegment_bytes = 8388608\nsegments_prepared = 3\n";
 /// In one `naxos append`: less than what repairs have room for.
 const RECORDS: usize = 1_000;
-
-/// A small ext4 file system in a file, mounted for the test.
-struct TinyDisk {
-    mounted: PathBuf,
-    _directory: tempfile::TempDir,
-}
-
-impl TinyDisk {
-    /// Or why there is none here.
-    fn mount() -> Result<Self, String> {
-        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let (image, mounted) = (directory.path().join("image"), directory.path().join("mounted"));
-        fs::File::create(&image).unwrap().set_len(DISK_BYTES).unwrap();
-        fs::create_dir(&mounted).unwrap();
-        let run = |program: &str, arguments: &[&str], paths: &[&Path]| match Command::new(program)
-            .args(arguments)
-            .args(paths)
-            .output()
-        {
-            Ok(output) if output.status.success() => Ok(()),
-            Ok(output) => Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())),
-            Err(error) => Err(format!("{program}: {error}")),
-        };
-        run("mkfs.ext4", &["-q", "-m", "0", "-O", "^has_journal"], &[&image])?;
-        run("mount", &["-o", "loop"], &[&image, &mounted])?;
-        Ok(Self { mounted, _directory: directory })
-    }
-}
-
-impl Drop for TinyDisk {
-    fn drop(&mut self) {
-        // Whoever had files open there is gone by now, or goes with the test.
-        let _ = Command::new("umount").arg("-l").arg(&self.mounted).status();
-    }
-}
 
 fn start(disk: &Path, number: usize) -> NodeProcess {
     let config = disk.join("node.toml");
@@ -158,7 +124,7 @@ impl Log {
 
 #[test]
 fn a_full_file_system_is_said_survived_and_over_after_a_trim() {
-    let disk = match TinyDisk::mount() {
+    let disk = match TinyDisk::mount(DISK_BYTES) {
         Ok(disk) => disk,
         Err(reason) => return eprintln!("skipped: a file system cannot be made and mounted here: {reason}"),
     };

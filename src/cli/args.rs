@@ -8,11 +8,13 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use super::bench_profile::ProfileLoad;
+use super::bench_sweep::SweepOptions;
 use super::metastore::MetaStoreChoice;
 use super::status_latency::StatusOptions;
 use super::{exit, help};
 use crate::base::ClusterId;
 use crate::io::DriverChoice;
+use crate::loadgen::cores::{CoreList, Cores};
 use crate::sim::Profile;
 
 /// A replicated, durable, totally ordered log.
@@ -398,6 +400,9 @@ pub(super) enum BenchCommand {
     Append(Load),
     /// Append under load, and see where the time of an append goes, stage by stage
     Profile(ProfileLoad),
+    /// Append under every load of a matrix, again and again, and keep all results in a directory
+    #[command(after_long_help = help::SWEEP)]
+    Sweep(SweepOptions),
     /// Catch up with a log from the disk, and see what readers cost those who append
     Read(ReadLoad),
     /// Replace the loglet of a log again and again while it is appended to
@@ -593,6 +598,10 @@ pub(super) struct Load {
     /// Do not measure where appends spend their time, neither in the nodes nor in the client: to see what that costs
     #[arg(long)]
     pub(super) no_profile: bool,
+    /// Cores of the load and of the nodes, such as 0-1:2-7, or one list for both; each node has its own part where there are enough
+    /// [default: all, shared]
+    #[arg(long, value_name = "LOAD:NODES")]
+    pub(super) cores: Option<Cores>,
     /// Also append the result, as JSON, to this file; `no` for none
     #[arg(long, value_name = "FILE|no", default_value = "no")]
     pub(super) history: PathBuf,
@@ -616,9 +625,15 @@ impl Load {
             in_process: false,
             check_history: false,
             no_profile: false,
+            cores: None,
             history: "no".into(),
             site,
         }
+    }
+
+    /// Cores of the clients and the generator.
+    pub(super) fn load_cores(&self) -> Option<CoreList> {
+        self.cores.as_ref().map(|cores| cores.load.clone())
     }
 }
 

@@ -1,35 +1,25 @@
 //! `naxos bench`: a cluster of its own, a load, and what it amounts to.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::Path;
-use std::time::Duration;
-
 use anyhow::Context;
 use serde_json::json;
 
-use super::args::{Bench, BenchCommand, FloorOptions, Global, Load};
-use super::bench_plan::{journal_bytes, plan};
-use super::bench_rig::Rig;
+use super::args::{Bench, BenchCommand, FloorOptions, Global};
 use super::directory::Scratch;
 use super::interrupt::Interrupt;
-use super::progress::Progress;
 use super::{
-    bench_chain, bench_failover, bench_profile, bench_read, bench_reconfigure, bench_virtualization, exit, output,
+    bench_append, bench_chain, bench_failover, bench_profile, bench_read, bench_reconfigure, bench_sweep,
+    bench_virtualization, output,
 };
-use crate::loadgen::explain::{Explained, bytes, micros};
+use crate::loadgen::explain::{bytes, micros};
 use crate::loadgen::floor::measure;
-use crate::loadgen::generator::{Pace, Plan};
 use crate::loadgen::machine::Machine;
-use crate::loadgen::report::Report;
 
-/// Measured time of the one-at-a-time load that a bare `bench` adds.
-const SINGLE: Duration = Duration::from_secs(1);
 pub(super) fn run(global: &Global, options: &Bench) -> anyhow::Result<()> {
     match &options.command {
-        None => append(global, &options.load, true),
-        Some(BenchCommand::Append(load)) => append(global, load, false),
+        None => bench_append::run(global, &options.load, true),
+        Some(BenchCommand::Append(load)) => bench_append::run(global, load, false),
         Some(BenchCommand::Profile(options)) => bench_profile::run(global, options),
+        Some(BenchCommand::Sweep(options)) => bench_sweep::run(global, options),
         Some(BenchCommand::Read(options)) => bench_read::run(global, options),
         Some(BenchCommand::Reconfigure(options)) => bench_reconfigure::run(global, options),
         Some(BenchCommand::Failover(options)) => bench_failover::run(global, options),
@@ -70,63 +60,4 @@ fn floor(global: &Global, options: &FloorOptions) -> anyhow::Result<()> {
         options.nodes,
         bytes(floor.disk_copy_bytes_per_s)
     ))
-}
-
-/// The whole benchmark; `with_single` adds a short load of one append at a time on the same cluster.
-fn append(global: &Global, options: &Load, with_single: bool) -> anyhow::Result<()> {
-    let plan = plan(options)?;
-    let single = Plan { pace: Pace::Closed { inflight: 1 }, warm_up: SINGLE / 4, measured: SINGLE, ..plan.clone() };
-    let interrupt = Interrupt::install()?;
-    let mut progress = Progress::new(&interrupt, plan.warm_up + plan.measured);
-    let rig = Rig::start(
-        options,
-        |floor| {
-            let single = if with_single { journal_bytes(&single, 1, floor) } else { 0 };
-            journal_bytes(&plan, options.clients, floor) + single
-        },
-        &progress,
-        &interrupt,
-    )?;
-    let mut load = |plan: &Plan, clients: u32, log: u64| -> anyhow::Result<Report> {
-        let measured = rig.load(&rig.create_log(log)?, plan, clients, &mut progress)?;
-        Ok(rig.report(plan, clients, &measured))
-    };
-    let report = load(&plan, options.clients, 1)?;
-    let single = with_single.then(|| load(&single, 1, 2)).transpose()?;
-    progress.clear();
-    rig.stop()?;
-    record(&options.history, &report)?;
-    print(global, &report, single.as_ref())?;
-    let valid = report.valid && single.is_none_or(|single| single.valid);
-    exit::verdict(valid)
-}
-
-fn print(global: &Global, report: &Report, single: Option<&Report>) -> anyhow::Result<()> {
-    if global.json {
-        let mut object = serde_json::to_value(report)?;
-        if let Some(single) = single {
-            object["one_at_a_time"] = serde_json::to_value(single)?;
-            return output::json(&object);
-        }
-        return output::json(report);
-    }
-    output::text(Explained(report).to_string().trim_end())?;
-    match single {
-        None => Ok(()),
-        Some(single) => output::text(format!("one append at a time: {}", Explained(single)).trim_end()),
-    }
-}
-
-fn record(history: &Path, report: &Report) -> anyhow::Result<()> {
-    if history == Path::new("no") {
-        return Ok(());
-    }
-    let mut line = serde_json::to_vec(report)?;
-    line.push(b'\n');
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(history)
-        .and_then(|mut file| file.write_all(&line))
-        .with_context(|| format!("cannot write the result to {}", history.display()))
 }

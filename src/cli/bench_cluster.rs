@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 
 use super::args::Load;
+use super::bench_rig::on;
 use super::directory::Scratch;
 use super::interrupt::Interrupt;
 use super::serve::Ready;
@@ -51,6 +52,7 @@ impl BenchCluster {
                 profile: !options.no_profile,
                 listen: &[],
                 network,
+                cores: options.cores.as_ref(),
             },
             interrupt,
         )?;
@@ -59,7 +61,7 @@ impl BenchCluster {
 
     fn start_here(id: ClusterId, options: &Load, scratch: &Scratch, prepare_bytes: u64) -> anyhow::Result<Self> {
         let start = |index: u16| {
-            Node::start(NodeConfig {
+            let config = NodeConfig {
                 directory: scratch.path().join(format!("node-{index}")),
                 listen: ([127, 0, 0, 1], 0).into(),
                 cluster: id,
@@ -70,8 +72,11 @@ impl BenchCluster {
                 prepare_bytes: Some(prepare_bytes),
                 driver: options.site.driver.driver,
                 control: None,
-            })
-            .with_context(|| format!("cannot start node {index}"))
+            };
+            let cores = options.cores.as_ref();
+            let cores = cores
+                .map(|cores| cores.of_node(usize::from(index) - 1, options.site.nodes.into(), options.shards.into()));
+            on(cores, || Node::start(config))?.with_context(|| format!("cannot start node {index}"))
         };
         let running = (1..=options.site.nodes).map(start).collect::<anyhow::Result<Vec<_>>>()?;
         let ready = |node: &Node| Ready {

@@ -17,6 +17,7 @@ use super::progress::Progress;
 use super::{dev, exit, output};
 use crate::base::{Limits, quorum};
 use crate::client::{Client, ClientOptions, Log, VirtualLog};
+use crate::loadgen::cores::{CoreList, Cores};
 use crate::loadgen::counters::sum;
 use crate::loadgen::explain::bytes;
 use crate::loadgen::floor::{Floor, measure};
@@ -66,15 +67,17 @@ impl<'a> Rig<'a> {
         options.site.driver.driver.resolve()?;
         let scratch = Scratch::create(&options.site.place)?;
         progress.step("floor", 0.0, "measuring the disk and the loopback");
-        let floor = measure(scratch.path(), options.site.nodes.into())
-            .with_context(|| format!("measure the floor in {}", scratch.path().display()))?;
+        // The floor of all cores that take part, and of no others.
+        let (floor, machine) = on(options.cores.as_ref().map(Cores::all), || {
+            (measure(scratch.path(), options.site.nodes.into()), Machine::describe(scratch.path()))
+        })?;
+        let floor = floor.with_context(|| format!("measure the floor in {}", scratch.path().display()))?;
         interrupt.check()?;
         let prepare_bytes = space(options, journal_bytes(&floor), &scratch)?;
         let cluster = BenchCluster::start(options, &scratch, prepare_bytes, network, interrupt)?;
         let limits = Limits { profile: !options.no_profile, ..Limits::default() };
-        let driver = options.site.driver.driver;
-        let client = Client::start(ClientOptions { limits, driver, ..ClientOptions::default() })
-            .context("cannot start the client")?;
+        let of_client = ClientOptions { limits, driver: options.site.driver.driver, ..ClientOptions::default() };
+        let client = on(options.load_cores(), || Client::start(of_client))?.context("cannot start the client")?;
         let statuses = await_prepared(&client, &cluster, prepare_bytes, progress, interrupt)?;
         let setup = Setup {
             driver: text(&statuses, "driver").context("no node says in its status which driver it uses")?,
@@ -86,7 +89,6 @@ impl<'a> Rig<'a> {
             prepared_bytes: prepared(&statuses),
             commit: commit(),
         };
-        let machine = Machine::describe(scratch.path());
         Ok(Self { floor, machine, client, setup, options, cluster, scratch })
     }
 
@@ -141,7 +143,7 @@ impl<'a> Rig<'a> {
         clients: u32,
         observer: &mut dyn Observer,
     ) -> anyhow::Result<Measured> {
-        let measured = run(&self.client, target, plan, clients as usize, observer);
+        let measured = on(self.options.load_cores(), || run(&self.client, target, plan, clients as usize, observer))?;
         measured.map_err(|error| self.explain(error.into()))
     }
 
@@ -188,6 +190,14 @@ impl<'a> Rig<'a> {
             output::text(text(&report))?;
         }
         Ok(report)
+    }
+}
+
+/// Acts on these cores, or where it is.
+pub(super) fn on<T>(cores: Option<CoreList>, act: impl FnOnce() -> T) -> anyhow::Result<T> {
+    match cores {
+        Some(cores) => cores.run(act).with_context(|| format!("cannot run on the cores {cores}")),
+        None => Ok(act()),
     }
 }
 

@@ -48,6 +48,7 @@ pub(super) fn run(global: &Global, options: &Dev) -> anyhow::Result<()> {
         profile: true,
         listen: &before.iter().flat_map(|file| &file.nodes).map(|node| node.address).collect::<Vec<_>>(),
         network: None,
+        cores: None,
     };
     let mut supervisor = Supervisor::start(&node_options, &interrupt)?;
     let nodes: Vec<Ready> = supervisor.ready().cloned().collect();

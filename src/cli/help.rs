@@ -268,6 +268,8 @@ Examples:
   naxos bench append --clients 1 --inflight 1
   naxos bench append --rate 10000 --record-bytes 1024 --json
   naxos bench profile --clients 64 --inflight 1 --svg stages.svg --hlog stages.hlog
+  naxos bench append --cores 0-1:2-7
+  naxos bench sweep tools/matrices/example.toml
   naxos bench reconfigure --rounds 50
   naxos bench failover
   naxos bench virtualization --pairs 100
@@ -282,6 +284,36 @@ Exit codes:
     1  failed
     2  wrong usage
     6  it ran, and its result is not valid; the report says why
+  130  interrupted
+";
+
+/// Of `naxos bench sweep`.
+pub(super) const SWEEP: &str = "\
+Examples:
+  naxos bench sweep tools/matrices/example.toml --dry-run
+  naxos bench sweep tools/matrices/example.toml
+  naxos bench sweep matrix.toml --cores 0-3:4-15 --dir /mnt/nvme --machine big-one
+  naxos-tools report bench-results/big-one/2026-01-31-0123456789ab
+  naxos-tools compare-records bench-results/big-one/2026-01-31-0123456789ab bench-results/big-one/2026-02-01-89ab01234567
+
+Matrix:
+  seconds, warm_up, repeats, prepare_bytes, and one [[load]] or more. Each [[load]] has lists, every combination of
+  which is a point: nodes, shards, drivers, record_bytes, clients, and inflight (closed loops), rates
+  (open loops: appends a second, or \"50% of the peak\") or both. What is left out is as in `bench append`.
+  An unknown field, an empty list, a value that `bench append` refuses, or a point that is there twice
+  ends the sweep before it has begun.
+
+Results:
+  manifest.json, results.csv with a row for each run, and a log of latency histograms for each point, with
+  an interval for each run. All points are run once, then all again. A run that fails is a row with its
+  error. Ctrl-C keeps the runs that have ended, and marks the directory as incomplete. Earlier
+  results are never written to. docs/PERFORMANCE.md says how to read it all.
+
+Exit codes:
+    0  done, and every run is valid
+    1  results cannot be written; what was written before is there
+    2  wrong usage, or a matrix that cannot be run
+    6  done, and a run has failed or is not valid
   130  interrupted
 ";
 

@@ -14,6 +14,8 @@ pub(super) struct Progress<'a> {
     bar: ProgressBar,
     interrupt: &'a Interrupt,
     load: Duration,
+    /// Before every message.
+    title: String,
 }
 
 impl<'a> Progress<'a> {
@@ -26,13 +28,18 @@ impl<'a> Progress<'a> {
         bar.set_style(
             ProgressStyle::with_template("{prefix:>10} {bar:40} {percent:>3} %  {msg}").expect("the template is valid"),
         );
-        Self { bar, interrupt, load }
+        Self { bar, interrupt, load, title: String::new() }
+    }
+
+    /// Of one load of several, which is called `title`.
+    pub(super) fn titled(interrupt: &'a Interrupt, load: Duration, title: String) -> Self {
+        Self { title: title + ": ", ..Self::new(interrupt, load) }
     }
 
     /// Shows how much of a step is done.
     pub(super) fn step(&self, name: &'static str, share: f64, message: impl Into<String>) {
         self.bar.set_prefix(name);
-        self.bar.set_message(message.into());
+        self.bar.set_message(format!("{}{}", self.title, message.into()));
         self.bar.set_position((share.clamp(0.0, 1.0) * 100.0) as u64);
     }
 

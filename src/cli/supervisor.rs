@@ -20,6 +20,7 @@ use super::interrupt::Interrupt;
 use super::serve::Ready;
 use crate::base::{ClusterId, Incarnation, Rng};
 use crate::io::DriverChoice;
+use crate::loadgen::cores::{CoreList, Cores};
 use crate::loadgen::network::Network;
 
 /// How long a node may take until it listens: recovery of a large journal included.
@@ -45,6 +46,8 @@ pub(super) struct NodeOptions<'a> {
     pub(super) listen: &'a [SocketAddr],
     /// The machines that they run on, if not all on this one.
     pub(super) network: Option<Arc<Network>>,
+    /// The cores that the nodes get, if not all.
+    pub(super) cores: Option<&'a Cores>,
 }
 
 /// Running nodes. Dropping kills what is left of them.
@@ -60,6 +63,8 @@ pub(super) struct NodeProcess {
     /// What it was started with.
     arguments: Vec<OsString>,
     place: Place,
+    /// Where its threads run; anywhere when none is given.
+    cores: Option<CoreList>,
     ready: Option<Ready>,
     reported: bool,
 }
@@ -103,7 +108,7 @@ impl Supervisor {
     /// Starts a node that was killed again, where it was, and waits until it listens.
     pub(super) fn restart(&mut self, index: usize, interrupt: &Interrupt) -> anyhow::Result<()> {
         let node = &mut self.nodes[index];
-        let (child, line) = launch(&node.arguments, &node.log, &node.place)?;
+        let (child, line) = launch(&node.arguments, &node.log, &node.place, node.cores.as_ref())?;
         (node.child, node.reported) = (child, false);
         node.ready = Some(node.await_ready(&line, Instant::now() + START, interrupt)?);
         Ok(())
@@ -223,12 +228,19 @@ fn spawn(
     if let Some(bytes) = options.prepare_bytes {
         arguments.extend(["--prepare-bytes", &bytes.to_string()].map(OsString::from));
     }
-    let (child, line) = launch(&arguments, &log, &place)?;
-    Ok((NodeProcess { child, log, arguments, place, ready: None, reported: false }, line))
+    let cores =
+        options.cores.map(|cores| cores.of_node(usize::from(index) - 1, options.nodes.into(), options.shards.into()));
+    let (child, line) = launch(&arguments, &log, &place, cores.as_ref())?;
+    Ok((NodeProcess { child, log, arguments, place, cores, ready: None, reported: false }, line))
 }
 
 /// Starts this program with these arguments, and gives the first line of its output.
-fn launch(arguments: &[OsString], log: &Path, place: &Place) -> anyhow::Result<(Child, Receiver<String>)> {
+fn launch(
+    arguments: &[OsString],
+    log: &Path,
+    place: &Place,
+    cores: Option<&CoreList>,
+) -> anyhow::Result<(Child, Receiver<String>)> {
     let errors = File::options().create(true).append(true).open(log);
     let errors = errors.with_context(|| format!("cannot write {}", log.display()))?;
     let program = std::env::current_exe().context("cannot find the program's own file")?;
@@ -239,9 +251,14 @@ fn launch(arguments: &[OsString], log: &Path, place: &Place) -> anyhow::Result<(
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
     // A process group of its own, so that Ctrl-C reaches this process alone and it decides the order of the end.
     command.process_group(0);
-    let child = match place {
+    let start = move || match place {
         Some((network, machine)) => network.on(*machine, move || command.spawn()),
         None => command.spawn(),
+    };
+    // A process begins on the cores of the thread that starts it.
+    let child = match cores {
+        Some(cores) => cores.run(start).with_context(|| format!("cannot run a node on the cores {cores}"))?,
+        None => start(),
     };
     let mut child = child.context("cannot start a node")?;
     let output = child.stdout.take().expect("its output is a pipe");

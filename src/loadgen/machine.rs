@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::fs::{major, minor};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The parts of a machine that decide a result. What the kernel does not tell is `"unknown"` or null.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Machine {
     /// Model name of the processor.
     pub cpu: String,
@@ -95,6 +95,11 @@ impl BlockDevice {
             let (_, source) = mount_of(&table, number).ok_or(error)?;
             Self::by_number(fs::metadata(source)?.rdev())
         })
+    }
+
+    /// Its directory under /sys/devices.
+    pub fn sys(&self) -> &Path {
+        &self.sys
     }
 
     fn by_number(number: u64) -> io::Result<Self> {

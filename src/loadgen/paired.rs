@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::sweep::summary::median_of_sorted;
 use crate::base::Rng;
 
 /// Samples of the pairs that are drawn anew, each with replacement.
@@ -20,16 +21,17 @@ pub struct Paired {
 impl Paired {
     /// Of the differences, or ratios, of some pairs; the same every time. None of nothing.
     pub fn of(pairs: &[f64]) -> Option<Self> {
-        let median = median(pairs)?;
         let mut random = Rng::with_seed(pairs.len() as u64);
-        let mut resample = || {
-            let drawn: Vec<f64> = pairs.iter().map(|_| pairs[random.usize(..pairs.len())]).collect();
-            self::median(&drawn).expect("as many as there are pairs")
-        };
-        let mut medians: Vec<f64> = (0..RESAMPLES).map(|_| resample()).collect();
-        medians.sort_by(f64::total_cmp);
-        let rank = |share: f64| medians[(RESAMPLES as f64 * share) as usize];
-        Some(Self { median, ci95: [rank(0.025), rank(0.975)] })
+        Some(Self { median: median(pairs)?, ci95: interval(|| resampled_median(pairs, &mut random)) })
+    }
+
+    /// The median of some samples by that of others, which are in no pairs: each side is drawn anew by itself. The same every time;
+    /// none when a side has nothing, or the divisor is zero.
+    pub fn ratio_of_medians(of: &[f64], by: &[f64]) -> Option<Self> {
+        let ratio = median(of)? / median(by)?;
+        let mut random = Rng::with_seed((of.len() + by.len()) as u64);
+        let ci95 = interval(|| resampled_median(of, &mut random) / resampled_median(by, &mut random));
+        (ratio.is_finite() && ci95.iter().all(|end| end.is_finite())).then_some(Self { median: ratio, ci95 })
     }
 
     /// With so many digits after the point as people look at.
@@ -39,15 +41,23 @@ impl Paired {
     }
 }
 
+fn resampled_median(samples: &[f64], random: &mut Rng) -> f64 {
+    let drawn: Vec<f64> = samples.iter().map(|_| samples[random.usize(..samples.len())]).collect();
+    median(&drawn).expect("as many as there are samples")
+}
+
+/// What holds the statistic in 95 of 100 resamples.
+fn interval(resample: impl FnMut() -> f64) -> [f64; 2] {
+    let mut resample = resample;
+    let mut statistics: Vec<f64> = (0..RESAMPLES).map(|_| resample()).collect();
+    statistics.sort_by(f64::total_cmp);
+    [0.025, 0.975].map(|share| statistics[(RESAMPLES as f64 * share) as usize])
+}
+
 fn median(samples: &[f64]) -> Option<f64> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => None,
-        count if count % 2 == 1 => Some(sorted[middle]),
-        _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
-    }
+    (!sorted.is_empty()).then(|| median_of_sorted(&sorted))
 }
 
 #[cfg(test)]
@@ -74,5 +84,19 @@ mod tests {
         let many = Paired::of(&pairs).unwrap();
         assert!(many.ci95[1] - many.ci95[0] < few.ci95[1] - few.ci95[0], "{many:?} of {few:?}");
         assert_eq!(Paired::of(&pairs), Some(many));
+    }
+
+    #[test]
+    fn a_ratio_is_that_of_the_medians_and_its_interval_shows_a_difference() {
+        let mut random = Rng::with_seed(2);
+        let mut around = |middle: f64| -> Vec<f64> { (0..7).map(|_| middle * (0.98 + 0.04 * random.f64())).collect() };
+        let (one, same, more) = (around(100.0), around(100.0), around(120.0));
+        let none = Paired::ratio_of_medians(&same, &one).unwrap();
+        assert!(none.ci95[0] < 1.0 && none.ci95[1] > 1.0, "{none:?}");
+        let some = Paired::ratio_of_medians(&more, &one).unwrap();
+        assert!((1.1..1.3).contains(&some.median) && some.ci95[0] > 1.1 && some.ci95[1] < 1.3, "{some:?}");
+        assert_eq!(Paired::ratio_of_medians(&more, &one), Some(some));
+        assert_eq!(Paired::ratio_of_medians(&more, &[]), None);
+        assert_eq!(Paired::ratio_of_medians(&more, &[0.0]), None);
     }
 }

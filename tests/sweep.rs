@@ -1,0 +1,154 @@
+//! `naxos bench sweep`: small sweeps of real clusters, what they leave, and what they refuse.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use naxos::loadgen::sweep::record::Sweep;
+use rustix::process::{Pid, Signal, kill_process};
+use support::disk::TinyDisk;
+use support::process::program;
+
+const USAGE: i32 = 2;
+const INVALID: i32 = 6;
+const INTERRUPTED: i32 = 130;
+const PATIENCE: Duration = Duration::from_secs(120);
+const SHORT: &str = "seconds = 0.3\nwarm_up = 0.05\nprepare_bytes = 1\n";
+
+fn sweep(directory: &Path, matrix: &str, arguments: &[&str]) -> Command {
+    let file = directory.join("matrix.toml");
+    fs::write(&file, matrix).unwrap();
+    let data = directory.join("data");
+    fs::create_dir_all(&data).unwrap();
+    let mut command = program();
+    command.args(["bench", "sweep"]).arg(file).args(arguments).stdin(Stdio::null()).current_dir(directory);
+    if !arguments.contains(&"--dir") {
+        command.arg("--dir").arg(data);
+    }
+    command
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).unwrap().next().is_none()
+}
+
+#[test]
+fn a_sweep_leaves_a_record_that_can_be_read_and_touches_no_earlier_one() {
+    let directory = support::scratch();
+    let matrix = format!("{SHORT}repeats = 2\n[[load]]\nnodes = [1]\nclients = [2]\ninflight = [1, 8]\n");
+    let arguments = ["--out", "out", "--json", "--cores", "0"];
+    let output = sweep(directory.path(), &matrix, &arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((printed["directory"].as_str(), printed["complete"].as_bool()), (Some("out"), Some(true)));
+
+    let out = directory.path().join("out");
+    let sweep_read = Sweep::read(&out).unwrap();
+    let order: Vec<_> = sweep_read.rows.iter().map(|row| (row.repeat, row.inflight.unwrap())).collect();
+    assert_eq!(order, [(1, 1), (1, 8), (2, 1), (2, 8)], "all points once, then again");
+    assert!(sweep_read.rows.iter().all(|row| row.valid && row.acked > Some(0) && row.acked == row.read_back));
+    assert_eq!(sweep_read.manifest.drift[0].measured, 4);
+    assert_eq!(sweep_read.manifest.matrix, matrix);
+    assert_eq!(sweep_read.manifest.cores.as_ref().unwrap().nodes, "0");
+    assert!(is_empty(&directory.path().join("data")), "the clusters' data has gone");
+
+    // With the parser of the format alone, and not with what has written it.
+    let text = fs::read(out.join("1-nodes-1-shards-auto-100b-2-clients-8-in-flight.hlog")).unwrap();
+    let entries = IntervalLogIterator::new(&text).map(|entry| entry.unwrap());
+    let intervals = entries.filter(|entry| matches!(entry, LogEntry::Interval(_))).count();
+    assert_eq!(intervals, 2);
+
+    let before = fs::read(out.join("results.csv")).unwrap();
+    let again = sweep(directory.path(), &matrix, &arguments).output().unwrap();
+    assert_eq!(again.status.code(), Some(USAGE));
+    assert!(errors(&again).contains("never overwritten"), "{}", errors(&again));
+    assert_eq!(fs::read(out.join("results.csv")).unwrap(), before);
+}
+
+#[test]
+fn an_interrupted_sweep_keeps_the_runs_that_have_ended_and_nothing_else() {
+    let directory = support::scratch();
+    let matrix = format!("{SHORT}repeats = 100\n[[load]]\nnodes = [1]\nclients = [1]\ninflight = [1]\n");
+    let interrupted = |name: &str, lines: usize| {
+        let out = directory.path().join(name);
+        let mut child = sweep(directory.path(), &matrix, &["--out", name]).stderr(Stdio::null()).spawn().unwrap();
+        let since = Instant::now();
+        while fs::read_to_string(out.join("results.csv")).map_or(0, |text| text.lines().count()) < lines
+            || !out.join("manifest.json").exists()
+        {
+            assert!(since.elapsed() < PATIENCE && child.try_wait().unwrap().is_none(), "no run has ended");
+            thread::yield_now();
+        }
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(INTERRUPTED));
+        assert!(is_empty(&directory.path().join("data")), "the clusters' data has gone");
+        out
+    };
+    let sweep = Sweep::read(&interrupted("cut", 2)).unwrap();
+    assert!(!sweep.manifest.complete && !sweep.rows.is_empty() && sweep.rows.iter().all(|row| row.valid));
+    assert_eq!(sweep.manifest.ended_by.as_deref(), Some("interrupted"));
+    assert!(!interrupted("early", 0).exists(), "what has come to nothing leaves nothing");
+}
+
+#[test]
+fn a_point_that_has_no_space_is_a_row_with_its_error_and_the_rest_goes_on() {
+    let disk = match TinyDisk::mount(420 << 20) {
+        Ok(disk) => disk,
+        Err(why) => return eprintln!("skipped: no file system can be mounted here: {why}"),
+    };
+    let directory = support::scratch();
+    let matrix = format!("{SHORT}repeats = 1\n[[load]]\nnodes = [5, 1]\nclients = [1]\ninflight = [1]\n");
+    let arguments = ["--out", "out", "--dir", disk.mounted.to_str().unwrap()];
+    let output = sweep(directory.path(), &matrix, &arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(INVALID), "{}", errors(&output));
+    let sweep = Sweep::read(&directory.path().join("out")).unwrap();
+    let error = &sweep.rows[0].error;
+    assert!(error.contains("free") && error.contains("--dir"), "{error}");
+    assert!(sweep.rows[1].valid, "{}", sweep.rows[1].error);
+    assert!(sweep.manifest.complete && sweep.manifest.runs_failed == 1);
+}
+
+#[test]
+fn impossible_matrices_are_refused_before_anything_starts() {
+    let directory = support::scratch();
+    for (matrix, words) in [
+        ("[[load]]\nclient = [1]", "unknown field `client`"),
+        ("[[load]]\nclients = []", "empty list"),
+        ("[[load]]\nclients = [0]", "--clients"),
+        ("[[load]]\nclients = [99999999]", "--clients"),
+        ("[[load]]\nrecord_bytes = [3]", "--record-bytes 3"),
+        ("[[load]]\ndrivers = [\"rdma\"]", "rdma"),
+        ("repeats = 0\n[[load]]", "repeats = 0"),
+    ] {
+        let output = sweep(directory.path(), matrix, &["--out", "out"]).output().unwrap();
+        let text = errors(&output);
+        assert_eq!(output.status.code(), Some(USAGE), "{matrix}: {text}");
+        assert!(text.contains(words) && text.contains("matrix.toml"), "{matrix}: {text}");
+    }
+    for arguments in [["--cores", "0:4000"], ["--machine", "../up"], ["--dir", "/proc/nowhere"]] {
+        let output = sweep(directory.path(), "[[load]]", &[&arguments[..], &["--json"]].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(USAGE), "{arguments:?}: {}", errors(&output));
+    }
+    assert!(!directory.path().join("out").exists() && !directory.path().join("bench-results").exists());
+}
+
+/// What is committed can be run, and says what it means.
+#[test]
+fn the_example_matrix_holds() {
+    let directory = support::scratch();
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/matrices/example.toml")).unwrap();
+    let output = sweep(directory.path(), &text, &["--dry-run", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", errors(&output));
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(plan["runs"], 5 * plan["points"].as_array().unwrap().len());
+    assert!(plan["load_seconds"].as_f64().unwrap() < 1000.0);
+}
