@@ -1,9 +1,10 @@
 //! What a record must say to be believed.
 
 use anyhow::{Context, bail};
+use naxos::loadgen::sweep::record::Sweep;
 use serde_json::Value;
 
-use crate::collect::Record;
+use crate::collect::{Record, SWEEP};
 
 /// The only schema so far.
 const SCHEMA: u64 = 1;
@@ -26,7 +27,25 @@ pub(crate) fn kind(result: &Value) -> Kind {
 
 /// Fails with the file and the field at fault.
 pub(crate) fn check(record: &Record) -> anyhow::Result<()> {
-    check_result(&record.result).with_context(|| record.file.display().to_string())
+    let result = check_result(&record.result).and_then(|()| match record.result["bench"].as_str() {
+        Some(SWEEP) => check_sweep(record),
+        _ => Ok(()),
+    });
+    result.with_context(|| record.file.display().to_string())
+}
+
+/// That the files of a sweep agree, and that nothing was lost. Runs that have failed or are not valid may be there: they say so, and no
+/// number is made of them.
+fn check_sweep(record: &Record) -> anyhow::Result<()> {
+    let sweep = Sweep::read(record.file.parent().context("a file is in a directory")?)?;
+    for row in &sweep.rows {
+        for (field, count) in [("missing", row.missing), ("corrupt", row.corrupt)] {
+            if let Some(count @ 1..) = count {
+                bail!("results.csv: run {}: {field}: {count} is not 0", row.run);
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn check_result(result: &Value) -> anyhow::Result<()> {

@@ -4,7 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use naxos::loadgen::sweep::record::MANIFEST;
 use serde_json::Value;
+
+/// The bench of a manifest.
+pub(crate) const SWEEP: &str = "sweep";
 
 /// One result, where it was found, and how it was made if that is known.
 #[derive(Debug)]
@@ -17,7 +21,7 @@ pub(crate) struct Record {
 }
 
 /// All records under a directory, in order of path. A `.json` file is one object; a `.jsonl` file has one on each line. An
-/// object is either a result or a wrapper of one with its command.
+/// object is either a result or a wrapper of one with its command. A sweep is one record, by its manifest.
 pub(crate) fn collect(directory: &Path) -> anyhow::Result<Vec<Record>> {
     let mut records = Vec::new();
     for file in files(directory)? {
@@ -50,7 +54,18 @@ fn files(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Whether this is the manifest of a sweep, whose record is the directory that it is in.
+fn is_sweep(file: &Path, object: &Value) -> bool {
+    file.file_name().is_some_and(|name| name == MANIFEST) && object.get("bench").is_some_and(|bench| bench == SWEEP)
+}
+
 fn unwrap(file: &Path, mut object: Value) -> anyhow::Result<Record> {
+    if is_sweep(file, &object) {
+        let directory = file.parent().context("a file is in a directory")?;
+        let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let command = object.get("command").and_then(Value::as_str).map(str::to_owned);
+        return Ok(Record { file: file.to_owned(), name, command, result: object });
+    }
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     if !object.is_object() {
         bail!("{}: a record is an object", file.display());

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use naxos::loadgen::shell::quoted;
 use serde_json::{Value, json};
 
 use crate::check::{find, number};
-use crate::record::{Place, run_once, shell};
+use crate::record::{Place, run_once};
 
 /// What is compared.
 pub(crate) struct Comparison<'a> {
@@ -38,7 +39,7 @@ pub(crate) fn compare(name: &str, directory: &Path, comparison: &Comparison<'_>)
     let arguments = [&arguments[..], &["--baseline", baseline, "--command", command]].concat();
     let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
     let object = json!({
-        "command": shell(&arguments),
+        "command": quoted(&arguments),
         "result": {
             "schema": 1,
             "bench": "compare",

@@ -3,9 +3,11 @@
 mod check;
 mod collect;
 mod compare;
+mod compare_records;
 #[cfg(feature = "peers")]
 mod peers;
 mod record;
+mod report;
 mod table;
 
 use std::path::PathBuf;
@@ -73,6 +75,34 @@ enum Command {
         #[arg(long, default_value = "bench-results")]
         directory: PathBuf,
     },
+    /// Compare two sweeps, point by point: what differs by more than chance, and by how much
+    ///
+    /// The ratio of a number is that of the medians of its valid runs, the second record's by the first's, with the interval that holds
+    /// it in 95 of 100 cases (bootstrap over the runs). It is significant when 1 is not in the interval, and there are four runs or more
+    /// on both sides. What differs beside the program, such as the machine or its kernel, is said first.
+    #[command(
+        after_help = "Exit codes:\n  0  no number is worse by more than chance\n  1  a record cannot be read, or they have no point in common\n  2  wrong usage\n  3  a number is worse by more than chance"
+    )]
+    CompareRecords {
+        /// Directory of the sweep that is compared with
+        base: PathBuf,
+        /// Directory of the sweep that is compared
+        other: PathBuf,
+        /// Print one JSON object instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a page of a sweep, with plots, tables and warnings, that needs no other file and no network
+    Report {
+        /// Directory of the sweep
+        directory: PathBuf,
+        /// Rows of `naxos-tools peers --json`, to show beside it
+        #[arg(long, value_name = "FILE")]
+        peers: Option<PathBuf>,
+        /// Where the page goes [default: report.html in the sweep's directory]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Measure Naxos and other systems on this machine, with the same load and the same verification
     ///
     /// Each system runs alone, with its servers on the loopback and its data in a temporary directory. The other systems come
@@ -81,7 +111,10 @@ enum Command {
     Peers(peers::Options),
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+/// Of a comparison in which something has become worse.
+const WORSE: u8 = 3;
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Records { check, directory } => {
             let records = collect(&directory)?;
@@ -91,26 +124,35 @@ fn run(command: Command) -> anyhow::Result<()> {
             if !check {
                 print!("{}", table::table(&records));
             }
-            Ok(())
         }
         Command::Record { name, best_of, by, directory, command } => {
             let path = record::record(&name, best_of, by, &directory, &command)?;
             println!("{}", path.display());
-            Ok(())
         }
         Command::Compare { name, field, rounds, command, baseline, directory } => {
             let comparison = compare::Comparison { field: &field, rounds, command: &command, baseline: &baseline };
             println!("{}", compare::compare(&name, &directory, &comparison)?.display());
-            Ok(())
+        }
+        Command::CompareRecords { base, other, json } => {
+            let comparison = compare_records::compare(&base, &other)?;
+            let text = if json { serde_json::to_string(&comparison)? } else { comparison.text() };
+            println!("{text}");
+            if comparison.has_worse() {
+                return Ok(ExitCode::from(WORSE));
+            }
+        }
+        Command::Report { directory, peers, out } => {
+            println!("{}", report::write(&directory, peers.as_deref(), out.as_deref())?.display());
         }
         #[cfg(feature = "peers")]
-        Command::Peers(options) => peers::run(options),
+        Command::Peers(options) => peers::run(options)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("naxos-tools: {error:#}");
             ExitCode::FAILURE

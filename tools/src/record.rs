@@ -4,10 +4,12 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
+use naxos::loadgen::date;
+use naxos::loadgen::shell::quoted;
 use serde_json::{Map, Value, json};
 
 use crate::check::{check_result, find, number};
@@ -81,7 +83,7 @@ pub(crate) fn record(
         .collect::<anyhow::Result<Vec<_>>>()?;
     let best = best(&results, by)?;
     let object = json!({
-        "command": shell(command),
+        "command": quoted(command),
         "best_of": best_of,
         "by": by.field(),
         "runs": results.iter().map(headlines).collect::<Vec<_>>(),
@@ -102,7 +104,7 @@ pub(crate) struct Place<'a> {
 impl Place<'_> {
     /// Writes it there. A record is never overwritten: it may be what a document names.
     pub(crate) fn write(&self, record: &Value) -> anyhow::Result<PathBuf> {
-        let folder = self.directory.join(format!("{}-{}", today(), self.commit));
+        let folder = self.directory.join(format!("{}-{}", date::day(SystemTime::now()), self.commit));
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let path = folder.join(format!("{}.json", self.name));
         let mut text = serde_json::to_string_pretty(record)?;
@@ -165,39 +167,6 @@ fn spread(results: &[Value]) -> Value {
     Value::Object(spreads)
 }
 
-/// The command as it can be pasted into a shell.
-pub(crate) fn shell(command: &[String]) -> String {
-    let quote = |word: &String| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-        if !word.is_empty() && word.chars().all(plain) {
-            word.clone()
-        } else {
-            format!("'{}'", word.replace('\'', "'\\''"))
-        }
-    };
-    command.iter().map(quote).collect::<Vec<_>>().join(" ")
-}
-
-fn today() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970").as_secs();
-    let (year, month, day) = civil(seconds / 86_400);
-    format!("{year}-{month:02}-{day:02}")
-}
-
-/// Year, month and day of a number of days after 1970-01-01, in UTC. Counted in eras of 400 years that begin in March, so
-/// that the leap day is the last of its year.
-fn civil(days: u64) -> (u64, u64, u64) {
-    const ERA: u64 = 146_097;
-    let days = days + 719_468;
-    let (era, day) = (days / ERA, days % ERA);
-    let year = (day - day / 1460 + day / 36_524 - day / (ERA - 1)) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (400 * era + year + u64::from(month <= 2), month, of_month)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,19 +183,6 @@ mod tests {
         assert_eq!(best(&results(), By::P50).unwrap(), 2);
         assert!(best(&results(), By::MedianMs).unwrap_err().to_string().starts_with("median_ms"));
         assert_eq!(spread(&results()), json!({ "appends_per_s": 2.0, "latency_us.p50": 1.0 }));
-    }
-
-    #[test]
-    fn days_become_dates() {
-        assert_eq!([0, 11_016, 19_782, 20_454].map(civil), [(1970, 1, 1), (2000, 2, 29), (2024, 2, 29), (2026, 1, 1)]);
-    }
-
-    #[test]
-    fn a_command_can_be_pasted() {
-        assert_eq!(
-            shell(&["naxos".into(), "a b".into(), "it's".into(), "--x=1".into()]),
-            r"naxos 'a b' 'it'\''s' --x=1"
-        );
     }
 
     #[test]

@@ -34,6 +34,13 @@ pub(crate) fn table(records: &[Record]) -> String {
 /// The numbers for which the bench is run.
 fn finding(result: &Value) -> String {
     let number = |field| find(result, field).and_then(Value::as_f64);
+    if let (Some(runs), Some(done)) = (number("runs"), number("runs_done")) {
+        let points = find(result, "points").and_then(Value::as_array).map_or(0, Vec::len);
+        let (failed, invalid) = (plain(result, "runs_failed"), plain(result, "runs_invalid"));
+        return format!(
+            ": sweep of {points} points, {done} of {runs} runs, of which {failed} have failed and {invalid} are not valid"
+        );
+    }
     if let Some(median) = number("median_ms") {
         return format!(": median {median} ms");
     }
@@ -108,7 +115,7 @@ fn plain(result: &Value, field: &str) -> String {
 }
 
 /// Whole, with spaces between groups of three digits.
-fn thousands(value: f64) -> String {
+pub(crate) fn thousands(value: f64) -> String {
     let digits = format!("{value:.0}");
     let group = |(at, digit): (usize, char)| {
         let space = at > 0 && (digits.len() - at).is_multiple_of(3);

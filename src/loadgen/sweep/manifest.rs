@@ -14,7 +14,8 @@ const STEAL_MAX: f64 = 0.01;
 /// Spread of the floor, and of a point, beyond which it is said.
 const SPREAD_MAX: f64 = 0.2;
 
-/// `manifest.json`. Fields may be added under the same schema number, none changes its meaning.
+/// `manifest.json`. Fields may be added under the same schema number, with a default for the records without them; none changes its
+/// meaning.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Manifest {
     /// 1.

@@ -148,11 +148,17 @@ pub enum SweepError {
         error: io::Error,
     },
     /// The manifest is not one.
-    #[error("{MANIFEST}: {0}")]
-    Manifest(#[from] serde_json::Error),
+    #[error("{MANIFEST}: {error}")]
+    Manifest {
+        /// Why.
+        error: serde_json::Error,
+    },
     /// The table is not one.
-    #[error("{RESULTS}: {0}")]
-    Results(#[from] csv::Error),
+    #[error("{RESULTS}: {error}")]
+    Results {
+        /// Why.
+        error: csv::Error,
+    },
     /// A log is not one.
     #[error("{point}.hlog: {error}")]
     Hlog {
@@ -174,8 +180,10 @@ impl Sweep {
     pub fn read(directory: &Path) -> Result<Self, SweepError> {
         let path = directory.join(MANIFEST);
         let text = fs::read_to_string(&path).map_err(|error| SweepError::Io { path, error })?;
-        let manifest: Manifest = serde_json::from_str(&text)?;
-        let rows = csv::Reader::from_path(directory.join(RESULTS))?.deserialize().collect::<Result<Vec<Row>, _>>()?;
+        let manifest: Manifest = serde_json::from_str(&text).map_err(|error| SweepError::Manifest { error })?;
+        let rows = csv::Reader::from_path(directory.join(RESULTS));
+        let rows = rows.and_then(|mut reader| reader.deserialize().collect::<Result<Vec<Row>, _>>());
+        let rows = rows.map_err(|error| SweepError::Results { error })?;
         let mut intervals = BTreeMap::new();
         for group in PointRuns::group(&rows) {
             let point = group.first().point.clone();

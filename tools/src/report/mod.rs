@@ -1,0 +1,9 @@
+//! A sweep as one page that needs nothing else: plots, tables, and what speaks against them.
+
+mod page;
+mod peers;
+mod plot;
+mod plots;
+mod scale;
+
+pub(crate) use page::write;
