@@ -1,7 +1,6 @@
 //! Latency histograms of a point in HdrHistogram's interval log format, one interval for each run, in nanoseconds.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +10,8 @@ use hdrhistogram::serialization::interval_log::{
     IntervalLogIterator, IntervalLogWriterBuilder, IntervalLogWriterError, LogEntry, Tag,
 };
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
+
+use super::record::append_whole;
 
 /// Before the number of the run's repeat.
 const TAG: &str = "repeat-";
@@ -33,9 +34,8 @@ pub struct Interval {
 /// # Errors
 /// The file cannot be written.
 pub fn append(path: &Path, comment: &str, interval: &Interval) -> io::Result<()> {
-    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     let mut builder = IntervalLogWriterBuilder::new();
-    if file.metadata()?.len() == 0 {
+    if !path.exists() {
         builder.add_comment(comment).with_start_time(interval.start);
     }
     let (mut text, mut serializer) = (Vec::new(), V2DeflateSerializer::new());
@@ -48,8 +48,7 @@ pub fn append(path: &Path, comment: &str, interval: &Interval) -> io::Result<()>
             IntervalLogWriterError::SerializeError(error) => io::Error::other(error),
         }
     })?;
-    // In one write, so that an interval is there or not.
-    file.write_all(&text)
+    append_whole(path, &text)
 }
 
 /// Why a log cannot be read.

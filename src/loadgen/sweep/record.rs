@@ -86,7 +86,7 @@ impl Recorder {
         let mut writer = csv::WriterBuilder::new().has_headers(self.rows.is_empty()).from_writer(Vec::new());
         writer.serialize(&row).map_err(io::Error::other)?;
         let text = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
-        OpenOptions::new().append(true).open(self.directory.join(RESULTS))?.write_all(&text)?;
+        append_whole(&self.directory.join(RESULTS), &text)?;
         self.rows.push(row);
         Ok(())
     }
@@ -117,6 +117,16 @@ impl Recorder {
         }
         fs::remove_dir(&self.directory)
     }
+}
+
+/// Adds text to the end of a file, all of it or, when that fails, none: a disk that is full cuts no record in two.
+pub(super) fn append_whole(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    let before = file.metadata()?.len();
+    file.write_all(text).inspect_err(|_| {
+        // What was full has room to give back; if it has not, the first error says enough.
+        let _ = file.set_len(before);
+    })
 }
 
 fn hlog_path(directory: &Path, point: &str) -> PathBuf {
