@@ -293,7 +293,8 @@ impl<'a> Sweep<'a> {
         self.manifest.points[index].command = command(&arguments);
         let load = load(&arguments)?;
         let plan = plan(&load)?;
-        let title = format!("{run}/{} {}", self.manifest.runs, point.name());
+        // The point's name would leave no room for what happens; the line behind the run has it.
+        let title = format!("{run}/{}", self.manifest.runs);
         let mut progress = Progress::titled(self.interrupt, plan.warm_up + plan.measured, title);
         let outcomes = measure(&load, &[(plan, load.clients)], &mut progress, self.interrupt);
         progress.clear();

@@ -62,7 +62,9 @@ fn is_sweep(file: &Path, object: &Value) -> bool {
 fn unwrap(file: &Path, mut object: Value) -> anyhow::Result<Record> {
     if is_sweep(file, &object) {
         let directory = file.parent().context("a file is in a directory")?;
-        let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // The folder above is the machine: sweeps of two machines have the same day and commit.
+        let named = [directory.parent(), Some(directory)].into_iter().flatten().filter_map(Path::file_name);
+        let name = named.map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
         let command = object.get("command").and_then(Value::as_str).map(str::to_owned);
         return Ok(Record { file: file.to_owned(), name, command, result: object });
     }

@@ -120,7 +120,7 @@ fn a_sweep_is_a_record_among_others() {
     let output = tools(&["records", "--check", text(parent.path())]);
     assert!(output.status.success(), "{}", complained(&output));
     let table = said(&tools(&["records", text(parent.path())]));
-    assert!(table.contains("2026-01-01-0123456789ab: sweep of 6 points, 30 of 30 runs"), "{table}");
+    assert!(table.contains("some-machine/2026-01-01-0123456789ab: sweep of 6 points, 30 of 30 runs"), "{table}");
 
     let results = directory.join("results.csv");
     let damaged = fs::read_to_string(&results).unwrap().replacen(",100,100,0,0,", ",100,100,1,0,", 1);
