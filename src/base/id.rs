@@ -71,6 +71,10 @@ random_id! {
     NodeId
 }
 random_id! {
+    /// Names one formatting of a block device, so that a node knows its own again whatever the kernel calls it.
+    DeviceId
+}
+random_id! {
     /// Drawn anew at every process start, so that a restarted sequencer can never resume (P4).
     Incarnation
 }

@@ -15,8 +15,8 @@ pub use buf::Buf;
 pub(crate) use buf::Registration;
 pub use histogram::Histogram;
 pub use id::{
-    CellKey, ClusterId, Incarnation, IntentId, InvalidId, LogPos, LogletId, NodeId, Nonce, Offset, ProposerId,
-    RegisterId, Version, Write, WriterId,
+    CellKey, ClusterId, DeviceId, Incarnation, IntentId, InvalidId, LogPos, LogletId, NodeId, Nonce, Offset,
+    ProposerId, RegisterId, Version, Write, WriterId,
 };
 pub use limits::{InvalidLimits, Limits};
 pub use quorum::quorum;

@@ -3,17 +3,24 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Driver;
+use super::device::{Binding, Device, Superblock, Volume};
 use super::op::{Chunk, Completion, ConnId, FileId, ListenerId, Op, Outcome, Token};
-use crate::base::{Buf, Instant};
+use crate::base::{Buf, ClusterId, DeviceId, Instant, NodeId};
 
 pub(super) mod ends;
 pub(super) mod files;
 pub(super) mod handover;
 pub(super) mod limits;
+#[path = "../../tests/support/loop_device.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the integration tests, which use more of it")]
+mod loop_device;
 pub(super) mod sockets;
+
+use loop_device::LoopDevice;
 
 /// A driver under test and its surroundings.
 pub(super) trait Rig {
@@ -54,6 +61,31 @@ pub(super) fn directory() -> tempfile::TempDir {
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
     std::fs::create_dir_all(&target).unwrap();
     tempfile::tempdir_in(target).unwrap()
+}
+
+/// A device in the place of the files of a directory.
+pub(super) struct OnDevice {
+    device: Arc<Device>,
+    superblock: Superblock,
+    _loop_device: LoopDevice,
+}
+
+impl OnDevice {
+    /// A freshly formatted one, or why there is none here.
+    pub(super) fn new(directory: &Path) -> Result<Self, String> {
+        let loop_device = LoopDevice::new(directory, 24 << 20)?;
+        let device = Device::claim(&loop_device.path, false).map_err(|error| error.to_string())?;
+        let binding = Binding { cluster: ClusterId(1), node: NodeId(1), device: DeviceId::random(), shards: 1 };
+        let superblock = device.plan(&binding, 4 << 20, 4, false).unwrap();
+        device.format(&superblock).unwrap();
+        assert_eq!(device.recognise(&binding).unwrap(), superblock);
+        Ok(Self { device, superblock, _loop_device: loop_device })
+    }
+
+    /// All of it, as the files of `directory`.
+    pub(super) fn volume(&self, directory: &Path) -> Volume {
+        self.device.volume(&self.superblock, 0, directory.to_owned(), &["anchor"]).unwrap()
+    }
 }
 
 /// Submits operations and finds their completions.
@@ -186,6 +218,38 @@ pub(super) fn pattern(seed: u8, bytes: usize) -> Buf {
     }
     buf
 }
+
+/// Declares a test for every statement about files, each with a fresh rig over a device from `$rig`, which may say why there is none.
+macro_rules! device_tests {
+    ($rig:expr) => {
+        $crate::io::conformance::device_tests! { $rig;
+            files: written_bytes_are_read_back,
+            files: many_writes_in_flight_all_land,
+            files: a_read_across_the_end_is_short,
+            files: files_are_listed_opened_and_removed,
+            files: an_existing_name_is_not_prepared_again,
+            files: a_leftover_of_an_interrupted_preparation_is_replaced,
+            files: a_closed_file_takes_nothing_more,
+            files: closing_waits_for_the_operations_in_flight,
+            files: what_is_missing_is_not_opened_or_removed,
+            files: memory_comes_back_with_the_completion,
+            files: what_is_beside_a_device_is_in_the_directory,
+            files: nothing_is_written_beyond_a_slot,
+            ends: a_driver_may_go_with_operations_in_flight,
+            ends: a_write_in_flight_when_its_driver_goes_has_landed_whole_or_not_at_all,
+        }
+    };
+    ($rig:expr; $($area:ident: $name:ident,)*) => {
+        $(#[test]
+        fn $name() {
+            match $rig {
+                Ok(rig) => $crate::io::conformance::$area::$name($crate::io::conformance::Harness::new(rig)),
+                Err(why) => println!("skipped, there is no loop device: {why}"),
+            }
+        })*
+    };
+}
+pub(super) use device_tests;
 
 /// Declares a test for every statement of the suite, each with a fresh rig from `$rig`.
 macro_rules! conformance_tests {

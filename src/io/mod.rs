@@ -4,6 +4,7 @@ mod choice;
 mod clock;
 #[cfg(test)]
 mod conformance;
+pub mod device;
 mod driver;
 pub mod epoll;
 mod files;

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::task::Waker;
 use std::time::Duration;
 
+use super::device::Volume;
 use super::epoll::{self, EpollDriver};
 use super::local::{LocalConnections, LocalListener};
 use super::op::{Chunk, Completion, ConnId, ListenerId, Op, Token};
@@ -40,6 +41,17 @@ impl SystemDriver {
     /// Connects with this one through memory, as long as somebody is there.
     pub fn connect_locally(&mut self, listener: LocalListener) {
         self.local.set_listener(listener);
+    }
+
+    /// From now on the files of the volume's directory are on its device.
+    ///
+    /// # Panics
+    /// When files were used before.
+    pub fn mount(&mut self, volume: Volume) {
+        match &mut self.kind {
+            Kind::Uring(driver) => driver.mount(volume),
+            Kind::Epoll(driver) => driver.mount(volume),
+        }
     }
 
     /// Keeps a file description, and a lock on it, until the driver's last operation has ended, also when the process is

@@ -3,6 +3,7 @@
 
 pub mod counting;
 pub mod disk;
+pub mod loop_device;
 pub mod process;
 
 use std::net::SocketAddr;

@@ -148,3 +148,35 @@ pub(in crate::io) fn memory_comes_back_with_the_completion<R: Rig>(mut test: Har
         }
     }
 }
+
+pub(in crate::io) fn what_is_beside_a_device_is_in_the_directory<R: Rig>(mut test: Harness<R>) {
+    test.prepared("anchor", BLOCK as u64);
+    test.prepared("a", 2 * BLOCK as u64);
+    let on_disk = |name: &str, test: &Harness<R>| test.rig.directory().join(name).exists();
+    assert!(on_disk("anchor", &test) && !on_disk("a", &test));
+    std::fs::write(test.rig.directory().join("stray"), "no file of the journal").unwrap();
+    assert_eq!(test.names(), [("a".to_owned(), 2 * BLOCK as u64), ("anchor".to_owned(), BLOCK as u64)]);
+    let path = test.rig.directory().join("anchor");
+    assert!(matches!(test.run(Op::Open { path: path.clone() }), Outcome::Opened { .. }));
+    assert!(matches!(test.run(Op::Remove { path }), Outcome::Done));
+    assert!(!on_disk("anchor", &test));
+    test.rig.restart();
+    assert_eq!(test.names(), [("a".to_owned(), 2 * BLOCK as u64)]);
+}
+
+pub(in crate::io) fn nothing_is_written_beyond_a_slot<R: Rig>(mut test: Harness<R>) {
+    let (first, second) = (test.prepared("a", 4 << 20), test.prepared("b", 4 << 20));
+    let buf = pattern(1, BLOCK);
+    assert!(matches!(test.run(Op::Write { file: second, offset: 0, buf }), Outcome::Written { result: Ok(_), .. }));
+    for (offset, bytes) in [(4 << 20, BLOCK), ((4 << 20) - BLOCK as u64, 2 * BLOCK)] {
+        let Outcome::Written { buf, result } = test.run(Op::Write { file: first, offset, buf: pattern(2, bytes) })
+        else {
+            panic!()
+        };
+        assert_eq!((result.unwrap_err().kind(), buf.len()), (io::ErrorKind::FileTooLarge, bytes));
+    }
+    let Outcome::Read { buf, .. } = test.run(Op::Read { file: second, offset: 0, buf: Buf::zeroed(BLOCK) }) else {
+        panic!()
+    };
+    assert_eq!(buf[..], pattern(1, BLOCK)[..]);
+}

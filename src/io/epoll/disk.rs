@@ -7,12 +7,15 @@ use std::sync::Arc;
 use super::driver::EpollDriver;
 use super::pool::{Direction, Transfer, Transferred};
 use crate::base::Buf;
+use crate::io::device::{Part, Volume};
 use crate::io::op::{FileId, Outcome, Token};
-use crate::io::worker::{self, Job};
+use crate::io::worker::{self, Job, Opened};
 
 /// An open file.
 pub(super) struct OpenFile {
     descriptor: Arc<OwnedFd>,
+    /// Which part of a device it is.
+    part: Option<Part>,
     in_flight: u32,
     /// The close that waits for the operations in flight.
     closing: Option<Token>,
@@ -28,7 +31,7 @@ impl EpollDriver {
     /// Takes in what the threads have done.
     pub(super) fn collect_from_threads(&mut self) {
         while let Some((token, answer)) = self.worker.poll_answer() {
-            let outcome = worker::outcome(answer, |descriptor| self.take_in(descriptor));
+            let outcome = worker::outcome(answer, |opened| self.take_in(opened));
             self.complete(token, outcome);
         }
         while let Some(transferred) = self.writers.poll_transferred() {
@@ -39,10 +42,22 @@ impl EpollDriver {
         }
     }
 
-    fn take_in(&mut self, descriptor: OwnedFd) -> FileId {
+    /// From now on the files of the volume's directory are on its device.
+    ///
+    /// # Panics
+    /// When files were used before.
+    pub fn mount(&mut self, volume: Volume) {
+        self.worker.mount(volume);
+    }
+
+    fn take_in(&mut self, opened: Opened) -> FileId {
+        let (descriptor, part) = match opened {
+            Opened::File(descriptor, _) => (Arc::new(descriptor), None),
+            Opened::Part(device, part) => (device, Some(part)),
+        };
         let file = FileId(self.next_file);
         self.next_file += 1;
-        self.files.insert(file, OpenFile { descriptor: Arc::new(descriptor), in_flight: 0, closing: None });
+        self.files.insert(file, OpenFile { descriptor, part, in_flight: 0, closing: None });
         file
     }
 
@@ -67,8 +82,17 @@ impl EpollDriver {
         let Some(open) = self.files.get_mut(&file).filter(|open| open.closing.is_none()) else {
             return self.complete(token, outcome(direction, buf, Err(bad_file())));
         };
+        let (offset, bytes) = match (open.part, direction) {
+            (None, _) => (offset, buf.len()),
+            (Some(part), Direction::Read) => part.read(offset, buf.len()),
+            (Some(part), Direction::Write) => match part.write(offset, buf.len()) {
+                Ok(offset) => (offset, buf.len()),
+                Err(error) => return self.complete(token, outcome(direction, buf, Err(error))),
+            },
+        };
         open.in_flight += 1;
-        let transfer = Transfer { token, file, direction, descriptor: Arc::clone(&open.descriptor), offset, buf };
+        let transfer =
+            Transfer { token, file, direction, descriptor: Arc::clone(&open.descriptor), offset, bytes, buf };
         let pool = match direction {
             Direction::Read => &mut self.readers,
             Direction::Write => &mut self.writers,

@@ -26,6 +26,8 @@ pub(super) struct Transfer {
     pub(super) direction: Direction,
     pub(super) descriptor: Arc<OwnedFd>,
     pub(super) offset: u64,
+    /// From the start of `buf`.
+    pub(super) bytes: usize,
     pub(super) buf: Buf,
 }
 
@@ -131,10 +133,12 @@ impl Drop for Pool {
 fn carry_out(mut transfer: Transfer) -> Transferred {
     let result = loop {
         let result = match transfer.direction {
-            Direction::Read => rustix::io::pread(&*transfer.descriptor, &mut transfer.buf[..], transfer.offset),
+            Direction::Read => {
+                rustix::io::pread(&*transfer.descriptor, &mut transfer.buf[..transfer.bytes], transfer.offset)
+            }
             Direction::Write => rustix::io::pwritev2(
                 &*transfer.descriptor,
-                &[IoSlice::new(&transfer.buf)],
+                &[IoSlice::new(&transfer.buf[..transfer.bytes])],
                 transfer.offset,
                 ReadWriteFlags::DSYNC,
             ),

@@ -5,17 +5,29 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{EpollDriver, Options};
 use crate::io::Driver;
-use crate::io::conformance::{Harness, ReceiveBuffers, Rig, conformance_tests, directory, pattern};
+use crate::io::conformance::{
+    Harness, OnDevice, ReceiveBuffers, Rig, conformance_tests, device_tests, directory, pattern,
+};
 use crate::io::op::{Completion, Op, Outcome};
 
 struct EpollRig {
     driver: EpollDriver,
     options: Options,
     directory: tempfile::TempDir,
+    /// In the place of the directory's files.
+    device: Option<OnDevice>,
 }
 
 fn rig(options: Options) -> EpollRig {
-    EpollRig { driver: EpollDriver::new(options).unwrap(), options, directory: directory() }
+    EpollRig { driver: EpollDriver::new(options).unwrap(), options, directory: directory(), device: None }
+}
+
+/// With its files on a device, or why there is none here.
+fn on_device(options: Options) -> Result<EpollRig, String> {
+    let mut rig = rig(options);
+    let device = OnDevice::new(rig.directory.path())?;
+    rig.driver.mount(device.volume(rig.directory.path()));
+    Ok(EpollRig { device: Some(device), ..rig })
 }
 
 impl Rig for EpollRig {
@@ -36,6 +48,9 @@ impl Rig for EpollRig {
     fn restart(&mut self) {
         // The old one goes when the new one is there; both may have the directory open.
         self.driver = EpollDriver::new(self.options).unwrap();
+        if let Some(device) = &self.device {
+            self.driver.mount(device.volume(self.directory.path()));
+        }
     }
 
     fn another(&self) -> Self {
@@ -56,6 +71,11 @@ mod with_usual_sizes {
     use super::*;
     conformance_tests!(rig(Options::default()));
     conformance_tests!(real: rig(Options::default()));
+}
+
+mod on_a_device {
+    use super::*;
+    device_tests!(on_device(Options::default()));
 }
 
 mod with_small_sizes {

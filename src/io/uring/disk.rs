@@ -2,18 +2,22 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 use super::driver::UringDriver;
 use super::flight::{Flight, Target, Transfer};
 use crate::base::Buf;
+use crate::io::device::{Part, Volume};
 use crate::io::op::{FileId, Outcome, Token};
-use crate::io::worker::{self, Job};
+use crate::io::worker::{self, Job, Opened};
 
 /// An open file.
 pub(super) struct OpenFile {
-    descriptor: OwnedFd,
-    /// Where the file is registered with the ring.
+    descriptor: Arc<OwnedFd>,
+    /// Where the file is registered with the ring; of a part, where its device is.
     fixed: Option<u32>,
+    /// Which part of a device it is.
+    part: Option<Part>,
     in_flight: u32,
     /// The close that waits for the operations in flight.
     closing: Option<Token>,
@@ -34,16 +38,32 @@ impl UringDriver {
 
     pub(super) fn collect_answers(&mut self) {
         while let Some((token, answer)) = self.worker.poll_answer() {
-            let outcome = worker::outcome(answer, |descriptor| self.take_in(descriptor));
+            let outcome = worker::outcome(answer, |opened| self.take_in(opened));
             self.complete(token, outcome);
         }
     }
 
-    fn take_in(&mut self, descriptor: OwnedFd) -> FileId {
-        let fixed = self.register_file(&descriptor);
+    /// From now on the files of the volume's directory are on its device. The device is registered once for all of them, and
+    /// stays this ring's until the kernel has finished its last operation, as with [`UringDriver::hold`].
+    ///
+    /// # Panics
+    /// When files were used before.
+    pub fn mount(&mut self, volume: Volume) {
+        self.device = self.register_file(volume.descriptor());
+        self.worker.mount(volume);
+    }
+
+    fn take_in(&mut self, opened: Opened) -> FileId {
+        let (descriptor, fixed, part) = match opened {
+            Opened::File(descriptor, _) => {
+                let fixed = self.register_file(&descriptor);
+                (Arc::new(descriptor), fixed, None)
+            }
+            Opened::Part(device, part) => (device, self.device, Some(part)),
+        };
         let file = FileId(self.next_file);
         self.next_file += 1;
-        self.files.insert(file, OpenFile { descriptor, fixed, in_flight: 0, closing: None });
+        self.files.insert(file, OpenFile { descriptor, fixed, part, in_flight: 0, closing: None });
         file
     }
 
@@ -70,7 +90,7 @@ impl UringDriver {
     fn finish_close_file(&mut self, file: FileId) {
         let Some(open) = self.files.get(&file) else { return };
         let Some(token) = open.closing.filter(|_| open.in_flight == 0) else { return };
-        if let Some(index) = open.fixed
+        if let Some(index) = open.fixed.filter(|_| open.part.is_none())
             && self.ring.submitter().register_files_update(index, &[-1]).is_ok()
         {
             self.free_files.push(index);
@@ -80,7 +100,12 @@ impl UringDriver {
     }
 
     pub(super) fn read(&mut self, token: Token, file: FileId, offset: u64, buf: Buf) {
-        match self.transfer(token, file, offset, buf) {
+        let part = self.files.get(&file).and_then(|open| open.part);
+        let (offset, bytes) = part.map_or((offset, buf.len()), |part| part.read(offset, buf.len()));
+        if bytes == 0 && part.is_some() {
+            return self.complete(token, Outcome::Read { buf, result: Ok(0) });
+        }
+        match self.transfer(token, file, offset, bytes, buf) {
             Ok(transfer) => {
                 self.ring.start(Flight::Read(transfer));
             }
@@ -89,7 +114,12 @@ impl UringDriver {
     }
 
     pub(super) fn write(&mut self, token: Token, file: FileId, offset: u64, buf: Buf) {
-        match self.transfer(token, file, offset, buf) {
+        let part = self.files.get(&file).and_then(|open| open.part);
+        let offset = match part.map_or(Ok(offset), |part| part.write(offset, buf.len())) {
+            Ok(offset) => offset,
+            Err(error) => return self.complete(token, Outcome::Written { buf, result: Err(error) }),
+        };
+        match self.transfer(token, file, offset, buf.len(), buf) {
             Ok(transfer) => {
                 self.ring.start(Flight::Write(transfer));
             }
@@ -98,12 +128,20 @@ impl UringDriver {
     }
 
     /// Counts an operation on `file`, or gives its buffer back when there is no such file.
-    fn transfer(&mut self, token: Token, file: FileId, offset: u64, mut buf: Buf) -> Result<Transfer, Buf> {
+    fn transfer(
+        &mut self,
+        token: Token,
+        file: FileId,
+        offset: u64,
+        bytes: usize,
+        mut buf: Buf,
+    ) -> Result<Transfer, Buf> {
         let Some(open) = self.files.get_mut(&file).filter(|open| open.closing.is_none()) else { return Err(buf) };
         open.in_flight += 1;
         let target = open.target();
         let registered = self.buffers.index(&self.ring.submitter(), &mut buf);
-        Ok(Transfer { token, file, target, offset, buf, registered })
+        let bytes = u32::try_from(bytes).expect("file buffers are smaller than 4 GiB");
+        Ok(Transfer { token, file, target, offset, bytes, buf, registered })
     }
 
     pub(super) fn transferred(&mut self, flight: Flight, result: i32) {

@@ -41,6 +41,8 @@ pub struct UringDriver {
     /// Places in the ring's table of files.
     pub(super) free_files: Vec<u32>,
     fixed_files: bool,
+    /// Where the device of the mounted volume is registered.
+    pub(super) device: Option<u32>,
     pub(super) worker: Worker,
     wake: Arc<WakeUp>,
     /// What has completed and was not yet reported.
@@ -77,6 +79,7 @@ impl UringDriver {
             next_file: 0,
             free_files,
             fixed_files,
+            device: None,
             worker: Worker::new(Waker::from(Arc::clone(&wake))),
             wake,
             ready: Vec::new(),

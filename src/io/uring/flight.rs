@@ -35,6 +35,8 @@ pub(super) struct Transfer {
     pub(super) file: FileId,
     pub(super) target: Target,
     pub(super) offset: u64,
+    /// From the start of `buf`.
+    pub(super) bytes: u32,
     pub(super) buf: Buf,
     /// Where `buf` is registered.
     pub(super) registered: Option<u16>,
@@ -68,12 +70,8 @@ impl Flight {
 }
 
 impl Transfer {
-    fn len(&self) -> u32 {
-        u32::try_from(self.buf.len()).expect("file buffers are smaller than 4 GiB")
-    }
-
     fn read_entry(&mut self) -> squeue::Entry {
-        let (len, memory, offset) = (self.len(), self.buf.as_mut_ptr(), self.offset);
+        let (len, memory, offset) = (self.bytes, self.buf.as_mut_ptr(), self.offset);
         match (self.target, self.registered) {
             (Target::Fd(fd), None) => opcode::Read::new(types::Fd(fd), memory, len).offset(offset).build(),
             (Target::Fixed(file), None) => opcode::Read::new(types::Fixed(file), memory, len).offset(offset).build(),
@@ -87,7 +85,7 @@ impl Transfer {
     }
 
     fn write_entry(&mut self) -> squeue::Entry {
-        let (len, memory, offset, flags) = (self.len(), self.buf.as_ptr(), self.offset, libc::RWF_DSYNC);
+        let (len, memory, offset, flags) = (self.bytes, self.buf.as_ptr(), self.offset, libc::RWF_DSYNC);
         match (self.target, self.registered) {
             (Target::Fd(fd), None) => {
                 opcode::Write::new(types::Fd(fd), memory, len).offset(offset).rw_flags(flags).build()

@@ -6,17 +6,29 @@ use rustix::fs::{FlockOperation, flock};
 use super::{Options, UringDriver};
 use crate::base::Buf;
 use crate::io::Driver;
-use crate::io::conformance::{Harness, ReceiveBuffers, Rig, conformance_tests, directory, pattern};
+use crate::io::conformance::{
+    Harness, OnDevice, ReceiveBuffers, Rig, conformance_tests, device_tests, directory, pattern,
+};
 use crate::io::op::{Completion, Op, Outcome, Token};
 
 struct UringRig {
     driver: UringDriver,
     options: Options,
     directory: tempfile::TempDir,
+    /// In the place of the directory's files.
+    device: Option<OnDevice>,
 }
 
 fn rig(options: Options) -> UringRig {
-    UringRig { driver: UringDriver::new(options).unwrap(), options, directory: directory() }
+    UringRig { driver: UringDriver::new(options).unwrap(), options, directory: directory(), device: None }
+}
+
+/// With its files on a device, or why there is none here.
+fn on_device(options: Options) -> Result<UringRig, String> {
+    let mut rig = rig(options);
+    let device = OnDevice::new(rig.directory.path())?;
+    rig.driver.mount(device.volume(rig.directory.path()));
+    Ok(UringRig { device: Some(device), ..rig })
 }
 
 impl Rig for UringRig {
@@ -37,6 +49,9 @@ impl Rig for UringRig {
     fn restart(&mut self) {
         // The old one goes when the new one is there; both may have the directory open.
         self.driver = UringDriver::new(self.options).unwrap();
+        if let Some(device) = &self.device {
+            self.driver.mount(device.volume(self.directory.path()));
+        }
     }
 
     fn another(&self) -> Self {
@@ -63,6 +78,16 @@ mod with_usual_sizes {
     use super::*;
     conformance_tests!(rig(Options::default()));
     conformance_tests!(real: rig(Options::default()));
+}
+
+mod on_a_device {
+    use super::*;
+    device_tests!(on_device(Options::default()));
+}
+
+mod on_a_device_without_registration {
+    use super::*;
+    device_tests!(on_device(Options { fixed_buffers: 0, fixed_files: 0, ..Options::default() }));
 }
 
 mod with_small_sizes {
