@@ -272,6 +272,13 @@ pub(super) struct Serve {
     /// Where the node keeps its data: a directory on a disk
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
+    /// A block device for the node's journals, instead of files in --dir: a disk or a partition with nothing on it. It belongs to
+    /// the node from its first start on, and is named at each
+    #[arg(long, value_name = "PATH")]
+    pub(super) device: Option<PathBuf>,
+    /// Lose what the device carries, when a new node is made on it. A device that is mounted or in use is refused all the same
+    #[arg(long)]
+    pub(super) destroy: bool,
     /// Come to the cluster that the nodes at these addresses belong to; one that answers is enough. A node that is in it already tells
     /// it where it is now
     #[arg(long, value_name = "ADDRESSES", value_delimiter = ',')]
@@ -365,6 +372,9 @@ pub(super) struct Inspect {
     /// The node's directory, as given to `naxos serve --dir`; of `naxos dev`, one of its node directories
     #[arg(value_name = "DIR")]
     pub(super) dir: PathBuf,
+    /// The device that its journals are on, as given to `naxos serve --device`
+    #[arg(long, value_name = "PATH")]
+    pub(super) device: Option<PathBuf>,
     /// Show every segment file
     #[arg(long)]
     pub(super) segments: bool,

@@ -63,6 +63,7 @@ impl BenchCluster {
         let start = |index: u16| {
             let config = NodeConfig {
                 directory: scratch.path().join(format!("node-{index}")),
+                device: None,
                 listen: ([127, 0, 0, 1], 0).into(),
                 cluster: id,
                 shards: Some(options.shards.into()),

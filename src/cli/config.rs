@@ -20,6 +20,7 @@ use crate::io::DriverChoice;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) dir: Option<PathBuf>,
+    pub(super) device: Option<PathBuf>,
     pub(super) cluster_id: Option<ClusterId>,
     pub(super) join: Vec<SocketAddr>,
     pub(super) bootstrap_expect: Option<u16>,
@@ -41,6 +42,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             dir: None,
+            device: None,
             cluster_id: None,
             join: Vec::new(),
             bootstrap_expect: None,
@@ -217,6 +219,7 @@ mod tests {
         assert_eq!(Settings::parse(&defaults.to_toml()).unwrap(), defaults);
         let changed = Settings {
             dir: Some("/var/lib/na\"x\\os\u{e9}".into()),
+            device: Some("/dev/disk/by-id/a b".into()),
             cluster_id: Some(ClusterId(0xC1)),
             join: vec!["127.0.0.1:5".parse().unwrap(), "[::1]:6".parse().unwrap()],
             bootstrap_expect: Some(2),

@@ -102,6 +102,21 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         section: "node",
+        name: "device",
+        help: "A block device for the node's journals, instead of files in `dir`: a disk or a partition with nothing on it. It \
+               belongs to\nthe node from its first start on, and is named at each.",
+        example: "\"/dev/disk/by-id/nvme-example-part1\"",
+        get: |settings| settings.device.as_ref().map(|device| write_text(&device.to_string_lossy())),
+        set: |settings, given| match text(&given)? {
+            "" => Err("it is empty".to_owned()),
+            device => {
+                settings.device = Some(PathBuf::from(device));
+                Ok(())
+            }
+        },
+    },
+    Key {
+        section: "node",
         name: "cluster_id",
         help: "The cluster that the node belongs to: up to 32 hexadecimal digits, the same for all its nodes.\nRequired, here or \
                as --cluster-id, unless the node joins others or begins a cluster with its peers.",

@@ -135,8 +135,14 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<OpError>() {
         return Some(code_of_operation(error));
     }
-    if let Some(ServeError::DataDir(DataDirError::NoSpace { .. })) = cause.downcast_ref::<ServeError>() {
-        return Some(USAGE);
+    if let Some(ServeError::DataDir(error)) = cause.downcast_ref::<ServeError>() {
+        match error {
+            DataDirError::Device(error) if error.reason.is_usage() => return Some(USAGE),
+            DataDirError::NoSpace { .. } | DataDirError::DeviceMissing { .. } | DataDirError::NotOnDevice(_) => {
+                return Some(USAGE);
+            }
+            _ => {}
+        }
     }
     let driver = cause.downcast_ref::<DriverError>().or_else(|| match cause.downcast_ref::<ServeError>() {
         Some(ServeError::Driver(error)) => Some(error),

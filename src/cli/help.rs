@@ -45,6 +45,7 @@ Examples:
   naxos serve --dir /var/lib/naxos --listen 10.0.0.1:4100 --bootstrap-expect 3 \\
       --peers 10.0.0.1:4100,10.0.0.2:4100,10.0.0.3:4100
   naxos serve --dir /var/lib/naxos --metastore file:/var/lib/naxos-registers
+  naxos serve --dir /var/lib/naxos --device /dev/disk/by-id/nvme-example --cluster-id 7f3a
   naxos serve --config /etc/naxos/naxos.toml
   naxos serve --print-config > naxos.toml
   curl http://127.0.0.1:4101/healthz
@@ -60,6 +61,11 @@ Membership:
   them they wait, and say so. Both may stay on the command line: a later start tells the cluster where
   the node is now. A directory of another cluster is refused. Without either, `naxos cluster init`
   begins a cluster.
+
+Device:
+  With --device the segments of the journals are on a disk or partition of their own; --dir keeps the
+  identity, and both are named at each start. The first start formats the device. It is refused when it
+  is mounted or in use, and when it carries anything: --destroy gives leave to lose that.
 
 Admin endpoint:
   /metrics  Prometheus text; docs/OPERATING.md lists the names
@@ -77,7 +83,7 @@ Environment:
 Exit codes:
   0  stopped by a signal
   1  it cannot start, or a shard has ended; the message says why
-  2  an option, the configuration or the directory is not usable
+  2  an option, the configuration, the directory or the device is not usable
 ";
 
 /// Of `naxos cluster`.
@@ -250,6 +256,7 @@ Examples:
   naxos inspect /var/lib/naxos
   naxos inspect naxos-dev/node-1 --segments --loglets
   naxos inspect naxos-dev/node-1 --units --segment 3
+  naxos inspect /var/lib/naxos --device /dev/nvme1n1
   naxos inspect --json /var/lib/naxos | jq .findings
 
 docs/INSPECT.md explains every finding and the fields of the JSON object.
@@ -257,7 +264,8 @@ docs/INSPECT.md explains every finding and the fields of the JSON object.
 Exit codes:
   0  intact, or with notices only
   1  a file cannot be read, or is too large
-  2  wrong usage, not a data directory, or a node is running on it (--live looks all the same)
+  2  wrong usage, not a data directory, not the device of this node, or a node is running on it
+     (--live looks all the same)
   7  damaged
 ";
 

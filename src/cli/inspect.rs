@@ -14,11 +14,13 @@ const HOLES_SHOWN: usize = 4;
 const FINDINGS_SHOWN: usize = 50;
 
 pub(super) fn run(global: &Global, options: &Inspect) -> anyhow::Result<()> {
-    let wanted = Options { live: options.live, units: options.units, segment: options.segment };
+    let wanted =
+        Options { live: options.live, units: options.units, segment: options.segment, device: options.device.clone() };
     let report = inspect(&options.dir, &wanted).map_err(|error| match error {
-        InspectError::NotADataDirectory { .. } | InspectError::Running(_) => {
-            exit::coded(exit::USAGE, error.to_string())
-        }
+        InspectError::NotADataDirectory { .. }
+        | InspectError::Running(_)
+        | InspectError::DeviceNotNamed { .. }
+        | InspectError::Device(_) => exit::coded(exit::USAGE, error.to_string()),
         InspectError::Lock(_) | InspectError::Read { .. } => error.into(),
     })?;
     if global.json {
@@ -64,8 +66,9 @@ fn describe(report: &Report, options: &Inspect) -> Vec<String> {
 fn identity(report: &Report) -> String {
     match &report.node {
         Some(node) => {
+            let device = node.device.map_or_else(String::new, |device| format!("\njournals on device {device}"));
             format!(
-                "node {}\ncluster {}\n{} in {} (format {})",
+                "node {}\ncluster {}\n{} in {} (format {}){device}",
                 node.node,
                 node.cluster,
                 plural(node.shards as u64, "shard"),

@@ -12,7 +12,7 @@ use super::entry::{Entering, Entry};
 use super::interrupt::Interrupt;
 use super::{directory, exit, notify, orphan, output};
 use crate::base::{ClusterId, Incarnation, NodeId};
-use crate::node::{AdminListener, ControlOptions, Node, NodeConfig};
+use crate::node::{AdminListener, ControlOptions, DeviceOptions, Node, NodeConfig};
 
 /// The line that `serve --json` prints when the node is ready; a supervisor reads it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,6 +34,7 @@ fn settings(options: &Serve) -> anyhow::Result<Settings> {
         None => Settings::default(),
     };
     settings.dir = options.dir.clone().or(settings.dir);
+    settings.device = options.device.clone().or(settings.device);
     settings.cluster_id = options.cluster_id.or(settings.cluster_id);
     settings.bootstrap_expect = options.bootstrap_expect.or(settings.bootstrap_expect);
     settings.zone = options.zone.clone().or(settings.zone);
@@ -69,6 +70,9 @@ pub(super) fn run(global: &Global, options: &Serve) -> anyhow::Result<()> {
         };
     }
     let dir = settings.dir.clone().ok_or_else(|| missing("--dir", "dir"))?;
+    if options.destroy && settings.device.is_none() {
+        return Err(missing("--destroy is about a device: --device", "device"));
+    }
     let mut entry = Entry::from_settings(&settings)?;
     if settings.cluster_id.is_none() && entry.as_ref().is_none_or(Entry::needs_cluster_id) {
         return Err(missing("--cluster-id", "cluster_id"));
@@ -94,6 +98,7 @@ pub(super) fn run(global: &Global, options: &Serve) -> anyhow::Result<()> {
     let Some(cluster) = cluster else { return Ok(()) };
     let config = NodeConfig {
         directory: dir.clone(),
+        device: settings.device.clone().map(|path| DeviceOptions { path, destroy: options.destroy }),
         listen: settings.listen,
         cluster,
         shards: settings.shards.map(usize::from),

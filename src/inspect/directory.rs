@@ -8,8 +8,8 @@ use super::explain::explain;
 use super::loglets;
 use super::mapped::Mapped;
 use super::report::{Cell, Report, SCHEMA};
-use crate::base::NodeId;
-use crate::node::{DataDirError, NodeFacts, SharedLock, journal_directory};
+use crate::base::{DeviceId, NodeId};
+use crate::node::{DataDirError, DeviceView, FileOnDevice, NodeFacts, SharedLock, device_of, journal_directory};
 use crate::proto::log_server::{FLOOR_CELL, LOGLET_CELL, TABLE_LOST_CELL};
 use crate::storage::ANCHOR_FILE;
 use crate::storage::inspect::{Class, Finding, InspectConfig, JournalFile, JournalReport, Severity};
@@ -28,6 +28,8 @@ pub struct Options {
     pub units: bool,
     /// Of this segment alone.
     pub segment: Option<u64>,
+    /// The device that the journals are on, if they are on one.
+    pub device: Option<PathBuf>,
 }
 
 /// Why a directory cannot be looked at.
@@ -47,6 +49,17 @@ pub enum InspectError {
          look torn, or damaged)"
     )]
     Running(PathBuf),
+    /// Its journals are on a device.
+    #[error("the journals of {path} are on device {device}: name it with --device")]
+    DeviceNotNamed {
+        /// The directory.
+        path: PathBuf,
+        /// The name that was drawn for the device.
+        device: DeviceId,
+    },
+    /// The device that was named is none of this directory.
+    #[error(transparent)]
+    Device(DataDirError),
     /// The lock cannot be looked at.
     #[error(transparent)]
     Lock(DataDirError),
@@ -86,7 +99,15 @@ pub fn inspect(path: &Path, options: &Options) -> Result<Report, InspectError> {
         }
     };
     findings.extend(missing_journals(path, facts.as_ref(), &journals));
+    let mut device = match (facts.as_ref(), &options.device) {
+        (None, _) | (Some(NodeFacts { device: None, .. }), None) => None,
+        (Some(facts), Some(named)) => Some(device_of(path, facts, named).map_err(InspectError::Device)?),
+        (Some(NodeFacts { device: Some(device), .. }), None) => {
+            return Err(InspectError::DeviceNotNamed { path: path.to_owned(), device: *device });
+        }
+    };
     let block_bytes = SharedLock::block_bytes(path).map_err(InspectError::Lock)?;
+    let block_bytes = block_bytes.max(device.as_ref().map_or(0, DeviceView::block_bytes));
     let config = InspectConfig {
         node: facts.map(|facts| facts.node),
         journal: 0,
@@ -98,11 +119,16 @@ pub fn inspect(path: &Path, options: &Options) -> Result<Report, InspectError> {
     let mut reports = Vec::new();
     for journal in journals {
         let config = InspectConfig { journal, unit_rows_max: rows_left, ..config.clone() };
-        let report = one_journal(&journal_directory(path, journal as usize), &config)?;
+        let shards = facts.as_ref().map_or(0, |facts| facts.shards);
+        let device = device.as_mut().filter(|_| (journal as usize) < shards);
+        let report = one_journal(&journal_directory(path, journal as usize), &config, device)?;
         rows_left -= report.segments.iter().map(|segment| segment.unit_rows.len()).sum::<usize>();
         reports.push(report);
     }
     drop(lock);
+    for place in device.iter().flat_map(DeviceView::damaged) {
+        findings.push(Finding::new(Class::DeviceDamaged, Severity::Notice, format!("{place} is not whole")));
+    }
     let mut loglets = Vec::new();
     for report in &mut reports {
         let node = facts.map_or(NodeId(0), |facts| facts.node);
@@ -189,7 +215,11 @@ fn missing_journals(path: &Path, facts: Option<&NodeFacts>, journals: &[u32]) ->
     findings
 }
 
-fn one_journal(directory: &Path, config: &InspectConfig) -> Result<JournalReport, InspectError> {
+fn one_journal(
+    directory: &Path,
+    config: &InspectConfig,
+    device: Option<&mut DeviceView>,
+) -> Result<JournalReport, InspectError> {
     let at = |path: &Path, error| InspectError::Read { path: path.to_owned(), error };
     let (mut mapped, mut unfinished) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(directory).map_err(|error| at(directory, error))? {
@@ -199,9 +229,15 @@ fn one_journal(directory: &Path, config: &InspectConfig) -> Result<JournalReport
         if is_file && name.ends_with(".tmp") {
             // Unfinished; only its name matters.
             unfinished.push(name);
-        } else if is_file && (name.ends_with(".seg") || name == ANCHOR_FILE) {
+        } else if is_file && (name == ANCHOR_FILE || (name.ends_with(".seg") && device.is_none())) {
             let file = Mapped::open(&entry.path(), name, FILE_BYTES_MAX);
             mapped.push(file.map_err(|error| at(&entry.path(), error))?);
+        }
+    }
+    if let Some(device) = device {
+        for FileOnDevice { name, offset, bytes } in device.files(config.journal) {
+            let file = Mapped::of(device.file(), name.clone(), offset, bytes, FILE_BYTES_MAX);
+            mapped.push(file.map_err(|error| at(&directory.join(name), error))?);
         }
     }
     let empty = |name| JournalFile { name, bytes: Default::default(), unreadable: Vec::new() };

@@ -85,6 +85,9 @@ fn meaning(finding: &Finding) -> String {
         Class::IdentityDamaged => "the node will not start without knowing who it is. Bring the file back; the identity shown is \
              taken from the journals"
             .to_owned(),
+        Class::DeviceDamaged => "nothing is lost: the device has it twice, or the journal finds out what is in the slot; the next start \
+             writes it anew. A power loss while it was being written leaves one like this too"
+            .to_owned(),
         Class::Unexpected => "the node does not look at it".to_owned(),
     }
 }

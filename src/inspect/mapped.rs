@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 
 use crate::storage::inspect::JournalFile;
 
@@ -37,6 +37,11 @@ impl Mapped {
     pub(super) fn open(path: &Path, name: String, bytes_max: u64) -> io::Result<Self> {
         let file = File::open(path)?;
         let bytes = file.metadata()?.len();
+        Self::of(&file, name, 0, bytes, bytes_max)
+    }
+
+    /// As [`Mapped::open`], of a part of a device.
+    pub(super) fn of(file: &File, name: String, offset: u64, bytes: u64, bytes_max: u64) -> io::Result<Self> {
         if bytes > bytes_max {
             return Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
@@ -44,16 +49,16 @@ impl Mapped {
             ));
         }
         let bytes = usize::try_from(bytes).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-        let unreadable = probe(&file, bytes)?;
+        let unreadable = probe(file, offset, bytes)?;
         let memory = if bytes == 0 || !unreadable.is_empty() {
-            Memory::Copy(copy(&file, bytes, &unreadable)?)
+            Memory::Copy(copy(file, offset, bytes, &unreadable)?)
         } else {
             // SAFETY: the mapping is read-only and private to this value. Its bytes may change only if another process
             // writes to the file, which the directory's lock prevents; under `--live` a node may change them. They are plain
             // bytes, and every number taken from them is checked against its copy's bounds, so that a change can give a wrong
             // report and no more.
             #[expect(unsafe_code, reason = "a mapping's bytes belong to a file")]
-            Memory::Map(unsafe { Mmap::map(&file)? })
+            Memory::Map(unsafe { MmapOptions::new().offset(offset).len(bytes).map(file)? })
         };
         Ok(Self { name, memory, unreadable })
     }
@@ -68,17 +73,17 @@ impl Mapped {
 }
 
 /// Reads all of a file, and says which blocks cannot be read.
-fn probe(file: &File, bytes: usize) -> io::Result<Vec<Range<u64>>> {
+fn probe(file: &File, offset: u64, bytes: usize) -> io::Result<Vec<Range<u64>>> {
     let mut scratch = vec![0; PIECE_BYTES.min(bytes)];
     let mut bad: Vec<Range<u64>> = Vec::new();
     for from in (0..bytes).step_by(PIECE_BYTES) {
         let len = PIECE_BYTES.min(bytes - from);
-        if is_readable(file, &mut scratch[..len], from)? {
+        if is_readable(file, &mut scratch[..len], offset + from as u64)? {
             continue;
         }
         for at in (from..from + len).step_by(BLOCK_BYTES) {
             let len = BLOCK_BYTES.min(bytes - at);
-            if !is_readable(file, &mut scratch[..len], at)? {
+            if !is_readable(file, &mut scratch[..len], offset + at as u64)? {
                 let (start, end) = (at as u64, (at + len) as u64);
                 match bad.last_mut().filter(|last| last.end == start) {
                     Some(last) => last.end = end,
@@ -91,22 +96,22 @@ fn probe(file: &File, bytes: usize) -> io::Result<Vec<Range<u64>>> {
 }
 
 /// A file that has become shorter is an error of the whole; a block that cannot be read is not.
-fn is_readable(file: &File, buffer: &mut [u8], at: usize) -> io::Result<bool> {
-    match file.read_exact_at(buffer, at as u64) {
+fn is_readable(file: &File, buffer: &mut [u8], at: u64) -> io::Result<bool> {
+    match file.read_exact_at(buffer, at) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(error),
         Err(_) => Ok(false),
     }
 }
 
-fn copy(file: &File, bytes: usize, unreadable: &[Range<u64>]) -> io::Result<Vec<u8>> {
+fn copy(file: &File, offset: u64, bytes: usize, unreadable: &[Range<u64>]) -> io::Result<Vec<u8>> {
     let mut copy = vec![0; bytes];
     let mut from = 0;
     for range in unreadable {
-        file.read_exact_at(&mut copy[from..range.start as usize], from as u64)?;
+        file.read_exact_at(&mut copy[from..range.start as usize], offset + from as u64)?;
         from = range.end as usize;
     }
-    file.read_exact_at(&mut copy[from..], from as u64)?;
+    file.read_exact_at(&mut copy[from..], offset + from as u64)?;
     Ok(copy)
 }
 
@@ -133,6 +138,6 @@ mod tests {
     fn unreadable_parts_are_zeros_in_the_copy() {
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, &[7; 10]).unwrap();
-        assert_eq!(copy(&file, 10, &[2..4, 9..10]).unwrap(), [7, 7, 0, 0, 7, 7, 7, 7, 7, 0]);
+        assert_eq!(copy(&file, 0, 10, &[2..4, 9..10]).unwrap(), [7, 7, 0, 0, 7, 7, 7, 7, 7, 0]);
     }
 }

@@ -9,7 +9,9 @@ use rustix::fs::{AtFlags, FlockOperation, StatxFlags, flock, fstatfs, statx};
 use serde::{Deserialize, Serialize};
 
 use super::anchor_file::{add_anchor, anchor_path, create_anchor};
-use crate::base::{ClusterId, NodeId};
+use super::device::{DeviceOptions, NodeDevice};
+use crate::base::{ClusterId, DeviceId, Limits, NodeId};
+use crate::io::device::{Binding, DeviceError, Volume};
 
 /// `f_type` of tmpfs and ramfs (linux/magic.h): file systems that a power loss empties.
 const VOLATILE_FILE_SYSTEMS: [i64; 2] = [0x0102_1994, 0x8584_58f6];
@@ -91,6 +93,20 @@ pub enum DataDirError {
     /// There are journals, and no identity file that says whose.
     #[error("{0} has journals but no node.json; bring it back, or start the node anew in an empty directory")]
     IdentityMissing(PathBuf),
+    /// The device for the journals cannot be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// Its journals are on a device that was not named.
+    #[error("{path} has its journals on device {device}; name it with --device")]
+    DeviceMissing {
+        /// The directory.
+        path: PathBuf,
+        /// The name that was drawn for the device.
+        device: DeviceId,
+    },
+    /// A device was named, and its journals are in files.
+    #[error("{0} was created with its journals in files; leave --device out, or make a new node in an empty directory")]
+    NotOnDevice(PathBuf),
     /// The number of shards was fixed at birth (P13).
     #[error("{path} was created with {found} shards and cannot be used with {wanted}")]
     OtherShards {
@@ -130,6 +146,9 @@ pub(super) struct Identity {
     pub(super) cluster: ClusterId,
     pub(super) node: NodeId,
     pub(super) shards: usize,
+    /// The device that its journals are on, for ever; none when they are in files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) device: Option<DeviceId>,
 }
 
 /// A data directory, locked for this process.
@@ -140,6 +159,7 @@ pub struct DataDir {
     identity: Identity,
     durability: Durability,
     block_bytes: u32,
+    device: Option<NodeDevice>,
 }
 
 pub(super) fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> DataDirError + 'a {
@@ -157,6 +177,21 @@ impl DataDir {
         shards: Option<usize>,
         allow_volatile: bool,
     ) -> Result<Self, DataDirError> {
+        Self::open_with(path, cluster, shards, allow_volatile, None)
+    }
+
+    /// As [`DataDir::open`], with the journals on a device. A new directory has it formatted with segments as the limits say.
+    ///
+    /// # Errors
+    /// Directory or device cannot be used; nothing in either has been changed then, unless the device failed while it was being
+    /// formatted.
+    pub fn open_with(
+        path: &Path,
+        cluster: ClusterId,
+        shards: Option<usize>,
+        allow_volatile: bool,
+        on: Option<(&DeviceOptions, &Limits)>,
+    ) -> Result<Self, DataDirError> {
         fs::create_dir_all(path).map_err(io_error("cannot create", path))?;
         let path = &path.canonicalize().map_err(io_error("cannot open", path))?;
         let lock = lock(path)?;
@@ -165,12 +200,20 @@ impl DataDir {
         if volatile && !allow_volatile {
             return Err(DataDirError::Volatile(path.clone()));
         }
+        let mut device = None;
         let mut identity = match read_identity(path)? {
             Some(identity) => identity,
             None => {
-                let shards = shards.unwrap_or_else(cores);
-                let identity = Identity { format: FORMAT, cluster, node: NodeId::random(), shards };
+                let (node, shards) = (NodeId::random(), shards.unwrap_or_else(cores));
+                if let Some((options, limits)) = on {
+                    device = Some(NodeDevice::plan(options, (cluster, node, shards), limits, allow_volatile)?);
+                }
+                let id = device.as_ref().map(NodeDevice::id);
+                let identity = Identity { format: FORMAT, cluster, node, shards, device: id };
                 make_journals(path, &identity)?;
+                if let Some(device) = &device {
+                    device.format()?;
+                }
                 write_identity(path, &identity)?;
                 identity
             }
@@ -189,12 +232,33 @@ impl DataDir {
         if identity.format == FORMAT_WITHOUT_ANCHORS {
             add_anchors(path, &mut identity)?;
         }
-        if let Some(emptied) = journals.clone().find(|journal| is_emptied(journal)) {
+        // On a device the segments are elsewhere; a journal that has lost its anchor alone finds that out by itself.
+        if identity.device.is_none()
+            && let Some(emptied) = journals.clone().find(|journal| is_emptied(journal))
+        {
             return Err(DataDirError::JournalEmptied(emptied));
         }
+        let device = match device {
+            Some(device) => Some(device),
+            None => open_device(path, &identity, on.map(|(options, _)| options), allow_volatile)?,
+        };
+        let volatile = volatile || device.as_ref().is_some_and(NodeDevice::is_volatile);
         let durability = if volatile { Durability::Volatile } else { Durability::QuorumDsync };
-        let block_bytes = block_bytes(&lock);
-        Ok(Self { path: path.clone(), lock, identity, durability, block_bytes })
+        let block_bytes = block_bytes(&lock).max(device.as_ref().map_or(0, NodeDevice::block_bytes));
+        Ok(Self { path: path.clone(), lock, identity, durability, block_bytes, device })
+    }
+
+    /// The device that the journals are on.
+    pub(super) fn device(&self) -> Option<&NodeDevice> {
+        self.device.as_ref()
+    }
+
+    /// The slots of one journal, when it is on a device.
+    ///
+    /// # Errors
+    /// What is damaged of its table cannot be mended.
+    pub fn volume(&self, shard: usize) -> Result<Option<Volume>, DataDirError> {
+        self.device.as_ref().map(|device| device.volume(shard, self.journal(shard))).transpose()
     }
 
     /// The cluster it belongs to.
@@ -255,6 +319,25 @@ fn make_journals(path: &Path, identity: &Identity) -> Result<(), DataDirError> {
         }
     }
     sync_directory(path)
+}
+
+/// The device of a directory that is there, which has to be the one that it was made with.
+fn open_device(
+    path: &Path,
+    identity: &Identity,
+    options: Option<&DeviceOptions>,
+    allow_volatile: bool,
+) -> Result<Option<NodeDevice>, DataDirError> {
+    let &Identity { cluster, node, shards, .. } = identity;
+    match (identity.device, options) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(DataDirError::NotOnDevice(path.to_owned())),
+        (Some(device), None) => Err(DataDirError::DeviceMissing { path: path.to_owned(), device }),
+        (Some(device), Some(options)) => {
+            let binding = Binding { cluster, node, device, shards: shards as u32 };
+            Ok(Some(NodeDevice::open(options, &binding, allow_volatile)?))
+        }
+    }
 }
 
 /// Brings a directory of the format before to this one.

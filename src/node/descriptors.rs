@@ -24,20 +24,19 @@ pub struct TooFewDescriptors {
     pub needed: u64,
 }
 
-/// Raises the process's own limit as far as it may, and returns how many of the wanted connections it allows. Says so in the log
-/// when that is less.
+/// Raises the process's own limit as far as it may, and returns how many of the wanted connections it allows, beside the
+/// descriptors of `files` segments. Says so in the log when that is less.
 ///
 /// # Errors
 /// It does not allow a node at all.
-pub(super) fn connections_allowed(limits: &Limits, shards: usize) -> Result<u32, TooFewDescriptors> {
+pub(super) fn connections_allowed(limits: &Limits, shards: usize, files: u64) -> Result<u32, TooFewDescriptors> {
     let limit = getrlimit(Resource::Nofile);
     // It fails only where it is forbidden, and then the present limit is what there is.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let kept = OF_NODE + OF_SHARD * shards as u64;
     // Each segment of a journal keeps its file open; they come one by one, and connections do not get what they will need.
-    let segments = u64::from(limits.segments_max) * shards as u64;
-    allowed(limit, kept, segments, limits.connections_max)
+    allowed(limit, kept, files, limits.connections_max)
 }
 
 fn allowed(limit: u64, kept: u64, segments: u64, wanted: u32) -> Result<u32, TooFewDescriptors> {

@@ -8,7 +8,8 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
 use super::data_dir::{DataDirError, LOCK_FILE, block_bytes, io_error, journal, read_identity};
-use crate::base::{ClusterId, NodeId};
+use crate::base::{ClusterId, DeviceId, NodeId};
+use crate::io::device::{Binding, DeviceView};
 
 /// The identity file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,6 +22,9 @@ pub struct NodeFacts {
     pub node: NodeId,
     /// How many journals it was born with (P13).
     pub shards: usize,
+    /// The device that they are on; none when they are in files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
 }
 
 impl NodeFacts {
@@ -30,8 +34,24 @@ impl NodeFacts {
     /// The file cannot be read or understood.
     pub fn read(directory: &Path) -> Result<Option<Self>, DataDirError> {
         let facts = read_identity(directory)?;
-        Ok(facts.map(|id| Self { format: id.format, cluster: id.cluster, node: id.node, shards: id.shards }))
+        Ok(facts.map(|id| Self {
+            format: id.format,
+            cluster: id.cluster,
+            node: id.node,
+            shards: id.shards,
+            device: id.device,
+        }))
     }
+}
+
+/// Opens the device that a node has its journals on, to look at it.
+///
+/// # Errors
+/// The node has none, or it is another one, or cannot be read.
+pub fn device_of(directory: &Path, facts: &NodeFacts, path: &Path) -> Result<DeviceView, DataDirError> {
+    let &NodeFacts { cluster, node, shards, device, .. } = facts;
+    let device = device.ok_or_else(|| DataDirError::NotOnDevice(directory.to_owned()))?;
+    Ok(DeviceView::open(path, &Binding { cluster, node, device, shards: shards as u32 })?)
 }
 
 /// Where the journal of one shard is.

@@ -9,11 +9,13 @@ use std::thread::JoinHandle;
 use super::Reporter;
 use super::data_dir::{DataDir, DataDirError};
 use super::descriptors::{TooFewDescriptors, connections_allowed};
+use super::device::DeviceOptions;
 use super::entrance::Entrance;
 use super::free_space::check_prepared;
 use crate::base::{ClusterId, Incarnation, InvalidLimits, Limits, NodeId};
 use crate::client::Collocated;
 use crate::control::{Control, ControlConfig, Patience};
+use crate::io::device::Volume;
 use crate::io::{Driver, DriverChoice, DriverError, DriverKind, SystemDriver};
 use crate::server::{Command, Inbox, NodeIdentity, Shard, ShardConfig};
 
@@ -22,6 +24,8 @@ use crate::server::{Command, Inbox, NodeIdentity, Shard, ShardConfig};
 pub struct NodeConfig {
     /// Its data directory; made if it does not exist.
     pub directory: PathBuf,
+    /// A block device for its journals, which is theirs for ever; in files of the directory if not given.
+    pub device: Option<DeviceOptions>,
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
     /// The cluster it belongs to.
@@ -56,6 +60,7 @@ impl NodeConfig {
     pub fn new(directory: impl Into<PathBuf>, listen: SocketAddr, cluster: ClusterId) -> Self {
         Self {
             directory: directory.into(),
+            device: None,
             listen,
             cluster,
             shards: None,
@@ -221,18 +226,30 @@ impl Node {
     pub fn start(config: NodeConfig) -> Result<Self, ServeError> {
         config.limits.check()?;
         let driver = config.driver.resolve()?;
-        let directory = DataDir::open(&config.directory, config.cluster, config.shards, config.allow_volatile)?;
+        let on = config.device.as_ref().map(|device| (device, &config.limits));
+        let directory =
+            DataDir::open_with(&config.directory, config.cluster, config.shards, config.allow_volatile, on)?;
+        let mut limits = config.limits.clone();
+        if let Some(device) = directory.device() {
+            device.bound(&mut limits).map_err(DataDirError::from)?;
+            limits.check()?;
+        }
         let identity =
             NodeIdentity { cluster: config.cluster, node: directory.node(), incarnation: Incarnation::random() };
         let shards = directory.shards();
         if let Some(bytes) = config.prepare_bytes.filter(|bytes| *bytes > 0) {
-            let segment = config.limits.segment_bytes;
+            let segment = limits.segment_bytes;
             let wanted =
                 (bytes / shards as u64).div_ceil(segment).saturating_mul(segment).saturating_mul(shards as u64);
             let journals: Vec<_> = (0..shards).map(|shard| directory.journal(shard)).collect();
-            check_prepared(&config.directory, &journals, wanted)?;
+            match directory.device() {
+                Some(device) => device.check_prepared(wanted, segment).map_err(DataDirError::from)?,
+                None => check_prepared(&config.directory, &journals, wanted)?,
+            }
         }
-        let connections = connections_allowed(&config.limits, shards)?;
+        // The segments of a device share one descriptor.
+        let files = if directory.device().is_some() { 0 } else { u64::from(limits.segments_max) * shards as u64 };
+        let connections = connections_allowed(&limits, shards, files)?;
         let (started, events) = channel();
         let mut node = Self {
             address: config.listen,
@@ -247,8 +264,7 @@ impl Node {
         for shard in 0..shards {
             let (peers_sender, peers) = sync_channel(1);
             peers_senders.push(peers_sender);
-            let mut limits = config.limits.clone();
-            limits.connections_max = connections.div_ceil(shards as u32);
+            let limits = Limits { connections_max: connections.div_ceil(shards as u32), ..limits.clone() };
             let shard_config = ShardConfig {
                 identity,
                 shard,
@@ -266,6 +282,7 @@ impl Node {
                 driver,
                 listen: (shard == 0).then_some(config.listen),
                 lock: directory.lock_for_ring().map_err(|error| ServeError::Shard { shard, error })?,
+                volume: directory.volume(shard)?,
                 core: config.pin.then_some(shard),
                 started: started.clone(),
                 peers,
@@ -321,6 +338,7 @@ struct ShardThread {
     driver: DriverKind,
     listen: Option<SocketAddr>,
     lock: std::os::fd::OwnedFd,
+    volume: Option<Volume>,
     core: Option<usize>,
     started: Sender<Started>,
     peers: Receiver<Vec<Arc<Inbox>>>,
@@ -354,6 +372,9 @@ impl ShardThread {
         let failed = |error| ServeError::Shard { shard: number, error };
         let mut driver = SystemDriver::open(self.driver).map_err(DriverError::of)?;
         driver.hold(self.lock).map_err(failed)?;
+        if let Some(volume) = self.volume {
+            driver.mount(volume);
+        }
         let mut listener = None;
         let mut address = None;
         if let Some(listen) = self.listen {

@@ -223,6 +223,8 @@ pub enum Class {
     JournalMissing,
     /// The identity file is not there, or not whole.
     IdentityDamaged,
+    /// A copy of the superblock, or of an entry of the table of slots, of the journals' device is not whole.
+    DeviceDamaged,
     /// A directory or file that the node knows nothing of.
     Unexpected,
 }
