@@ -146,6 +146,31 @@ fn batches_have_the_stages_of_their_oldest_record() {
     assert_eq!(cluster.client.take_append_profile().unwrap().whole().len(), 0, "it was taken");
 }
 
+/// Also across a reconfiguration, after which the sequencer may be on another node with another clock.
+#[test]
+fn a_virtual_logs_appends_have_their_stages_too() {
+    const EACH: u64 = 30;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let nodes = Cluster::start(3, 1);
+    let client = support::client();
+    client.begin_cluster(CLUSTER, &nodes.addresses()).unwrap();
+    let cluster = client.cluster(&nodes.addresses()).unwrap();
+    cluster.found().unwrap();
+    let log = cluster.create_log("profiled", 3).unwrap();
+    let append = |count: u64| (0..count).for_each(|_| assert!(log.append(&[1; 100]).wait().is_ok()));
+    append(EACH);
+    log.extend(None, false).unwrap();
+    append(EACH);
+    let profile = client.take_append_profile().unwrap();
+    assert_eq!((profile.whole().len(), profile.records()), (2 * EACH, 2 * EACH));
+    let parts: f64 = Stage::ALL.iter().map(|stage| profile.stage(*stage).mean()).sum();
+    let whole = profile.whole().mean();
+    assert!((parts - whole).abs() < 0.01 * whole, "{parts} ns of {whole}: {:?}", means(&profile));
+    assert!(profile.stage(Stage::Device).mean() + profile.stage(Stage::QuorumWait).mean() > whole / 10.0);
+    let loglets: std::collections::BTreeSet<_> = profile.slowest().map(|slow| slow.loglet).collect();
+    assert!((1..=2).contains(&loglets.len()), "{loglets:?}");
+}
+
 /// With the profile off, on either side, appends are what they were.
 #[test]
 fn nothing_is_measured_where_that_is_off() {

@@ -90,7 +90,7 @@ impl Handle {
     /// Opens a virtual log on the reactor behind this handle. No other log has the same seed.
     pub(super) fn open_log(self: &Arc<Self>, opening: Opening, seed: u64, limits: &Limits) -> VirtualLog {
         let log = LogKey(self.next_key());
-        let submission = Arc::new(Submission::new(limits.clone(), None));
+        let submission = Arc::new(Submission::new(limits.clone(), self.clock));
         self.inbox.push(Command::OpenLog { log, opening, seed, submission: submission.clone() });
         VirtualLog::new(log, self.clone(), submission)
     }
@@ -171,8 +171,8 @@ impl Client {
         self.open(config, cluster).create()
     }
 
-    /// Where the time of appends to loglets without a chain has gone since the last call, on all logs of this client. Nothing where
-    /// [`Limits::profile`] is off, here or at the sequencer's node.
+    /// Where the time of appends has gone since the last call, on all logs of this client. Nothing where [`Limits::profile`] is off, here or
+    /// at the sequencer's node.
     ///
     /// # Errors
     /// The client has ended.

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::profile::Transit;
 use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId};
 use crate::io::op::{Op, Outcome};
 use crate::net::{Link, LinkEvent};
@@ -9,6 +10,8 @@ use crate::wire::{Hello, LogletConfig, Member, Role};
 /// A client of one loglet on the reactor: the protocol core and its connections.
 pub(super) struct LogletClient {
     pub(super) core: NativeLoglet,
+    /// The way to the sequencer.
+    pub(super) transit: Transit,
     /// The sequencer's, then the LogServers' in the configuration's order.
     peers: Vec<Peer>,
     limits: Limits,
@@ -51,7 +54,7 @@ impl LogletClient {
         if let Some(server) = near {
             core.set_preferred(server);
         }
-        Self { core, peers, limits: limits.clone() }
+        Self { core, transit: Transit::default(), peers, limits: limits.clone() }
     }
 
     /// Takes in an outcome of one of its connections.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::loglet::LogletClient;
 use crate::base::{Instant, LogletId, NodeId, Offset, Slowest, Stage};
+use crate::proto::native::Went;
 use crate::wire::Residence;
 
 /// The slowest appends of a profile.
@@ -56,6 +58,26 @@ pub(super) struct Sample {
 }
 
 impl Sample {
+    /// Of a batch whose first record came at `since`, and whose answer was there at `heard`; `loglet` is where it has gone.
+    pub(super) fn of(
+        loglet: &mut LogletClient,
+        (first, records): (Offset, u32),
+        since: Instant,
+        heard: Instant,
+        went: &Went,
+    ) -> Self {
+        // A record may come while the turn that takes it up is under way.
+        let taken = went.since.max(since);
+        let [there, back] = loglet.transit.split(taken, heard, &went.residence);
+        let [sequencing, batch_wait, submit, device, quorum_wait, release] = went.residence.stages.map(u64::from);
+        let queue = taken.since(since).as_nanos() as u64;
+        let stages = [queue, there, sequencing, batch_wait, submit, device, quorum_wait, release, back];
+        let config = loglet.core.config();
+        let last = config.log_servers.get(usize::from(went.residence.last)).map(|member| member.node);
+        let append = SlowAppend { loglet: config.id, first, records, stages, last };
+        Self { nanos: heard.since(since).as_nanos() as u64, append }
+    }
+
     /// With its last stage, which was measured until `heard`, going on until `told`.
     pub(super) fn until(mut self, heard: Instant, told: Instant) -> Self {
         let more = told.since(heard).as_nanos() as u64;

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Sender, SyncSender};
 
 use super::inbox::SubscriptionKey;
 use super::loglet::LogletClient;
-use super::profile::{Sample, SlowAppend, Transit};
+use super::profile::Sample;
 use super::submission::{BatchOutcome, Submission};
 use super::subscription::Event;
 use super::work::Work;
@@ -13,7 +13,7 @@ use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId, Offset};
 use crate::io;
 use crate::io::op::Op;
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
-use crate::wire::{LogletConfig, Residence};
+use crate::wire::LogletConfig;
 
 /// Append frames on the way beyond which a batch that is not full waits, so that batches grow with the load and not with a
 /// timer.
@@ -28,7 +28,6 @@ pub(super) struct Session {
     submission: Arc<Submission<Outcome>>,
     /// Appends on the way, oldest first.
     appends: VecDeque<OnTheWay>,
-    transit: Transit,
     samples: Vec<Sample>,
     replies: BTreeMap<OpId, SyncSender<LogletResult>>,
     subscriptions: BTreeMap<OpId, Following>,
@@ -49,8 +48,6 @@ struct OnTheWay {
     outcome: Arc<BatchOutcome<Outcome>>,
     /// When its first record came, where that is measured.
     since: Option<Instant>,
-    /// When it was taken up.
-    taken: Instant,
 }
 
 /// A subscription, and how far it has come.
@@ -76,7 +73,6 @@ impl Session {
             loglet,
             submission,
             appends: VecDeque::new(),
-            transit: Transit::default(),
             samples: Vec::new(),
             replies: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
@@ -174,9 +170,7 @@ impl Session {
         self.submission.look();
         while let Some(batch) = self.submission.take(self.appends.len() < FRAMES_BEFORE_BATCHING) {
             let id = self.next_op();
-            // A record may have come while this turn was under way.
-            let taken = batch.since.map_or(now, |since| since.max(now));
-            self.appends.push_back(OnTheWay { id, outcome: batch.outcome, since: batch.since, taken });
+            self.appends.push_back(OnTheWay { id, outcome: batch.outcome, since: batch.since });
             self.loglet.core.handle_op(id, LogletOp::Append { records: batch.records }, now);
         }
     }
@@ -185,9 +179,7 @@ impl Session {
         match result {
             LogletResult::Appended { first, records } => {
                 self.committed = self.committed.max(first + u64::from(records.count));
-                if let Some(residence) = self.loglet.core.poll_residence(id) {
-                    self.measure(id, first, records.count, &residence, now);
-                }
+                self.measure(id, first, records.count, now);
                 self.settle(id, Ok(first), records);
             }
             LogletResult::AppendSealed { first, records } => {
@@ -219,17 +211,12 @@ impl Session {
     }
 
     /// Puts the stages of an acknowledged append together.
-    fn measure(&mut self, id: OpId, first: Offset, records: u32, residence: &Residence, now: Instant) {
-        let append = self.appends.iter().find(|append| append.id == id).expect("an append on the way");
-        let OnTheWay { since: Some(since), taken, .. } = *append else { return };
-        let [there, back] = self.transit.split(taken, now, residence);
-        let [sequencing, batch_wait, submit, device, quorum_wait, release] = residence.stages.map(u64::from);
-        let queue = taken.since(since).as_nanos() as u64;
-        let stages = [queue, there, sequencing, batch_wait, submit, device, quorum_wait, release, back];
-        let config = self.loglet.core.config();
-        let last = config.log_servers.get(usize::from(residence.last)).map(|member| member.node);
-        let append = SlowAppend { loglet: config.id, first, records, stages, last };
-        self.samples.push(Sample { nanos: now.since(since).as_nanos() as u64, append });
+    fn measure(&mut self, id: OpId, first: Offset, records: u32, now: Instant) {
+        let Some(went) = self.loglet.core.poll_residence(id) else { return };
+        let append = self.appends.iter().find(|append| append.id == id);
+        if let Some(since) = append.and_then(|append| append.since) {
+            self.samples.push(Sample::of(&mut self.loglet, (first, records), since, now, &went));
+        }
     }
 
     fn deliver_event(&mut self, id: OpId, result: LogletResult, now: Instant) {

@@ -6,16 +6,18 @@ use super::super::filing::Filing;
 use super::super::inbox::SubscriptionKey;
 use super::super::loglet::LogletClient;
 use super::super::nodes::{Change, Nodes};
+use super::super::profile::Sample;
 use super::super::session::FRAMES_BEFORE_BATCHING;
 use super::super::submission::{BatchOutcome, Submission};
 use super::super::subscription::Event;
 use super::super::work::Work;
 use super::super::{Delivery, OpError, RegisterFiles};
 use super::BatchEnd;
-use crate::base::{ClusterId, Incarnation, Instant, Limits, LogPos, LogletId, NodeId, RegisterId};
+use crate::base::{ClusterId, Incarnation, Instant, Limits, LogPos, LogletId, NodeId, Offset, RegisterId};
 use crate::io::op::{Op, Outcome};
-use crate::proto::loglet::{OpId, Records};
+use crate::proto::loglet::{LogletResult, OpId, Records};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult};
+use crate::proto::native::Went;
 use crate::proto::virtual_log::VirtualLog;
 use crate::proto::virtual_log::contract::{LogOp, LogResult, Request};
 use crate::wire::{Decision, LogletConfig};
@@ -37,7 +39,10 @@ pub(in crate::client) struct LogSession {
     last_slot: u64,
     submission: Arc<Submission<BatchEnd>>,
     /// Appends on the way, oldest first.
-    appends: VecDeque<(OpId, Arc<BatchOutcome<BatchEnd>>)>,
+    appends: VecDeque<OnTheWay>,
+    /// Where the time of appends went that loglets have acknowledged in this turn.
+    went: Vec<(LogPos, LogletId, Offset, Went)>,
+    samples: Vec<Sample>,
     replies: BTreeMap<OpId, SyncSender<LogResult>>,
     subscriptions: BTreeMap<OpId, Sender<Result<Event<LogPos>, OpError>>>,
     subscription_keys: BTreeMap<SubscriptionKey, OpId>,
@@ -48,6 +53,14 @@ pub(in crate::client) struct LogSession {
     limits: Limits,
     closed: bool,
     scheduled: Option<Instant>,
+}
+
+/// An append on the way.
+struct OnTheWay {
+    id: OpId,
+    outcome: Arc<BatchOutcome<BatchEnd>>,
+    /// When its first record came, where that is measured.
+    since: Option<Instant>,
 }
 
 struct LogletSlot {
@@ -92,6 +105,8 @@ impl LogSession {
             last_slot: NODES,
             submission,
             appends: VecDeque::new(),
+            went: Vec::new(),
+            samples: Vec::new(),
             replies: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             subscription_keys: BTreeMap::new(),
@@ -167,6 +182,14 @@ impl LogSession {
                     slot.closed = true;
                     slot.client.close();
                 }
+                if let LogletResult::Appended { first, .. } = result
+                    && let Some(went) = slot.client.core.poll_residence(id)
+                    && let Some(chain) = self.core.chain()
+                    && let Some(segment) = chain.segment_of(slot.loglet)
+                    && let Some(position) = chain.position(segment, first)
+                {
+                    self.went.push((position, slot.loglet, first, went));
+                }
                 self.core.handle_loglet(id, result, now);
             }
         }
@@ -186,7 +209,7 @@ impl LogSession {
         {
             moved = true;
             let id = self.next_op();
-            self.appends.push_back((id, batch.outcome));
+            self.appends.push_back(OnTheWay { id, outcome: batch.outcome, since: batch.since });
             self.core.handle_append(id, batch.records, now);
         }
         moved
@@ -237,7 +260,10 @@ impl LogSession {
         let slot = slots.find(|slot| !self.loglets.contains_key(slot)).expect("few are open at once");
         self.last_slot = slot;
         let loglet = config.id;
-        let client = LogletClient::new(config, self.cluster, self.incarnation, self.near, &self.limits);
+        let mut client = LogletClient::new(config, self.cluster, self.incarnation, self.near, &self.limits);
+        if self.submission.is_timed() {
+            client.core.keep_residences();
+        }
         let opened = LogletSlot { loglet, client, closed: false, errand };
         &mut self.loglets.entry(slot).or_insert(opened).client
     }
@@ -250,7 +276,10 @@ impl LogSession {
 
     fn deliver(&mut self, id: OpId, result: LogResult, now: Instant) {
         let (end, records) = match result {
-            LogResult::Appended { first, records } => (BatchEnd::At(first), records),
+            LogResult::Appended { first, records } => {
+                self.measure(id, first, records.count, now);
+                (BatchEnd::At(first), records)
+            }
             LogResult::AppendedApart { runs, failure, records } => {
                 (BatchEnd::Apart(Arc::new((runs, failure))), records)
             }
@@ -266,9 +295,21 @@ impl LogSession {
         self.settle(id, end, records);
     }
 
+    /// Puts the stages of an append together that a loglet has acknowledged in this turn. Of one that a reconfiguration has settled, or
+    /// divided, there are none.
+    fn measure(&mut self, id: OpId, position: LogPos, records: u32, now: Instant) {
+        let Some(index) = self.went.iter().position(|(at, ..)| *at == position) else { return };
+        let (_, loglet, first, went) = self.went.swap_remove(index);
+        let append = self.appends.iter().find(|append| append.id == id);
+        let slot = self.loglets.values_mut().find(|slot| slot.loglet == loglet && slot.errand.is_none());
+        if let (Some(since), Some(slot)) = (append.and_then(|append| append.since), slot) {
+            self.samples.push(Sample::of(&mut slot.client, (first, records), since, now, &went));
+        }
+    }
+
     fn settle(&mut self, id: OpId, end: BatchEnd, records: Records) {
-        let index = self.appends.iter().position(|(append, _)| *append == id).expect("an append on the way");
-        let (_, outcome) = self.appends.remove(index).expect("found above");
+        let index = self.appends.iter().position(|append| append.id == id).expect("an append on the way");
+        let OnTheWay { outcome, .. } = self.appends.remove(index).expect("found above");
         self.submission.settle(&outcome, end, records);
     }
 
@@ -311,8 +352,8 @@ impl Work for LogSession {
     fn close(&mut self) {
         self.closed = true;
         self.submission.close(&BatchEnd::Closed);
-        for (_, outcome) in self.appends.drain(..) {
-            outcome.complete(BatchEnd::Closed);
+        for append in self.appends.drain(..) {
+            append.outcome.complete(BatchEnd::Closed);
         }
         self.replies.clear();
         self.subscriptions.clear();
@@ -344,8 +385,13 @@ impl Work for LogSession {
             self.core.handle_timeout(now);
         }
         while self.turn(now) {}
+        self.went.clear();
         self.loglets.retain(|_, slot| !(slot.closed && slot.client.is_at_rest()));
         self.loglets.values_mut().filter(|slot| !slot.closed).for_each(|slot| slot.client.send(now));
+    }
+
+    fn samples(&mut self) -> Option<&mut Vec<Sample>> {
+        Some(&mut self.samples)
     }
 
     fn poll_op(&mut self, now: Instant) -> Option<(u64, Op)> {

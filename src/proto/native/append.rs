@@ -12,6 +12,15 @@ struct Pending {
     since: Instant,
 }
 
+/// Where the time of an acknowledged append went.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Went {
+    /// When it was handed in.
+    pub since: Instant,
+    /// On the sequencer's node.
+    pub residence: Residence,
+}
+
 /// Appends in their order. Request numbers are consecutive, so that an answer finds its append by subtraction, and nothing is
 /// allocated per append once the queue has its size.
 #[derive(Clone, Hash, Debug)]
@@ -23,7 +32,7 @@ pub(super) struct Appends {
     /// How many of `pending` have been sent: a prefix, `sent <= pending.len()`.
     sent: usize,
     /// What the answers say of where the time went, as long as nobody has asked; none where nobody will.
-    residences: Option<VecDeque<(OpId, Residence)>>,
+    residences: Option<VecDeque<(OpId, Went)>>,
 }
 
 impl Default for Appends {
@@ -93,20 +102,20 @@ impl NativeLoglet {
     }
 
     /// Where the time of this acknowledged append went. To be asked in the order of the results.
-    pub fn poll_residence(&mut self, id: OpId) -> Option<Residence> {
+    pub fn poll_residence(&mut self, id: OpId) -> Option<Went> {
         let residences = self.appends.residences.as_mut()?;
         residences.front().filter(|(append, _)| *append == id)?;
-        residences.pop_front().map(|(_, residence)| residence)
+        residences.pop_front().map(|(_, went)| went)
     }
 
     /// An answer from the sequencer; whether it was to an append.
     pub(super) fn handle_append_answer(&mut self, request: u64, message: &Message<'_>) -> bool {
-        let Some(Pending { id, records, .. }) = self.appends.take(request) else { return false };
+        let Some(Pending { id, records, since }) = self.appends.take(request) else { return false };
         let count_given = records.count;
         let result = match *message {
             Message::Appended { first, count, residence, .. } if count == count_given => {
                 if let (Some(residences), Some(residence)) = (&mut self.appends.residences, residence) {
-                    residences.push_back((id, residence));
+                    residences.push_back((id, Went { since, residence }));
                 }
                 // Its own acknowledgement: reached by the sequencer's count of unsealed answers (P1 a).
                 self.shared.learn(first + u64::from(count));
@@ -204,7 +213,8 @@ mod tests {
             let Message::Appended { loglet, count, known_tail, .. } = appended(request, first, 1) else { panic!() };
             rig.sequencer(Message::Appended { request, loglet, first: Offset(first), count, known_tail, residence });
         }
-        let arrived = ids(&mut rig).into_iter().map(|(id, _)| rig.core.poll_residence(OpId(id)).map(|it| it.arrived));
+        let arrived =
+            ids(&mut rig).into_iter().map(|(id, _)| rig.core.poll_residence(OpId(id)).map(|it| it.residence.arrived));
         assert_eq!(arrived.collect::<Vec<_>>(), [Some(0), None, Some(2)]);
     }
 

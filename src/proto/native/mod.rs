@@ -20,4 +20,5 @@ mod subscribe;
 mod testing;
 mod trim;
 
+pub use append::Went;
 pub use machine::{NativeLoglet, Target};
