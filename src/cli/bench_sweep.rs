@@ -448,7 +448,10 @@ fn standing_warnings(
         options.cores.is_none() && threads + 1 > machine.cores as i64,
         format!("{threads} shards and the load share {} cores", machine.cores),
     );
-    warn(matrix.repeats < 4, format!("{} repeats are too few to tell a difference from chance", matrix.repeats));
+    warn(
+        matrix.repeats < 4,
+        format!("repeats = {}: with fewer than 4 a difference cannot be told from chance", matrix.repeats),
+    );
     warnings
 }
 
