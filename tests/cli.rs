@@ -567,7 +567,10 @@ fn short_benchmark(name: &str, options: &[&str]) -> Value {
 
 #[test]
 fn a_short_virtualization_benchmark_compares_and_verifies() {
+    let null = short_benchmark("virtualization", &["--null", "--pairs", "1", "--inflight", "2", "--record-bytes", "8"]);
+    assert_eq!((&null["null"], &null["valid"]), (&true.into(), &true.into()));
     let report = short_benchmark("virtualization", &["--pairs", "1", "--inflight", "2", "--record-bytes", "8"]);
+    assert_eq!(report["null"], false);
     for number in ["p50_added_us", "p99_added_us", "throughput_ratio", "bare_p50_us", "bare_appends_per_s"] {
         assert!(report[number].is_number(), "{number}: {report}");
     }

@@ -550,6 +550,9 @@ pub(super) struct VirtualizationLoad {
     /// Size of every record; at least 8, its number
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
     pub(super) record_bytes: usize,
+    /// Compare two bare loglets instead, to see what the comparison shows where there is no difference
+    #[arg(long)]
+    pub(super) null: bool,
     /// Journal bytes of each node to prepare before the load [default: estimated from the floor]
     #[arg(long, value_name = "BYTES")]
     pub(super) prepare_bytes: Option<u64>,

@@ -46,12 +46,13 @@ pub(super) fn run(global: &Global, options: &VirtualizationLoad) -> anyhow::Resu
     let report = rig.conclude(global, &progress, report, |report| {
         format!(
             "{} pairs of blocks of {} ms, one append at a time: p50 {} us on the bare loglet\n\
-             added by the virtual log   p50 {} us {}   p99 {} us {}\n\
+             {:<27}p50 {} us {}   p99 {} us {}\n\
              with {} in flight          {} of the bare loglet's {} appends/s {}\n\
              {} acknowledged records, {} missing",
             report["pairs"],
             report["block_ms"],
             report["bare_p50_us"],
+            if options.null { "added by another loglet" } else { "added by the virtual log" },
             report["p50_added_us"],
             report["p50_added_us_ci95"],
             report["p99_added_us"],
@@ -74,12 +75,16 @@ struct Pair {
 }
 
 impl Pair {
-    fn create(rig: &Rig<'_>, bytes: usize) -> anyhow::Result<Self> {
+    /// With `null` the place of the log is taken by another bare loglet.
+    fn create(rig: &Rig<'_>, bytes: usize, null: bool) -> anyhow::Result<Self> {
         let log = rig.create_virtual_log(LOG)?;
         let under = log.chain().context("the log's chain")?.last().loglet.clone();
-        let id = LogletId { log: BARE_LOG, version: 1, nonce: Incarnation::random().0 as u64 };
-        let bare = rig.open_loglet(&LogletConfig { id, ..under })?;
-        Ok(Self { bare: Appender::new(Subject::Loglet(bare), bytes), log: Appender::new(Subject::Log(log), bytes) })
+        let loglet = || {
+            let id = LogletId { log: BARE_LOG, version: 1, nonce: Incarnation::random().0 as u64 };
+            Ok::<_, anyhow::Error>(Subject::Loglet(rig.open_loglet(&LogletConfig { id, ..under.clone() })?))
+        };
+        let compared = if null { loglet()? } else { Subject::Log(log) };
+        Ok(Self { bare: Appender::new(loglet()?, bytes), log: Appender::new(compared, bytes) })
     }
 
     /// Blocks in the order bare, log, log, bare, and so on, after a warm-up: a drift of the machine falls on both alike.
@@ -118,7 +123,7 @@ fn measure(
     progress: &Progress<'_>,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Value> {
-    let mut pair = Pair::create(rig, options.record_bytes)?;
+    let mut pair = Pair::create(rig, options.record_bytes, options.null)?;
     let mut blocks = |name: &'static str, inflight: usize| {
         pair.blocks(options.pairs, inflight, interrupt, |done| {
             let text = format!("pair {done} of {}", options.pairs);
@@ -140,6 +145,7 @@ fn measure(
     Ok(json!({
         "schema": 1,
         "bench": "virtualization",
+        "null": options.null,
         "p50_added_us": p50.median,
         "p50_added_us_ci95": p50.ci95,
         "p99_added_us": p99.median,

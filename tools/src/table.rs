@@ -56,7 +56,8 @@ fn finding(result: &Value) -> String {
     }
     if let (Some(p50), Some(ratio)) = (number("p50_added_us"), number("throughput_ratio")) {
         let (sure, p99) = (plain(result, "p50_added_us_ci95"), plain(result, "p99_added_us"));
-        return format!(": a virtual log adds p50 {p50} us ({sure}), p99 {p99} us; throughput x {ratio}");
+        let what = if plain(result, "null") == "true" { "another bare loglet" } else { "a virtual log" };
+        return format!(": {what} adds p50 {p50} us ({sure}), p99 {p99} us; throughput x {ratio}");
     }
     if let (Some(open), Some(share)) = (number("open_ms.p50"), number("read_ratio")) {
         let (segments, show) = (plain(result, "segments"), plain(result, "show_ms.p50"));
