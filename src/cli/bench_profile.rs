@@ -1,7 +1,6 @@
 //! `naxos bench profile`: where the time of an append goes, stage by stage.
 
 use std::io::{BufWriter, Write};
-use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -91,7 +90,7 @@ pub(super) fn run(global: &Global, options: &ProfileLoad) -> anyhow::Result<()> 
     let start = SystemTime::now();
     let mut sampler = Sampler::new(&mut progress, &rig.client, &plan);
     let measured = rig.load(&target, &plan, load.clients, &mut sampler)?;
-    let intervals = mem::take(&mut sampler.intervals);
+    let intervals = sampler.finish();
     let report = rig.report(&plan, load.clients, &measured);
     let stages = StageReport::new(&total(&intervals), &rig.statuses()?);
     progress.clear();
@@ -132,21 +131,12 @@ struct Sampler<'a, 'b> {
     last: Option<Duration>,
     /// When the load was last seen.
     seen: Duration,
-    over: bool,
     intervals: Vec<Interval>,
 }
 
 impl<'a, 'b> Sampler<'a, 'b> {
     fn new(inner: &'a mut Progress<'b>, client: &'a Client, plan: &Plan) -> Self {
-        Self {
-            inner,
-            client,
-            warm_up: plan.warm_up,
-            last: None,
-            seen: Duration::ZERO,
-            over: false,
-            intervals: Vec::new(),
-        }
+        Self { inner, client, warm_up: plan.warm_up, last: None, seen: Duration::ZERO, intervals: Vec::new() }
     }
 
     fn take(&mut self, from: Duration, to: Duration) {
@@ -154,6 +144,14 @@ impl<'a, 'b> Sampler<'a, 'b> {
         if let Ok(profile) = self.client.take_append_profile() {
             self.intervals.push(Interval { from, to, profile });
         }
+    }
+
+    /// All intervals, with what has come since the last one: nothing is appended once the load is over.
+    fn finish(mut self) -> Vec<Interval> {
+        if let Some(last) = self.last {
+            self.take(last, self.seen);
+        }
+        self.intervals
     }
 }
 
@@ -172,7 +170,6 @@ impl Observer for Sampler<'_, '_> {
                 self.take(last, elapsed);
                 self.last = Some(elapsed);
             }
-            (Phase::Verifying { .. }, Some(last)) if !mem::replace(&mut self.over, true) => self.take(last, self.seen),
             _ => {}
         }
         self.inner.progress(phase)
