@@ -11,9 +11,11 @@ pub type Moment = u64;
 pub struct Value(pub u64);
 
 impl Value {
-    /// The value of these bytes.
+    /// The value of these bytes. Their number is part of it: a CRC keeps records of one length apart, and gives the
+    /// same for some of different lengths that look alike, as 64 in eight bytes and 16,639 in eight bytes before FF.
     pub fn of(record: &[u8]) -> Self {
-        Self(crc64(record))
+        // 2^64 over the golden ratio: lengths that are near each other differ in the upper bits.
+        Self(crc64(record) ^ (record.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 }
 
@@ -169,5 +171,18 @@ impl History {
     /// The largest position below which a trim was ever asked for.
     pub fn trim_asked(&self) -> u64 {
         self.trims.iter().map(|trim| trim.point).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Value;
+    use crate::base::checksum::crc64;
+
+    #[test]
+    fn equal_checksums_of_different_lengths_are_different_values() {
+        let (short, long) = (64_u64.to_le_bytes(), [&16_639_u64.to_le_bytes()[..], &[0xFF]].concat());
+        assert_eq!(crc64(&short), crc64(&long));
+        assert_ne!(Value::of(&short), Value::of(&long));
     }
 }

@@ -8,12 +8,7 @@ use crate::history::History;
 pub(super) const INVARIANT: Invariant = Invariant { name: "contents-as-sent", source: "section 6", check };
 
 fn check(history: &History, breaches: &mut Vec<String>) {
-    // A value may have been appended twice: the first time counts.
-    let mut appended = HashMap::new();
-    for append in &history.appends {
-        let first = appended.entry(append.value).or_insert(append.invoked);
-        *first = append.invoked.min(*first);
-    }
+    let appended: HashMap<_, _> = history.appends.iter().map(|append| (append.value, append.invoked)).collect();
     for read in &history.reads {
         for (at, value) in (read.first..).zip(&read.values) {
             match appended.get(value) {
