@@ -38,7 +38,7 @@ pub struct NodeConfig {
     pub limits: Limits,
     /// Whether a directory on a file system in memory is accepted.
     pub allow_volatile: bool,
-    /// Journal bytes, over all shards, to prepare ahead of need, beyond the usual number of segments.
+    /// Journal bytes, over all shards, to prepare at the start, once, beyond the number of segments that is always kept ready.
     pub prepare_bytes: Option<u64>,
     /// What its shards do their input and output with.
     pub driver: DriverChoice,

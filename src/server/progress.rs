@@ -39,8 +39,7 @@ impl<D: Driver> Shard<D> {
             assert_eq!(home, self.config.shard, "a loglet is stored where it is looked for");
         }
         self.damage = recovered.damage;
-        let prepared = self.config.prepare_bytes.div_ceil(self.config.limits.segment_bytes) as u32;
-        self.cores.journal.set_prepared_target(self.config.limits.segments_prepared + prepared);
+        self.cores.journal.prepare_stock(self.config.prepare_bytes.div_ceil(self.config.limits.segment_bytes) as u32);
         let Cores { log_server, acceptor, journal, .. } = &mut self.cores;
         acceptor.recover(&recovered.cells, table_lost, self.now, &mut JournalDisk(journal));
         log_server.recover(recovered.cells, loglets, table_lost, &mut JournalDisk(journal));

@@ -57,7 +57,7 @@ pub struct ShardConfig {
     pub durability: &'static str,
     /// Name of the driver; shown in status.
     pub driver: &'static str,
-    /// Journal bytes to keep prepared beyond the usual number of segments.
+    /// Journal bytes to prepare at the start, once, beyond the usual number of segments.
     pub prepare_bytes: u64,
 }
 

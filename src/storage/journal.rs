@@ -453,10 +453,10 @@ impl Journal {
         self.segments.note_refusal();
     }
 
-    /// How many free segments to keep ready, the reserve of two included; at least three. Also makes a preparation that
-    /// failed be tried again at once.
-    pub fn set_prepared_target(&mut self, segments: u32) {
-        self.segments.set_target(segments);
+    /// Prepares so many segments beyond those that are always kept ready, once: they are not replaced when they have been taken. Also
+    /// makes a preparation that failed be tried again at once.
+    pub fn prepare_stock(&mut self, segments: u32) {
+        self.segments.set_stock(segments);
     }
 
     /// Whether a claim is owed for what was written (P9): the host calls [`Journal::claim`] when nothing has been written for a

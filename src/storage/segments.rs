@@ -57,7 +57,11 @@ pub(super) struct Segments {
     /// Files are named by life and count, so that a preparation that outlives its process can never meet a later one's.
     next_file: u64,
     is_preparing: bool,
-    target: usize,
+    /// Free files that are always kept ready, the reserve included.
+    kept: usize,
+    /// Files to have ready beyond these, until they are taken. They are not made again: making a file costs the disk as much as filling
+    /// it, and would go on beside every segment that is written.
+    stock: usize,
     segment_bytes: u64,
     slots_max: usize,
     /// Refusals to wait for, and refusals seen, before a failed preparation is tried again.
@@ -77,7 +81,8 @@ impl Segments {
             directory,
             next_file: 1 << 32,
             is_preparing: false,
-            target: limits.segments_prepared.max(RESERVE as u32 + 1) as usize,
+            kept: limits.segments_prepared.max(RESERVE as u32 + 1) as usize,
+            stock: 0,
             segment_bytes: limits.segment_bytes,
             slots_max: limits.segments_max as usize,
             backoff: None,
@@ -91,8 +96,8 @@ impl Segments {
         self.next_file = life << 32;
     }
 
-    pub(super) fn set_target(&mut self, segments: u32) {
-        self.target = (segments as usize).max(RESERVE + 1);
+    pub(super) fn set_stock(&mut self, segments: u32) {
+        self.stock = segments as usize;
         self.backoff = None;
     }
 
@@ -115,7 +120,9 @@ impl Segments {
     }
 
     fn wants_file(&self) -> bool {
-        self.free.len() < self.target && self.live.len() + self.free.len() < self.slots_max && self.backoff.is_none()
+        self.free.len() < self.kept + self.stock
+            && self.live.len() + self.free.len() < self.slots_max
+            && self.backoff.is_none()
     }
 
     /// Whether records may be written: the reserve is whole.
@@ -177,10 +184,12 @@ impl Segments {
     /// Takes a free file: the lowest, so that what the next life takes first, the highest, is none that this life could
     /// still be writing to.
     pub(super) fn take_lowest(&mut self) -> Option<usize> {
+        self.stock = self.stock.saturating_sub(1);
         self.free.pop_first()
     }
 
     pub(super) fn take_highest(&mut self) -> Option<usize> {
+        self.stock = self.stock.saturating_sub(1);
         self.free.pop_last()
     }
 

@@ -31,6 +31,34 @@ fn a_full_queue_refuses_records_but_no_cells() {
     rig.check(loglet(1), 0, n + 1, 3000);
 }
 
+/// What is prepared once is not prepared again when it has been taken, beside every segment that is written.
+#[test]
+fn a_stock_of_segments_is_used_up_before_others_are_prepared() {
+    let mut rig = Rig::new(limits(1));
+    rig.settle();
+    let always = rig.journal.prepared_bytes();
+    rig.journal.prepare_stock(5);
+    rig.settle();
+    let segment = limits(1).segment_bytes;
+    assert_eq!(rig.journal.prepared_bytes(), always + 5 * segment);
+    let prepared = rig.journal.counters().segments_prepared;
+    let mut tail = 0;
+    while rig.journal.prepared_bytes() > always {
+        rig.append(loglet(1), tail, 1, 4000);
+        rig.settle();
+        tail += 1;
+        assert_eq!(rig.journal.counters().segments_prepared, prepared);
+    }
+    for _ in 0..2 * segment / 4000 {
+        rig.append(loglet(1), tail, 1, 4000);
+        rig.settle();
+        tail += 1;
+        assert_eq!(rig.journal.prepared_bytes(), always, "from here on each is replaced");
+    }
+    assert!(rig.journal.counters().segments_prepared > prepared);
+    rig.check(loglet(1), 0, tail, 4000);
+}
+
 /// Writes until there is no room and none comes; returns the tail.
 fn fill(rig: &mut Rig, mut tail: u64) -> u64 {
     loop {
