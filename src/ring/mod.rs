@@ -2,9 +2,13 @@
 
 mod completion;
 mod sync;
+mod ticket;
 mod wake_flag;
+mod watermark;
 mod work_queue;
 
 pub use completion::{Completion, wait};
+pub use ticket::{RANGE_MAX, Ticket};
 pub use wake_flag::WakeFlag;
+pub use watermark::Watermark;
 pub use work_queue::WorkQueue;

@@ -51,6 +51,32 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
         "state.asleep = 1;
             state = self.filled.wait(state).expect(\"no panic while locked\");",
     ),
+    (
+        "takes_in_two_steps",
+        "ticket",
+        "self.word.fetch_add(count, Ordering::Relaxed);",
+        "self.word.load(Ordering::Relaxed); self.word.store(word + count, Ordering::Relaxed);",
+    ),
+    (
+        "seals_in_two_steps",
+        "ticket",
+        "self.word.fetch_or(SEALED, Ordering::Relaxed);",
+        "self.word.load(Ordering::Relaxed); self.word.store(word | SEALED, Ordering::Relaxed);",
+    ),
+    ("grants_what_is_sealed", "ticket", "granted.then_some(word)", "Some(word & !SEALED)"),
+    (
+        "raises_in_two_steps",
+        "watermark",
+        "self.0.fetch_max(end, Ordering::Release);",
+        "if self.0.load(Ordering::Acquire) < end { self.0.store(end, Ordering::Release); }",
+    ),
+    (
+        "raises_without_ordering",
+        "watermark",
+        "self.0.fetch_max(end, Ordering::Release)",
+        "self.0.fetch_max(end, Ordering::Relaxed)",
+    ),
+    ("reads_without_ordering", "watermark", "self.0.load(Ordering::Acquire)", "self.0.load(Ordering::Relaxed)"),
 ];
 
 fn main() {

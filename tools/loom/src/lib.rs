@@ -5,7 +5,7 @@ mod once_lock;
 
 /// What `src/ring/sync.rs` is in the product.
 mod sync {
-    pub(crate) use loom::sync::atomic::{AtomicU8, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU64, Ordering};
     pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) use loom::thread::{Thread, current, park};
 
@@ -15,8 +15,12 @@ mod sync {
 /// A value that comes once, and that many wait for.
 #[path = "../../../src/ring/completion.rs"]
 pub mod completion;
+#[path = "../../../src/ring/ticket.rs"]
+pub mod ticket;
 #[path = "../../../src/ring/wake_flag.rs"]
 pub mod wake_flag;
+#[path = "../../../src/ring/watermark.rs"]
+pub mod watermark;
 #[path = "../../../src/ring/work_queue.rs"]
 pub mod work_queue;
 
@@ -41,4 +45,10 @@ pub mod mutants {
     mutant!(forgets_the_last_sleeper);
     mutant!(ends_one_worker_only);
     mutant!(counts_whom_it_has_woken);
+    mutant!(takes_in_two_steps);
+    mutant!(seals_in_two_steps);
+    mutant!(grants_what_is_sealed);
+    mutant!(raises_in_two_steps);
+    mutant!(raises_without_ordering);
+    mutant!(reads_without_ordering);
 }

@@ -11,7 +11,7 @@ use loom::model::Builder;
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
-use naxos_loom::{completion, mutants, wake_flag, work_queue};
+use naxos_loom::{completion, mutants, ticket, wake_flag, watermark, work_queue};
 
 const PREEMPTIONS: usize = 3;
 
@@ -374,6 +374,177 @@ fn either_side_of_a_completion_may_go_first() {
     explore(either_side_may_go_first::<Sound>);
 }
 
+/// An implementation of the ticket.
+trait Tickets: Default + Send + Sync + 'static {
+    fn take(&self, count: u64) -> Option<u64>;
+    fn seal(&self) -> Option<u64>;
+    fn boundary(&self) -> Option<u64>;
+    fn tail(&self) -> u64;
+}
+
+macro_rules! tickets {
+    ($($path:path),*) => {$(
+        impl Tickets for $path {
+            fn take(&self, count: u64) -> Option<u64> {
+                self.take(count)
+            }
+            fn seal(&self) -> Option<u64> {
+                self.seal()
+            }
+            fn boundary(&self) -> Option<u64> {
+                self.boundary()
+            }
+            fn tail(&self) -> u64 {
+                self.tail()
+            }
+        }
+    )*};
+}
+
+tickets!(
+    ticket::Ticket,
+    mutants::takes_in_two_steps::Ticket,
+    mutants::seals_in_two_steps::Ticket,
+    mutants::grants_what_is_sealed::Ticket
+);
+
+/// Takes ranges of these sizes, up to the first refusal. Returns where each began and ended.
+fn take_all(ticket: &impl Tickets, counts: [u64; 2]) -> Vec<(u64, u64)> {
+    counts.into_iter().map_while(|count| ticket.take(count).map(|first| (first, first + count))).collect()
+}
+
+/// Ranges, whoever took them, lie end to end from 0 on. Returns where they end.
+fn end_of(mut ranges: Vec<(u64, u64)>) -> u64 {
+    ranges.sort_unstable();
+    ranges.into_iter().fold(0, |end, range| {
+        assert_eq!(range.0, end, "ranges lie end to end");
+        range.1
+    })
+}
+
+/// Three threads take; nothing is given twice, and nothing is left out.
+fn ranges_lie_end_to_end<T: Tickets>() {
+    let ticket = Arc::new(T::default());
+    let takers: Vec<_> = [[1, 2], [3, 1]]
+        .map(|counts| {
+            let ticket = ticket.clone();
+            thread::spawn(move || take_all(&*ticket, counts))
+        })
+        .into_iter()
+        .collect();
+    let mut ranges = take_all(&*ticket, [2, 5]);
+    takers.into_iter().for_each(|taker| ranges.extend(taker.join().unwrap()));
+    assert_eq!((end_of(ranges), ticket.tail()), (14, 14));
+}
+
+/// Two threads take while two seal: one of these learns the boundary, all ranges are below it and reach up to it, and nothing is
+/// given afterwards.
+fn ranges_end_at_the_boundary<T: Tickets>() {
+    let ticket = Arc::new(T::default());
+    let taker = {
+        let ticket = ticket.clone();
+        thread::spawn(move || take_all(&*ticket, [1, 2]))
+    };
+    let sealer = {
+        let ticket = ticket.clone();
+        thread::spawn(move || (take_all(&*ticket, [4, 8]), ticket.seal()))
+    };
+    let mine = ticket.seal();
+    assert_eq!(ticket.take(1), None, "whoever has sealed gets nothing");
+    let mut ranges = taker.join().unwrap();
+    let (others, theirs) = sealer.join().unwrap();
+    ranges.extend(others);
+    assert!(mine.is_none() || theirs.is_none(), "one seals first");
+    let boundary = mine.or(theirs).expect("and one does");
+    assert_eq!(end_of(ranges), boundary);
+    assert_eq!(ticket.boundary(), Some(boundary));
+}
+
+#[test]
+fn ranges_of_a_ticket_lie_end_to_end() {
+    explore(ranges_lie_end_to_end::<ticket::Ticket>);
+}
+
+#[test]
+fn ranges_of_a_sealed_ticket_end_at_its_boundary() {
+    explore(ranges_end_at_the_boundary::<ticket::Ticket>);
+}
+
+/// An implementation of the watermark.
+trait Marks: Default + Send + Sync + 'static {
+    fn raise(&self, end: u64);
+    fn get(&self) -> u64;
+}
+
+macro_rules! marks {
+    ($($path:path),*) => {$(
+        impl Marks for $path {
+            fn raise(&self, end: u64) {
+                self.raise(end);
+            }
+            fn get(&self) -> u64 {
+                self.get()
+            }
+        }
+    )*};
+}
+
+marks!(
+    watermark::Watermark,
+    mutants::raises_in_two_steps::Watermark,
+    mutants::raises_without_ordering::Watermark,
+    mutants::reads_without_ordering::Watermark
+);
+
+/// Two lanes take a range and raise the watermark to its end: whoever reads the watermark finds the ranges below it given out, and what
+/// was written before the raise that it reads.
+fn what_came_before_a_raise_is_seen<M: Marks>() {
+    let lanes = Arc::new((ticket::Ticket::default(), M::default(), AtomicUsize::new(0)));
+    let raisers: Vec<_> = (0..2)
+        .map(|_| {
+            let lanes = lanes.clone();
+            thread::spawn(move || {
+                let (ticket, watermark, published) = &*lanes;
+                let end = ticket.take(1).unwrap() + 1;
+                published.fetch_add(1, Relaxed);
+                watermark.raise(end);
+            })
+        })
+        .collect();
+    let (ticket, watermark, published) = &*lanes;
+    let known = watermark.get();
+    assert!(published.load(Relaxed) as u64 >= known.min(1), "what was written before it");
+    assert!(ticket.tail() >= known, "no offset below it is still to be given");
+    raisers.into_iter().for_each(|raiser| raiser.join().unwrap());
+    assert_eq!(watermark.get(), 2);
+}
+
+/// A lower end takes nothing back.
+fn the_highest_raise_stays<M: Marks>() {
+    let watermark = Arc::new(M::default());
+    let raiser = {
+        let watermark = watermark.clone();
+        thread::spawn(move || {
+            watermark.raise(2);
+            watermark.get()
+        })
+    };
+    watermark.raise(3);
+    assert_eq!(watermark.get(), 3);
+    assert!(raiser.join().unwrap() >= 2);
+    assert_eq!(watermark.get(), 3);
+}
+
+#[test]
+fn a_watermark_orders_what_came_before_it() {
+    explore(what_came_before_a_raise_is_seen::<watermark::Watermark>);
+}
+
+#[test]
+fn a_watermark_never_sinks() {
+    explore(the_highest_raise_stays::<watermark::Watermark>);
+}
+
 /// Tells a run of this very test, in a process of its own, which mutant to explore.
 const MUTANT: &str = "NAXOS_LOOM_MUTANT";
 
@@ -394,6 +565,24 @@ const MUTANTS: &[(&str, fn(), &str)] = &[
     ("counts_whom_it_has_woken", every_item_finds_a_worker::<Miscounting>, NEVER_WOKEN),
     ("looks_once_before_it_waits", whoever_waits_gets_the_value::<Hasty>, NEVER_WOKEN),
     ("wakes_before_the_value_is_there", whoever_waits_gets_the_value::<Early>, NEVER_WOKEN),
+    ("takes_in_two_steps", ranges_lie_end_to_end::<mutants::takes_in_two_steps::Ticket>, "ranges lie end to end"),
+    ("seals_in_two_steps", ranges_end_at_the_boundary::<mutants::seals_in_two_steps::Ticket>, "panicked"),
+    (
+        "grants_what_is_sealed",
+        ranges_end_at_the_boundary::<mutants::grants_what_is_sealed::Ticket>,
+        "whoever has sealed gets nothing",
+    ),
+    ("raises_in_two_steps", the_highest_raise_stays::<mutants::raises_in_two_steps::Watermark>, "left == right"),
+    (
+        "raises_without_ordering",
+        what_came_before_a_raise_is_seen::<mutants::raises_without_ordering::Watermark>,
+        "what was written before it",
+    ),
+    (
+        "reads_without_ordering",
+        what_came_before_a_raise_is_seen::<mutants::reads_without_ordering::Watermark>,
+        "what was written before it",
+    ),
 ];
 
 /// A fault ends the process, for loom's objects must not be dropped while it unwinds. So each mutant has one of its own.
