@@ -37,38 +37,65 @@ impl Sequencer {
         self.state != State::Running || self.lacks_space() || self.queue.weight() < self.window_bytes
     }
 
-    /// An append of `from`, whose frame body had this checksum. Answered later, exactly once, by [`Sequencer::poll_reply`].
+    /// Whether an append is to be given its offsets, and then handed in. Otherwise it is refused, and no offset is to be taken for it.
+    pub fn takes_appends(&self) -> bool {
+        self.state == State::Running && !self.lacks_space()
+    }
+
+    /// An append of `from`, whose frame body had this checksum. Answered later, exactly once, by [`Sequencer::poll_reply`]. For a
+    /// loglet's only lane, which needs nobody to tell it the next offset.
     ///
     /// # Panics
     /// Without room for it; see [`Sequencer::has_room`].
     pub fn handle_append(&mut self, from: PeerId, request: u64, batch: Batch<'_>, body_checksum: u32, now: Instant) {
         assert!(self.has_room(), "the host stops reading a client while there is no room");
-        let loglet = self.loglet();
-        match self.state {
-            State::Running => {}
-            State::Sealing | State::Sealed => {
-                let first = self.tail;
-                self.replies.push_back((from, Message::AppendSealed { request, loglet, first, count: 0 }));
-                return;
-            }
-            State::Lost(_) => {
-                self.replies.push_back((from, Message::SequencerLost { request, loglet }));
-                return;
-            }
+        match self.takes_appends() {
+            true => self.handle_granted_append(from, request, self.tail, batch, body_checksum, now),
+            false => self.refuse_append(from, request),
         }
-        if self.lacks_space() {
-            let first = self.tail;
-            self.replies.push_back((from, Message::AppendNoSpace { request, loglet, first, count: 0 }));
-            return;
-        }
+    }
+
+    /// As [`Sequencer::handle_append`], for an append whose records have the offsets from `first` on: the host has given them to nobody
+    /// else, and gives them in ascending order.
+    ///
+    /// # Panics
+    /// Without room for it, or when no appends are taken: everything that can fail is looked at before offsets are given, because a
+    /// range that was given must be stored (P11). See [`Sequencer::has_room`] and [`Sequencer::takes_appends`].
+    pub fn handle_granted_append(
+        &mut self,
+        from: PeerId,
+        request: u64,
+        first: Offset,
+        batch: Batch<'_>,
+        body_checksum: u32,
+        now: Instant,
+    ) {
+        assert!(self.has_room(), "the host stops reading a client while there is no room");
+        assert!(self.takes_appends(), "the host refuses appends that are not taken, before it gives them offsets");
+        assert!(first >= self.end && first >= self.watermark, "offsets are given in ascending order, and once");
         if self.outstanding.is_empty() {
             self.progress = now;
         }
-        let (first, count) = (self.tail, batch.count());
+        let count = batch.count();
         self.queue.push(first, batch, body_checksum);
         self.outstanding.push_back(Outstanding { from: Some(from), request, first, count, times: Times::since(now) });
-        self.tail = first + u64::from(count);
-        assert!(self.watermark < self.tail);
+        self.end = first + u64::from(count);
+        self.tail = self.tail.max(self.end);
+        assert!(self.watermark < self.end);
+    }
+
+    /// An append of `from` that is given no offsets, and so surely not taken in: because no appends are taken, or because the loglet
+    /// turned out to be sealed when its offsets were to be given. Answered by [`Sequencer::poll_reply`].
+    pub fn refuse_append(&mut self, from: PeerId, request: u64) {
+        let (loglet, first) = (self.loglet(), self.tail);
+        let reply = match self.state {
+            State::Running if self.lacks_space() => Message::AppendNoSpace { request, loglet, first, count: 0 },
+            State::Running | State::Sealing | State::Sealed => {
+                Message::AppendSealed { request, loglet, first, count: 0 }
+            }
+            State::Lost(_) => Message::SequencerLost { request, loglet },
+        };
+        self.replies.push_back((from, reply));
     }
 
     /// The client's connection is gone: its appends go on, its answers are dropped.
@@ -84,7 +111,8 @@ impl Sequencer {
         self.replies.pop_front()
     }
 
-    /// Acknowledges what lies wholly below the watermark, which LogServer `last` has raised.
+    /// Acknowledges what lies wholly below the watermark, which LogServer `last` has raised; one beyond the configuration where another
+    /// lane knows which it was.
     pub(super) fn acknowledge(&mut self, last: usize, now: Instant) {
         assert_eq!(self.state, State::Running, "nothing is acknowledged after the first sign of a seal");
         let (loglet, known_tail) = (self.loglet(), self.watermark);
@@ -149,6 +177,47 @@ mod tests {
         assert_eq!(rig.replies(), []);
         rig.stored(0, 4);
         assert_eq!(rig.replies(), [appended(1, 0, 4, 4)]);
+    }
+
+    /// Ranges between this lane's belong to others.
+    #[test]
+    fn what_another_lane_knows_to_be_committed_is_acknowledged_here() {
+        let mut rig = Rig::new(3);
+        rig.granted(1, 2, 3);
+        rig.granted(2, 10, 1);
+        rig.core.handle_lanes(Offset(20), Offset(10), rig.now);
+        assert_eq!(rig.replies(), [appended(1, 2, 3, 10)]);
+        rig.stored(0, 15);
+        rig.stored(2, 12);
+        assert_eq!(rig.replies(), [appended(2, 10, 1, 12)]);
+        assert_eq!(rig.core.known_tail(), Offset(12), "offsets of others below it are committed as well");
+    }
+
+    #[test]
+    #[should_panic(expected = "once")]
+    fn an_offset_is_not_given_twice() {
+        let mut rig = Rig::new(3);
+        rig.granted(1, 4, 2);
+        rig.granted(2, 5, 1);
+    }
+
+    /// P11 a: what can fail is looked at before offsets are given.
+    #[test]
+    #[should_panic(expected = "before it gives them offsets")]
+    fn a_sequencer_that_has_stopped_is_given_no_offsets() {
+        let mut rig = Rig::new(3);
+        rig.core.lose(Lost::Ended);
+        rig.granted(1, 0, 1);
+    }
+
+    #[test]
+    fn an_append_whose_offsets_were_refused_is_surely_not_stored() {
+        let mut rig = Rig::new(3);
+        rig.granted(1, 3, 1);
+        rig.core.refuse_append(CLIENT, 2);
+        let refused = Message::AppendSealed { request: 2, loglet: LOGLET, first: Offset(4), count: 0 };
+        assert_eq!(rig.replies(), [refused]);
+        assert_eq!(rig.core.state(), State::Running, "why it was sealed is told by who sealed it");
     }
 
     #[test]

@@ -56,7 +56,9 @@ pub enum State {
     Lost(Lost),
 }
 
-/// The sequencer of one loglet, for one life of one process (P4).
+/// The sequencer of one loglet, for one life of one process (P4); or one lane of it, where appends of the loglet enter on several shards.
+/// Lanes share what their host tells each of them: offsets are given out in one order for all, and what one of them knows to be committed
+/// is so for all. Everything else each has for itself.
 ///
 /// The host feeds it `handle_*` and afterwards drains [`Sequencer::poll_reply`], [`Sequencer::poll_send`] for each LogServer
 /// and asks [`Sequencer::poll_timeout`] when to come back. What a connection could not take is polled again when it can.
@@ -70,9 +72,12 @@ pub struct Sequencer {
     pub(super) stall: Duration,
     pub(super) retry: Duration,
     pub(super) state: State,
-    /// The next offset to be given out.
+    /// No offset at or beyond it was given to anybody, as far as is known here: `end <= tail`, and the two are the same where nobody else
+    /// sequences the loglet.
     pub(super) tail: Offset,
-    /// Reached by this sequencer's own count of unsealed successes (P1): `watermark <= tail`.
+    /// Where the last range given here ends. Between this sequencer's ranges may be those of other lanes.
+    pub(super) end: Offset,
+    /// Reached by the count of unsealed successes of this sequencer, or of another lane of it (P1): `watermark <= tail`.
     pub(super) watermark: Offset,
     /// When the watermark last moved, appends became outstanding, or LogServers had space again.
     pub(super) progress: Instant,
@@ -105,6 +110,7 @@ impl Sequencer {
             retry: limits.reconnect_delay,
             state: State::Running,
             tail: Offset::ZERO,
+            end: Offset::ZERO,
             watermark: Offset::ZERO,
             progress: now,
             left_chain: false,

@@ -1,6 +1,7 @@
 //! The sequencer of one loglet: gives out offsets, stores on every LogServer, acknowledges what a majority has stored.
 
 mod append;
+mod lanes;
 mod machine;
 mod queue;
 mod seal;

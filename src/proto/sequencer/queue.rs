@@ -45,13 +45,14 @@ pub(super) struct Queue {
     begin: u64,
     /// Weight of everything ever pushed.
     pushed: u64,
+    dropped_end: Offset,
 }
 
 /// What is held, wherever it lies in memory: no behaviour depends on that.
 impl Hash for Queue {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { memory: _, entries, begin, pushed } = self;
-        (entries.len(), begin, pushed).hash(state);
+        let Self { memory: _, entries, begin, pushed, dropped_end } = self;
+        (entries.len(), begin, pushed, dropped_end).hash(state);
         for entry in entries {
             let Entry { first, count, body_checksum, at: _, bytes: _, before } = entry;
             (first, count, body_checksum, before, self.batch(entry).parts()).hash(state);
@@ -97,9 +98,14 @@ impl Queue {
         self.begin + self.entries.partition_point(|entry| entry.end() <= tail) as u64
     }
 
-    /// Adds a copy of `batch` at `first`, on top of what is held.
+    /// First offset after everything that was ever dropped.
+    pub(super) fn dropped_end(&self) -> Offset {
+        self.dropped_end
+    }
+
+    /// Adds a copy of `batch` at `first`, which is not below the end of what is held.
     pub(super) fn push(&mut self, first: Offset, batch: Batch<'_>, body_checksum: u32) {
-        assert!(self.entries.back().is_none_or(|last| last.end() == first), "batches are contiguous");
+        assert!(self.entries.back().is_none_or(|last| last.end() <= first), "batches are in offset order");
         let bytes = batch.len();
         let at = self.place(bytes).unwrap_or_else(|| self.grow(bytes));
         let [table, payload] = batch.parts();
@@ -114,6 +120,7 @@ impl Queue {
     pub(super) fn pop(&mut self) {
         let entry = self.entries.pop_front().expect("only what is held is dropped");
         self.begin += 1;
+        self.dropped_end = entry.end();
         assert!(entry.before + entry.weight() <= self.pushed);
     }
 

@@ -63,7 +63,7 @@ impl Sequencer {
         }
     }
 
-    fn stop(&mut self, state: State, lost: Option<Lost>) {
+    pub(super) fn stop(&mut self, state: State, lost: Option<Lost>) {
         assert_eq!(self.state, State::Running, "a sequencer stops once");
         assert_ne!(state, State::Running);
         self.state = state;

@@ -40,7 +40,7 @@ impl Sequencer {
 
     /// Ends a sequencer whose records nobody waits for and nobody can store, so that its memory serves others.
     pub(super) fn give_up_space(&mut self) {
-        if self.lacks_space() && self.outstanding.is_empty() && self.watermark < self.tail {
+        if self.lacks_space() && self.outstanding.is_empty() && self.watermark < self.end {
             self.lose(Lost::NoSpace);
         }
     }

@@ -57,11 +57,11 @@ impl Sequencer {
     /// Everything appended so far has been handed to the LogServers, as far as they take it, at `now`. Says whether that is more than
     /// before.
     pub fn note_sequenced(&mut self, now: Instant) -> bool {
-        let known = std::mem::replace(&mut self.sequenced, self.tail);
+        let known = std::mem::replace(&mut self.sequenced, self.end);
         for append in self.outstanding.iter_mut().rev().take_while(|append| append.first >= known) {
             append.times.sequenced = Some(now);
         }
-        known < self.tail
+        known < self.end
     }
 
     /// The own LogServer has made everything below `end` durable, what is above the `end` of the call before at these times. Called

@@ -36,9 +36,14 @@ impl<'a> Status<'a> {
         self.0.state
     }
 
-    /// The next offset to be given out.
+    /// The next offset to be given out; where lanes share the loglet, no offset beyond is known here to have been given.
     pub fn tail(&self) -> Offset {
         self.0.tail
+    }
+
+    /// Where the last range given here ends.
+    pub fn end(&self) -> Offset {
+        self.0.end
     }
 
     /// Reached by its own count of unsealed successes.
@@ -53,7 +58,7 @@ impl<'a> Status<'a> {
 
     /// Since when the watermark has stood still with records outstanding.
     pub fn blocked_since(&self) -> Option<Instant> {
-        (self.0.watermark < self.0.tail && self.0.state == State::Running).then_some(self.0.progress)
+        (self.0.watermark < self.0.end && self.0.state == State::Running).then_some(self.0.progress)
     }
 
     /// Bytes held for LogServers, headers counted.

@@ -89,7 +89,7 @@ impl Sequencer {
         state.seal.lost();
         assert!(begin <= state.done, "cursors jump when entries are dropped");
         // What was dropped before may have been announced on the old connection only.
-        state.drop_owed |= self.queue.get(begin).is_some_and(|entry| entry.first > state.acked);
+        state.drop_owed |= self.queue.dropped_end() > state.acked;
     }
 
     /// The connection to LogServer `server` is down.
@@ -166,7 +166,7 @@ impl Sequencer {
         }
         self.handle_space(server, now);
         let (from, retry) = (self.queue.index_of(tail), self.retry);
-        let dropped = self.queue.get(from).map_or(self.watermark, |entry| entry.first) > tail;
+        let dropped = self.queue.dropped_end() > tail;
         let state = &mut self.servers[server];
         // Every store that was on its way has the same answer: one resend for all of them, and another one later in case it
         // arrived too early as well (L6).

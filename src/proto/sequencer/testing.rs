@@ -45,6 +45,13 @@ pub(super) fn appended(request: u64, first: u64, count: u32, known: u64) -> Mess
     }
 }
 
+fn empty_records(count: u32) -> Vec<u8> {
+    let (mut builder, mut bytes) = (BatchBuilder::default(), Vec::new());
+    (0..count).for_each(|_| builder.push(b""));
+    builder.write_to(&mut bytes);
+    bytes
+}
+
 impl Rig {
     /// All servers connected, greeted and silent.
     pub(super) fn new(servers: usize) -> Self {
@@ -60,10 +67,15 @@ impl Rig {
 
     /// Appends `count` empty records.
     pub(super) fn append(&mut self, request: u64, count: u32) {
-        let (mut builder, mut bytes) = (BatchBuilder::default(), Vec::new());
-        (0..count).for_each(|_| builder.push(b""));
-        builder.write_to(&mut bytes);
+        let bytes = empty_records(count);
         self.core.handle_append(CLIENT, request, Batch::new(count, &bytes).unwrap(), CHECKSUM, self.now);
+    }
+
+    /// Appends `count` empty records at offsets that the host has chosen.
+    pub(super) fn granted(&mut self, request: u64, first: u64, count: u32) {
+        let bytes = empty_records(count);
+        let batch = Batch::new(count, &bytes).unwrap();
+        self.core.handle_granted_append(CLIENT, request, Offset(first), batch, CHECKSUM, self.now);
     }
 
     pub(super) fn append_bytes(&mut self, request: u64, payload: &[u8]) {

@@ -21,15 +21,20 @@ impl Sequencer {
         let reached = self.majority_tail();
         assert!(reached <= self.tail, "answers beyond the tail are refused when they come in");
         if reached > self.watermark {
-            self.watermark = reached;
-            self.progress = now;
-            self.acknowledge(last, now);
+            self.raise_watermark(reached, last, now);
         }
         self.release();
     }
 
+    pub(super) fn raise_watermark(&mut self, reached: Offset, last: usize, now: Instant) {
+        assert!(self.watermark < reached && reached <= self.tail, "it only rises, and not beyond what was given out");
+        self.watermark = reached;
+        self.progress = now;
+        self.acknowledge(last, now);
+    }
+
     /// Drops what every LogServer has, and of the rest what is globally committed and more than a slow LogServer's share.
-    fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         self.release_beyond(self.lag_bytes);
     }
 
