@@ -104,7 +104,7 @@ impl Loglet {
                 disk.read(id, self.id, start, end, shared.limits.read_bytes_max);
             }
             // All compared: below the local tail it is a success (P14).
-            None => self.owes.stored = true,
+            None => self.lanes.each(|owes| owes.stored = true),
         }
     }
 
@@ -123,8 +123,9 @@ impl Loglet {
             ReadOutcome::Records { first: at, batch } => {
                 let wanted = |index: u32| checksums[(*at + u64::from(index)).since(first) as usize];
                 if let Some(index) = (0..batch.count()).find(|&index| wanted(index) != batch.checksum(index)) {
-                    if let Some(peer) = self.sequencer {
-                        self.conflict(peer, *at + u64::from(index), shared);
+                    // Whichever lane it was: one that is contradicted ends them all (P4).
+                    for lane in self.lanes.iter() {
+                        self.conflict(lane.peer, *at + u64::from(index), shared);
                     }
                     return;
                 }

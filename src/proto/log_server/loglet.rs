@@ -4,8 +4,9 @@ use super::cell::CellState;
 use super::conflict::Recent;
 use super::early::Early;
 use super::fill::Fill;
+use super::lanes::Lanes;
 use super::ranges::Ranges;
-use super::shared::{Output, Shared};
+use super::shared::Shared;
 use super::subscribe::Subscription;
 use super::waiters::Waiter;
 use crate::base::mutants::{self, Mutant};
@@ -21,16 +22,6 @@ pub(super) enum Fate {
     Sealing,
     /// The seal is durable.
     Sealed,
-}
-
-/// Answers to stores, which have no number and are cumulative: each is owed at most once.
-#[derive(Clone, Copy, Hash, Debug, Default)]
-pub(super) struct Owes {
-    pub(super) stored: bool,
-    pub(super) behind: bool,
-    pub(super) sealed: bool,
-    pub(super) no_space: bool,
-    queued: bool,
 }
 
 /// One loglet on this LogServer.
@@ -60,13 +51,10 @@ pub(super) struct Loglet {
     pub(super) next: Offset,
     pub(super) recent: Recent,
     pub(super) early: Early,
-    /// The connection on which the configured sequencer was last heard.
-    pub(super) sequencer: Option<PeerId>,
-    /// The last tail told there as a success, or the tail when it was first heard.
-    told: Offset,
+    /// The connections on which the configured sequencer was heard.
+    pub(super) lanes: Lanes,
     /// A store was refused for want of space, and the sequencer sends nothing before it is told `Behind`.
     pub(super) no_space: bool,
-    pub(super) owes: Owes,
     pub(super) waiters: Vec<Waiter>,
     pub(super) subscriptions: Vec<Subscription>,
     /// Reads of the journal in flight for single reads.
@@ -95,10 +83,8 @@ impl Loglet {
             next: Offset::ZERO,
             recent: Recent::default(),
             early: Early::default(),
-            sequencer: None,
-            told: Offset::ZERO,
+            lanes: Lanes::default(),
             no_space: false,
-            owes: Owes::default(),
             waiters: Vec::new(),
             subscriptions: Vec::new(),
             reads: 0,
@@ -162,84 +148,11 @@ impl Loglet {
         self.schedule_fill(shared);
     }
 
-    /// Notes where the sequencer is heard. What it does not know on a new connection it asks for by storing it again.
-    pub(super) fn hear(&mut self, peer: PeerId) {
-        if self.sequencer != Some(peer) {
-            self.sequencer = Some(peer);
-            self.told = self.local_tail();
-            self.owes.no_space = self.no_space;
-        }
-    }
-
-    /// Whether the sequencer does not know how far this server is, whoever has raised the tail. If a client's known tail or a
-    /// copy from another server overtakes a store on its way, that store has no answer of its own any more, and without this
-    /// one the sequencer would keep its place in the window for ever.
-    fn is_ahead_of_told(&self) -> bool {
-        self.is_open() && self.cell.written && self.sequencer.is_some() && self.local_tail() > self.told
-    }
-
-    fn queue_owed(&mut self, shared: &mut Shared) {
-        self.owes.stored |= !shared.failed && self.is_ahead_of_told();
-        let due = match self.fate {
-            _ if self.deleting => false,
-            Fate::Open if self.no_space => self.owes.stored || self.owes.no_space,
-            Fate::Open => self.owes.stored || self.owes.behind,
-            _ if mutants::is(Mutant::AckAfterSeal) && self.owes.stored => true,
-            Fate::Sealing => false,
-            Fate::Sealed => (self.owes.stored || self.owes.behind || self.owes.sealed) && self.catch_up.is_none(),
-        };
-        if due && !self.owes.queued {
-            self.owes.queued = true;
-            shared.owing.push_back(self.id);
-        }
-    }
-
-    /// The next answer owed to the sequencer, decided now: what was a success when it was owed is none any more if the loglet has
-    /// been sealed since (P2). None takes the loglet off the queue.
-    pub(super) fn owed(&mut self) -> Option<Output> {
-        let message = match self.fate {
-            _ if self.deleting => None,
-            Fate::Open | Fate::Sealing | Fate::Sealed
-                if (self.fate == Fate::Open || mutants::is(Mutant::AckAfterSeal))
-                    && std::mem::take(&mut self.owes.stored) =>
-            {
-                self.told = self.local_tail();
-                Some(Message::Stored { loglet: self.id, tail: self.local_tail() })
-            }
-            Fate::Open if self.no_space => {
-                let loglet = self.id;
-                std::mem::take(&mut self.owes.no_space).then_some(Message::NoSpace { request: 0, loglet })
-            }
-            Fate::Open if std::mem::take(&mut self.owes.behind) => {
-                let (loglet, tail) = (self.id, self.local_tail());
-                Some(Message::Behind { request: 0, loglet, tail, known_tail: self.known_tail })
-            }
-            Fate::Sealed if self.tells_sealed() && (self.owes.stored || self.owes.behind || self.owes.sealed) => {
-                self.owes = Owes { queued: true, ..Owes::default() };
-                Some(self.sealed_message(0))
-            }
-            _ => None,
-        };
-        match (message, self.sequencer) {
-            (Some(message), Some(to)) => Some(Output::Send { to, message }),
-            (Some(_), None) => {
-                self.owes = Owes::default();
-                None
-            }
-            (None, _) => {
-                self.owes.queued = false;
-                None
-            }
-        }
-    }
-
     /// Forgets a connection that is gone.
     pub(super) fn disconnected(&mut self, peer: PeerId) {
         self.waiters.retain(|waiter| waiter.peer != peer);
         self.subscriptions.retain(|subscription| subscription.peer != peer);
-        if self.sequencer == Some(peer) {
-            self.sequencer = None;
-        }
+        self.lanes.remove(peer);
     }
 
     pub(super) fn status(&self) -> LogletStatus<'_> {

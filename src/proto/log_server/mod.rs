@@ -1,7 +1,7 @@
 //! The LogServers of one shard, one state machine for all of its loglets.
 //!
 //! `server` takes requests and hands them to a `loglet`; each group of transitions has its file:
-//! birth and death of a loglet (`life`), stores (`store`, `early`, `conflict`), `seal`, tails (`tail`), reading
+//! birth and death of a loglet (`life`), stores (`store`, `early`, `conflict`), whom they are answered (`lanes`), `seal`, tails (`tail`), reading
 //! (`read`, `subscribe`), `trim`, `repair`, and the background copying of what this server lacks (`fill`,
 //! `catch_up`). What must survive a restart is in `cell`; `recover` takes it back. Answers that wait for durability are
 //! `waiters`; what all this may take in `memory`. `Pn` and `Ln` in comments name the protocol rules.
@@ -12,6 +12,7 @@ mod conflict;
 mod disk;
 mod early;
 mod fill;
+mod lanes;
 mod life;
 mod loglet;
 mod memory;

@@ -23,7 +23,7 @@ impl Loglet {
         // What has not entered the journal never will; what is in flight may still become durable, as evidence only.
         self.early.clear(shared);
         // The sequencer hears of it as soon as that may be said, also when its stores are all in flight (L1).
-        self.owes.sealed = !mutants::is(Mutant::AckAfterSeal);
+        self.lanes.each(|owes| owes.sealed = !mutants::is(Mutant::AckAfterSeal));
         self.write_cell(shared, disk);
         assert!(
             !self.is_open() && (early || !self.tells_sealed()),

@@ -20,13 +20,13 @@ impl Loglet {
         shared: &mut Shared,
         disk: &mut impl Disk,
     ) {
-        self.hear(peer);
+        self.hear_store(peer, first, first + u64::from(batch.count()));
         self.known_tail = self.known_tail.max(known_tail);
         if (self.fate != Fate::Open && !mutants::is(Mutant::AckAfterSeal)) || self.deleting {
-            self.owes.sealed = true;
+            self.owe(peer, |owes| owes.sealed = true);
         } else if !self.cell.written {
             // No record may become durable before the loglet is.
-            self.owes.behind = true;
+            self.owe(peer, |owes| owes.behind = true);
         } else {
             self.take(peer, first, batch, shared, disk);
             self.drain_early(shared, disk);
@@ -45,7 +45,7 @@ impl Loglet {
             if shared.full {
                 self.lack_space(shared);
             } else if !self.early.insert(first, batch, shared) {
-                self.owes.behind = true;
+                self.owe_behind(peer);
             }
             return;
         }
@@ -62,7 +62,7 @@ impl Loglet {
             }
             match self.append(first, batch, shared, disk) {
                 Ok(()) => {}
-                Err(Refused::Busy) => self.hold(first, batch, shared),
+                Err(Refused::Busy) => self.hold(peer, first, batch, shared),
                 Err(Refused::Space) => {
                     shared.fill_up();
                     self.lack_space(shared);
@@ -71,7 +71,9 @@ impl Loglet {
             }
         }
         // Below the local tail everything is a success, with or without a copy (P14); above it the answer comes with durability.
-        self.owes.stored |= first < self.local_tail();
+        if first < self.local_tail() {
+            self.owe(peer, |owes| owes.stored = true);
+        }
     }
 
     /// A store cannot be taken for want of space. Nothing is held for later: the sequencer has it, and sends it again from where
@@ -80,29 +82,32 @@ impl Loglet {
         assert!(shared.full && self.is_open(), "space is lacked by what would take records");
         self.early.clear(shared);
         self.no_space = true;
-        self.owes.no_space = true;
+        self.lanes.each(|owes| owes.no_space = true);
     }
 
     /// There is space again: the sequencer is told from where on to send.
     pub(super) fn regain_space(&mut self, shared: &mut Shared, disk: &mut impl Disk) {
         if std::mem::take(&mut self.no_space) {
-            self.owes.no_space = false;
-            self.owes.behind = true;
+            self.lanes.each(|owes| (owes.no_space, owes.behind) = (false, true));
         }
         self.settle(shared, disk);
     }
 
     /// The journal has no room for a store whose turn it is. It waits here, first in line, and is offered when the journal moves:
     /// sent again after a while, it would find the room taken by whoever sends more.
-    fn hold(&mut self, first: Offset, batch: Batch<'_>, shared: &mut Shared) {
-        self.owes.behind |= !self.early.insert(first, batch, shared);
+    fn hold(&mut self, peer: PeerId, first: Offset, batch: Batch<'_>, shared: &mut Shared) {
+        if !self.early.insert(first, batch, shared) {
+            self.owe_behind(peer);
+        }
         shared.refused(self.id, Refused::Busy);
     }
 
     /// A store begins beyond the next offset: what is known to be committed on others need not be waited for, and becomes a gap. Only
-    /// as far as the stream has skipped it: a record below the known tail that is still on its way is worth having.
+    /// as far as the stream has skipped it: a record below the known tail that is still on its way is worth having. Of several lanes each
+    /// has a stream of its own; one that has nothing more to send goes on nowhere, and what it has skipped is found to be missing by
+    /// [`Loglet::work`].
     fn skip_known(&mut self, first: Offset, shared: &mut Shared, disk: &mut impl Disk) {
-        let to = first.min(self.known_tail);
+        let to = first.min(self.known_tail).min(self.lanes.position());
         self.skip_to(to, shared, disk);
     }
 
@@ -176,8 +181,9 @@ impl Loglet {
         self.durable_end = self.durable_end.max(end);
         assert!(self.durable_end <= self.next, "only what was taken becomes durable");
         self.fill_durable(first, end);
-        // A record may have been a success before, for being below the known tail: then nothing is owed anew.
-        self.owes.stored |= self.local_tail() > tail && (self.is_open() || mutants::is(Mutant::AckAfterSeal));
+        if self.local_tail() > tail && mutants::is(Mutant::AckAfterSeal) {
+            self.lanes.each(|owes| owes.stored = true);
+        }
         self.settle(shared, disk);
     }
 
@@ -193,10 +199,10 @@ impl Loglet {
         let tail = self.local_tail();
         self.known_tail = self.known_tail.max(known_tail);
         if sequencer {
-            let new = self.sequencer != Some(peer);
+            let (new, is_open) = (!self.lanes.contains(peer), self.is_open());
             self.hear(peer);
             if new || self.local_tail() > tail {
-                if self.is_open() { self.owes.stored = true } else { self.owes.sealed = true }
+                self.owe(peer, |owes| if is_open { owes.stored = true } else { owes.sealed = true });
             }
         }
         self.settle(shared, disk);

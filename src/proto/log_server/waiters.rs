@@ -98,8 +98,8 @@ impl Loglet {
             shared.send(subscription.peer, Message::Gone { request: subscription.request, loglet });
             shared.subscription_ended(subscription.peer);
         }
-        if let Some(peer) = self.sequencer {
-            shared.send(peer, Message::Gone { request: 0, loglet });
+        for lane in self.lanes.iter() {
+            shared.send(lane.peer, Message::Gone { request: 0, loglet });
         }
     }
 
@@ -109,9 +109,7 @@ impl Loglet {
         for waiter in self.waiters.drain(..) {
             shared.unavailable(waiter.peer, waiter.request, loglet, FAILED);
         }
-        self.owes.stored = false;
-        self.owes.behind = false;
-        self.owes.sealed = false;
+        self.lanes.each(|owes| (owes.stored, owes.behind, owes.sealed) = (false, false, false));
         self.early.clear(shared);
         assert!(self.fate <= Fate::Sealed && self.waiters.is_empty());
     }

@@ -1,6 +1,7 @@
 //! The rules that concern a LogServer, execution by execution. One file for each group.
 
 mod copying;
+mod lanes;
 mod life;
 mod random;
 mod reading;
