@@ -98,6 +98,7 @@ fn parts() -> impl Strategy<Value = Parts> {
         RejectCode::UnknownLoglet,
         RejectCode::Limit,
         RejectCode::Config,
+        RejectCode::Role,
     ]);
     let hello = (any::<(u128, u128, u128, u128)>(), role, loglet()).prop_map(
         |((cluster, node, incarnation, to), role, route)| Hello {

@@ -156,6 +156,16 @@ impl Facts<'_> {
     fn of_sequencer(&self, loglet: &LogletConfig, go_on: &str) -> Vec<Finding> {
         let blocked = |cause: String, remedy: &str| Finding::new(Blocks::Appends, cause, remedy);
         let node = short(loglet.sequencer.node);
+        if !loglet.sequencer.listens() {
+            let cause = format!(
+                "node {node} sequences for the process that it is in, and cannot be asked: the log takes appends of that process only"
+            );
+            return vec![Finding::new(
+                Blocks::Nothing,
+                cause,
+                "`naxos log reconfigure`, if that process is gone or others append",
+            )];
+        }
         let status = match self.status(loglet.sequencer.node) {
             Ok(status) => status,
             Err(error) => {
@@ -351,6 +361,23 @@ mod tests {
         let chain = Chain { given_up: Some(given_up), ..chain() };
         let expected = format!("reconfiguration {} was given up: no majority", IntentId(5));
         assert_eq!(found(&chain, |_, status| Ok(status)), [(Blocks::Nothing, expected)]);
+    }
+
+    #[test]
+    fn a_sequencer_that_only_its_own_process_reaches_is_no_fault() {
+        let mut embedded = loglet(3);
+        embedded.sequencer =
+            Sequencer { node: member(9).node, incarnation: Incarnation(1), address: Sequencer::NOWHERE };
+        let chain = chain().extended(loglet(2).id, Offset(10), embedded, None).unwrap();
+        let causes = found(&chain, |_, mut status| {
+            let stored = status["shards"][0]["loglets"].as_array_mut().unwrap();
+            stored.push(
+                json!({ "id": loglet(3).id, "sealed": false, "local_tail": 0, "missing": 0, "catching_up": false }),
+            );
+            Ok(status)
+        });
+        let [(Blocks::Nothing, cause)] = &causes[..] else { panic!("{causes:?}") };
+        assert!(cause.contains("cannot be asked"), "{cause}");
     }
 
     #[test]

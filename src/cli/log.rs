@@ -94,13 +94,17 @@ fn show(global: &Global, options: &OneLog) -> anyhow::Result<()> {
 fn describe(segment: &ChainSegment, root: &Root) -> String {
     let servers: Vec<_> = segment.loglet.log_servers.iter().map(|member| short(member.node)).collect();
     let stop = segment.stop.map_or_else(String::new, |stop| stop.to_string());
-    let sequencer = segment.loglet.sequencer.node;
-    let address = root.node(sequencer).map_or(segment.loglet.sequencer.address, |node| node.member.address);
+    let sequencer = segment.loglet.sequencer;
+    let place = match root.node(sequencer.node) {
+        Some(node) => format!("at {}", node.member.address),
+        None if sequencer.listens() => format!("at {}", sequencer.address),
+        None => "in its writer's process".to_owned(),
+    };
     format!(
-        "{}..{stop}  loglet {}, sequencer {} at {address}, on {}",
+        "{}..{stop}  loglet {}, sequencer {} {place}, on {}",
         segment.start,
         segment.loglet.id,
-        short(sequencer),
+        short(sequencer.node),
         servers.join(" ")
     )
 }

@@ -47,7 +47,9 @@ fn ask(session: &Session, chain: &Chain, root: &Root) -> BTreeMap<NodeId, Result
     let loglets = chain.segments.iter().map(|segment| &segment.loglet);
     let stored_on = loglets.flat_map(|loglet| loglet.log_servers.iter().map(|member| (member.node, member.address)));
     let sequencer = chain.last().loglet.sequencer;
-    let named: BTreeMap<NodeId, SocketAddr> = stored_on.chain([(sequencer.node, sequencer.address)]).collect();
+    // One that listens nowhere would be waited for in vain.
+    let sequencer = sequencer.listens().then_some((sequencer.node, sequencer.address));
+    let named: BTreeMap<NodeId, SocketAddr> = stored_on.chain(sequencer).collect();
     let now_at = |node: NodeId, address| root.node(node).map_or(address, |found| found.member.address);
     let addresses: Vec<SocketAddr> = named.iter().map(|(node, address)| now_at(*node, *address)).collect();
     let told = |(node, answer): (&NodeId, Result<Value, OpError>)| {

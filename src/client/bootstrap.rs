@@ -71,9 +71,7 @@ impl Client {
         let mut nodes: Vec<(NodeId, SocketAddr)> = Vec::new();
         for (address, answer) in asked {
             let info: NodeInfo = answer.recv().map_err(|_| OpError::Closed)?.map_err(GenesisError::Unreached)?;
-            if info.cluster != cluster {
-                return Err(GenesisError::OtherCluster { address, found: info.cluster, wanted: cluster }.into());
-            }
+            info.check_member(address, cluster)?;
             nodes.push((info.node, address));
         }
         let own_node = nodes.iter().find(|(_, address)| *address == own).map(|(node, _)| *node);
@@ -125,10 +123,7 @@ impl Client {
         zone: Option<&str>,
     ) -> Result<Cluster, ClusterError> {
         let cluster = self.cluster(seeds)?;
-        let found = self.hello(member.address)?.cluster;
-        if found != cluster.id() {
-            return Err(GenesisError::OtherCluster { address: member.address, found, wanted: cluster.id() }.into());
-        }
+        self.hello(member.address)?.check_member(member.address, cluster.id())?;
         cluster.join(member, zone)?;
         Ok(cluster)
     }

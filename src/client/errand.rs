@@ -64,7 +64,8 @@ impl Errand {
         let mut failure = None;
         self.link.handle(outcome, bytes, now, |event| match event {
             LinkEvent::Up(hello) if matches!(self.question, Question::Hello) => {
-                let info = NodeInfo { cluster: hello.cluster, node: hello.node, incarnation: hello.incarnation };
+                let Hello { cluster, node, incarnation, role, .. } = hello;
+                let info = NodeInfo { cluster, node, incarnation, sequences_only: role == Role::Sequencer };
                 answer = Some(Ok(Answer::Hello(info)));
             }
             LinkEvent::Open => {}

@@ -26,6 +26,9 @@ pub enum GenesisError {
         /// The cluster that is to begin.
         wanted: ClusterId,
     },
+    /// One of them can be no member of a cluster.
+    #[error("the node at {0} only sequences: it stores nothing, keeps no registers, and is no member of a cluster")]
+    SequencesOnly(SocketAddr),
     /// One node under two addresses.
     #[error("{0} and {1} are the same node")]
     Twice(SocketAddr, SocketAddr),
@@ -56,6 +59,16 @@ fn held(address: SocketAddr, answer: RegisterMessage) -> Result<Held, GenesisErr
         RegisterMessage::Behind { .. } => Ok(Held::Fresh),
         RegisterMessage::Decided { decision } => Ok(Held::Decided(decision)),
         other => Err(GenesisError::Unexpected(address, format!("{other:?}"))),
+    }
+}
+
+impl NodeInfo {
+    /// That the node at this address may be a member of the cluster, as far as it says itself.
+    pub(super) fn check_member(&self, address: SocketAddr, wanted: ClusterId) -> Result<(), GenesisError> {
+        if self.cluster != wanted {
+            return Err(GenesisError::OtherCluster { address, found: self.cluster, wanted });
+        }
+        if self.sequences_only { Err(GenesisError::SequencesOnly(address)) } else { Ok(()) }
     }
 }
 
@@ -94,9 +107,7 @@ impl Client {
         let mut members: Vec<Member> = Vec::new();
         for &address in addresses {
             let info = self.hello(address)?;
-            if info.cluster != cluster {
-                return Err(GenesisError::OtherCluster { address, found: info.cluster, wanted: cluster });
-            }
+            info.check_member(address, cluster)?;
             if let Some(same) = members.iter().find(|member| member.node == info.node) {
                 return Err(GenesisError::Twice(same.address, address));
             }

@@ -46,6 +46,8 @@ pub struct NodeInfo {
     pub node: NodeId,
     /// The life of its process.
     pub incarnation: Incarnation,
+    /// It stores nothing and keeps no registers: it can be no member of the cluster.
+    pub sequences_only: bool,
 }
 
 /// One I/O thread on which logs are opened. It ends when the client and all its logs are dropped.

@@ -181,6 +181,9 @@ impl View<'_> {
         let restarted = self.condition(sequencer).incarnation.is_some_and(|life| life != loglet.sequencer.incarnation);
         let sequencer_lost = match () {
             () if restarted => Some("was restarted"),
+            // No member can leave while a log appends to it. One that is none sequences for the process that it is in, where nobody here
+            // may be able to reach it: whoever appends next replaces it if it is gone.
+            () if self.root.node(sequencer).is_none() => None,
             () => self.why_lost(sequencer, self.patience.sequencer),
         };
         let reason = match (sequencer_lost, &log_servers) {

@@ -104,6 +104,19 @@ fn a_restarted_sequencer_goes_on_where_it_was() {
     assert_eq!(extend(&stage.only().1), (1, vec![1, 2, 3]));
 }
 
+/// It is in the process of a writer: nobody here asks it, and it is missed by nobody.
+#[test]
+fn a_sequencer_that_is_no_member_is_left_alone_until_a_log_server_is_lost() {
+    let mut stage = Stage::new(4);
+    let chain = stage.chain();
+    let embedded = chain.extended(chain.last().loglet.id, Offset(20), loglet(3, 99, &[1, 2, 3]), None).unwrap();
+    stage.chains.insert(LOG.to_owned(), embedded);
+    assert_eq!(stage.plan(), []);
+    stage.miss(2, 60, 4);
+    let (loglet, change) = stage.only();
+    assert_eq!((loglet.version, extend(&change)), (3, (1, vec![1, 3, 4])), "whom it can ask sequences the next one");
+}
+
 #[test]
 fn a_dead_log_server_is_replaced_by_a_spare_in_the_active_loglet_first() {
     let mut stage = Stage::new(4);

@@ -1,4 +1,4 @@
-//! A node: one data directory, one listening port, and its shards, one thread each.
+//! A node: one data directory, one listening port, and its shards, one thread each; or one that only sequences, and needs neither.
 
 mod admin;
 mod anchor_file;
@@ -11,6 +11,7 @@ mod free_space;
 mod http;
 mod reporter;
 mod running;
+mod sequencer;
 
 pub use crate::io::device::{DeviceView, FileOnDevice};
 pub use admin::{Admin, AdminListener};
@@ -20,3 +21,4 @@ pub use device::DeviceOptions;
 pub use facts::{NodeFacts, SharedLock, device_of, journal_directory};
 pub use reporter::{Health, Reporter};
 pub use running::{ControlOptions, Node, NodeConfig, ServeError};
+pub use sequencer::{SequencerConfig, SequencerNode};

@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::server::{Command, Inbox, NodeIdentity, node_report};
+use crate::server::{Command, Inbox, NodeIdentity, node_report, sequencer_report};
 
 /// Asks the shards of a running node how they are, from any thread.
 #[derive(Debug, Clone)]
 pub struct Reporter {
     pub(super) identity: NodeIdentity,
-    pub(super) durability: &'static str,
+    /// None: the node only sequences.
+    pub(super) durability: Option<&'static str>,
     /// By number of the shard.
     pub(super) inboxes: Vec<Arc<Inbox>>,
 }
@@ -45,7 +46,10 @@ impl Reporter {
             let left = deadline.saturating_duration_since(Instant::now());
             answer.recv_timeout(left).unwrap_or_else(|_| json!({ "shard": shard, "responsive": false }))
         });
-        node_report(&self.identity, self.durability, shards.collect())
+        match self.durability {
+            Some(durability) => node_report(&self.identity, durability, shards.collect()),
+            None => sequencer_report(&self.identity, shards.collect()),
+        }
     }
 }
 

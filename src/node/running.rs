@@ -155,7 +155,7 @@ impl Node {
 
     /// For asking the shards from other threads.
     pub fn reporter(&self) -> Reporter {
-        Reporter { identity: self.identity, durability: self.durability, inboxes: self.inboxes.clone() }
+        Reporter { identity: self.identity, durability: Some(self.durability), inboxes: self.inboxes.clone() }
     }
 
     /// For [`crate::client::ClientOptions::collocated`] of a client in this process: what it asks of this node goes through memory, and records that this node

@@ -1,12 +1,12 @@
 use crate::base::{ClusterId, Incarnation, LogletId, NodeId};
-use crate::wire::{Hello, Role};
+use crate::wire::{Hello, RejectCode, Role};
 
 /// Who a node is, in this life of its process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NodeIdentity {
     /// The cluster it belongs to.
     pub cluster: ClusterId,
-    /// Its data directory.
+    /// Its data directory's, or of this process alone where there is none.
     pub node: NodeId,
     /// The life of its process (P4).
     pub incarnation: Incarnation,
@@ -17,6 +17,18 @@ impl NodeIdentity {
     pub fn hello(&self, role: Role, route: LogletId) -> Hello {
         let Self { cluster, node, incarnation } = *self;
         Hello { cluster, node, incarnation, to: NodeId(0), role, route }
+    }
+
+    /// Why somebody who introduces himself so is not let in, if he is not.
+    pub(super) fn refusal(&self, hello: &Hello) -> Option<(RejectCode, String)> {
+        // A client that only wants to know who this is does not know the cluster yet.
+        let asks_only = hello.role == Role::Client && hello.cluster.0 == 0;
+        if hello.cluster != self.cluster && !asks_only {
+            let detail = format!("this node belongs to cluster {}, the peer to {}", self.cluster, hello.cluster);
+            return Some((RejectCode::Cluster, detail));
+        }
+        let is_other = hello.to != NodeId(0) && hello.to != self.node;
+        is_other.then(|| (RejectCode::Node, format!("this is node {}, not {}", self.node, hello.to)))
     }
 }
 

@@ -6,6 +6,7 @@ use super::ShardConfig;
 use super::answers::AnswerTimes;
 use super::cores::Cores;
 use super::inbound::InboundTable;
+use super::sequencing::Sequencing;
 use crate::base::Limits;
 use crate::proto::log_server;
 use crate::proto::sequencers::ENDED_MAX;
@@ -65,6 +66,33 @@ pub(super) fn terms(limits: &Limits, block_bytes: u32, remote_log_servers: u64) 
     ]
 }
 
+/// The terms of the bound of a shard that only sequences.
+fn sequencer_terms(limits: &Limits, log_servers: u64) -> Vec<(&'static str, u64)> {
+    let without =
+        ["early_arrivals", "subscriptions", "journal_units", "journal_cells", "journal_index", "journal_reads"];
+    let limits = Limits { reads_max: 0, ..limits.clone() };
+    let all = terms(&limits, 4096, log_servers);
+    all.into_iter().filter(|(name, _)| !without.contains(name)).collect()
+}
+
+/// As [`report`], of a shard that only sequences.
+pub(super) fn report_sequencer(limits: &Limits, sequencing: &Sequencing, inbound: &InboundTable) -> Value {
+    let servers = sequencing.iter().map(|sequencer| sequencer.config().log_servers.len() as u64).max();
+    let terms = sequencer_terms(limits, servers.unwrap_or(0).max(USUAL_REMOTE + 1));
+    let bound: u64 = terms.iter().map(|(_, bytes)| bytes).sum();
+    let terms: Map<_, _> = terms.into_iter().map(|(name, bytes)| (name.to_owned(), json!(bytes))).collect();
+    json!({
+        "bound_bytes": bound,
+        "terms": terms,
+        "in_use": {
+            "connection_frames": inbound.memory_bytes(),
+            "sequencer_windows": sequencing.memory_bytes(),
+            "ended_loglets": sequencing.ended(),
+        },
+        "process_resident_bytes": resident_bytes(),
+    })
+}
+
 /// The bound of the shard's memory, its terms, and what is in use of those that are counted.
 pub(super) fn report(config: &ShardConfig, cores: &Cores, inbound: &InboundTable) -> Value {
     let remote = cores.sequencing.iter().map(|sequencer| sequencer.config().log_servers.len() as u64 - 1).max();
@@ -105,6 +133,15 @@ mod tests {
         let bound = bound(&Limits::default());
         println!("{} MiB: {:?}", bound >> 20, terms(&Limits::default(), 4096, USUAL_REMOTE));
         assert!(bound < 2 << 30, "{} MiB for each shard", bound >> 20);
+    }
+
+    #[test]
+    fn who_only_sequences_needs_a_fraction() {
+        let limits = Limits::default();
+        let terms = sequencer_terms(&limits, 3);
+        let sum: u64 = terms.iter().map(|(_, bytes)| bytes).sum();
+        assert!(terms.iter().all(|(name, _)| !name.starts_with("journal")), "{terms:?}");
+        assert!(sum < bound(&limits), "{sum}");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! One shard of a node: a pinned thread with its own driver, connections, journal, LogServers and sequencers.
+//! One shard of a node: a pinned thread with its own driver, connections, journal, LogServers and sequencers; or the one thread of a node
+//! that only sequences.
 
 mod answers;
 mod commands;
@@ -15,6 +16,8 @@ mod profile;
 mod progress;
 mod replies;
 mod requests;
+mod sequencer_requests;
+mod sequencer_shard;
 mod sequencing;
 mod shard;
 mod status;
@@ -22,5 +25,6 @@ mod timing;
 
 pub use identity::{NodeIdentity, home_shard};
 pub use inbox::{Command, Inbox};
+pub use sequencer_shard::{SequencerShard, SequencerShardConfig};
 pub use shard::{Shard, ShardConfig};
-pub use status::node_report;
+pub use status::{node_report, sequencer_report};

@@ -224,7 +224,7 @@ impl<D: Driver> Shard<D> {
             return;
         }
         let more = self.inbound.release_idle() | self.members.release_idle();
-        self.cores.sequencing.release_idle(&mut self.cores.log_server);
+        self.cores.sequencing.release_idle(Some(&mut self.cores.log_server));
         if more {
             self.release_at = Some(now + RELEASE_AFTER);
         }

@@ -3,7 +3,7 @@ use super::inbound::{Inbound, peer_of};
 use super::journal_disk::JournalDisk;
 use super::sequencing::Admission;
 use super::{ShardConfig, home_shard};
-use crate::base::{Instant, NodeId};
+use crate::base::Instant;
 use crate::net::Flow;
 use crate::proto::PeerId;
 use crate::wire::{FrameHeader, Hello, Message, RejectCode, Role};
@@ -108,8 +108,13 @@ impl Requests<'_> {
             Message::Activate { request, config } => {
                 let loglet = config.id;
                 let (identity, limits) = (&self.config.identity, &self.config.limits);
-                let active =
-                    self.cores.sequencing.activate(config, identity, limits, &mut self.cores.log_server, self.now);
+                let active = self.cores.sequencing.activate(
+                    config,
+                    identity,
+                    limits,
+                    Some(&mut self.cores.log_server),
+                    self.now,
+                );
                 self.answers.messages.push(match active {
                     true => Message::Done { request, loglet },
                     false => Message::SequencerLost { request, loglet },
@@ -135,14 +140,8 @@ impl Requests<'_> {
         if self.hello.is_some() {
             return self.reject(RejectCode::Malformed, "a second hello");
         }
-        // A client that only wants to know who this is does not know the cluster yet.
-        let asks_only = hello.role == Role::Client && hello.cluster.0 == 0;
-        if hello.cluster != identity.cluster && !asks_only {
-            let detail = format!("this node belongs to cluster {}, the peer to {}", identity.cluster, hello.cluster);
-            return self.reject(RejectCode::Cluster, &detail);
-        }
-        if hello.to != NodeId(0) && hello.to != identity.node {
-            return self.reject(RejectCode::Node, &format!("this is node {}, not {}", identity.node, hello.to));
+        if let Some((code, detail)) = identity.refusal(&hello) {
+            return self.reject(code, &detail);
         }
         let routed = hello.route != Default::default();
         let home = if routed { home_shard(hello.route, self.config.shards) } else { self.config.shard };

@@ -153,7 +153,7 @@ impl Sequencing {
 
     /// Frees the sequencers that have nothing left to do, and memory that is not used. Their loglets are never sequenced here again
     /// (P4).
-    pub(super) fn release_idle(&mut self, log_server: &mut LogServer) {
+    pub(super) fn release_idle(&mut self, mut log_server: Option<&mut LogServer>) {
         for (&number, slot) in &mut self.slots {
             let Some(sequencer) = self.sequencers.get_mut(slot.loglet) else { continue };
             sequencer.trim_memory();
@@ -168,7 +168,7 @@ impl Sequencing {
             self.ended.insert(slot.loglet, ended);
             self.by_loglet.remove(&slot.loglet);
             slot.links.iter_mut().flatten().for_each(|link| link.set_wanted(false));
-            if slot.local.is_some() {
+            if let (Some(_), Some(log_server)) = (slot.local, &mut log_server) {
                 log_server.handle_disconnected(local_sequencer(number));
             }
         }
@@ -186,13 +186,14 @@ impl Sequencing {
         self.slots.values().filter_map(|slot| self.sequencers.get(slot.loglet))
     }
 
-    /// Starts the sequencer that `config` names, if that is this life of this process (P4). Idempotent.
+    /// Starts the sequencer that `config` names, if that is this life of this process (P4). Idempotent. Without a LogServer this node is
+    /// none of the loglet's.
     pub(super) fn activate(
         &mut self,
         config: LogletConfig,
         identity: &NodeIdentity,
         limits: &Limits,
-        log_server: &mut LogServer,
+        log_server: Option<&mut LogServer>,
         now: Instant,
     ) -> bool {
         let loglet = config.id;
@@ -215,6 +216,7 @@ impl Sequencing {
         let slot = self.next_slot;
         self.next_slot += 1;
         if let Some(local) = local {
+            let log_server = log_server.expect("who has no LogServer refuses to be one");
             log_server.handle_connected(local_sequencer(slot), &hello);
             sequencer.handle_connected(local, now);
         }

@@ -180,3 +180,10 @@ pub fn node_report(identity: &NodeIdentity, durability: &str, mut shards: Vec<Va
         "shards": shards,
     })
 }
+
+/// The report of a node that only sequences. What it acknowledges is as durable as the LogServers have made it.
+pub fn sequencer_report(identity: &NodeIdentity, shards: Vec<Value>) -> Value {
+    let mut report = node_report(identity, "log-servers", shards);
+    report["role"] = json!("sequencer");
+    report
+}

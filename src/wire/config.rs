@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,14 @@ pub struct Sequencer {
 }
 
 impl Sequencer {
+    /// The address of one that does not listen: it takes appends from its own process. Nobody can be there.
+    pub const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+    /// Whether it can be reached from another process.
+    pub fn listens(&self) -> bool {
+        self.address != Self::NOWHERE
+    }
+
     /// The node, whatever the life of its process.
     pub fn member(&self) -> Member {
         Member { node: self.node, address: self.address }

@@ -31,11 +31,15 @@ pub enum RejectCode {
     /// The loglet's configuration contradicts the one known here.
     #[error("conflicting configuration")]
     Config = 7,
+    /// The node has no such role: it only sequences.
+    #[error("not a role of this node")]
+    Role = 8,
 }
 
 impl RejectCode {
     fn decode(value: u64) -> Result<Self, FrameError> {
-        [Self::Version, Self::Cluster, Self::Node, Self::Malformed, Self::UnknownLoglet, Self::Limit, Self::Config]
+        use RejectCode::{Cluster, Config, Limit, Malformed, Node, Role, UnknownLoglet, Version};
+        [Version, Cluster, Node, Malformed, UnknownLoglet, Limit, Config, Role]
             .into_iter()
             .find(|code| *code as u64 == value)
             .ok_or(FrameError::Malformed("unknown reject code"))
@@ -48,9 +52,9 @@ impl RejectCode {
 pub enum Role {
     /// A client: appends, reads, control.
     Client = 1,
-    /// A sequencer that stores on this LogServer.
+    /// A sequencer that stores on this LogServer; in an answer, a node that sequences and does nothing else.
     Sequencer = 2,
-    /// A LogServer that fetches records it lacks.
+    /// A LogServer that fetches records it lacks; in an answer, a node that stores.
     LogServer = 3,
 }
 
