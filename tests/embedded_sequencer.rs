@@ -206,6 +206,9 @@ fn a_virtual_log_is_taken_over_and_goes_on_when_its_writer_has_gone() {
 const NODES_VARIABLE: &str = "NAXOS_TEST_NODES";
 const KIND_VARIABLE: &str = "NAXOS_TEST_KIND";
 
+/// The offset or position of an append, once it is acknowledged.
+type Wait = Box<dyn FnOnce() -> u64>;
+
 /// Appends through a sequencer of its own until it is killed, and says on its standard output what was acknowledged.
 #[test]
 #[ignore = "the process that another test starts and kills"]
@@ -217,7 +220,7 @@ fn writer_process() {
     let client = client(DriverChoice::Auto, Some(&sequencer));
     let (id, sequenced_by) = (LogletId { log: 9, version: 1, nonce: 9 }, sequencer.sequencer());
     let config = LogletConfig { id, sequencer: sequenced_by, log_servers };
-    let append: Box<dyn Fn(&[u8]) -> Box<dyn FnOnce() -> u64>> = if std::env::var(KIND_VARIABLE).unwrap() == "loglet" {
+    let append: Box<dyn Fn(&[u8]) -> Wait> = if std::env::var(KIND_VARIABLE).unwrap() == "loglet" {
         client.create(&config, CLUSTER).unwrap();
         let log = client.open(&config, CLUSTER);
         Box::new(move |record| {
@@ -309,4 +312,45 @@ fn a_killed_writers_log_is_extended_by_whoever_appends_next() {
     let records = read(&log, at + 1);
     assert_eq!(records[at.0 as usize], b"from somebody else");
     assert_kept(&records[..at.0 as usize], acknowledged);
+}
+
+/// What `naxos bench` says of a short load through an embedded sequencer.
+fn bench(command: &str) -> Value {
+    let place = scratch();
+    let mut bench = support::process::program();
+    bench.args(["--json", "bench", command, "--embedded-sequencer", "--seconds", "0.5", "--warm-up", "0.2"]);
+    bench.args(["--clients", "2", "--inflight", "4", "--prepare-bytes", "1", "--dir"]).arg(place.path());
+    let output = bench.output().unwrap();
+    let report = serde_json::from_slice(&output.stdout);
+    report.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+#[test]
+fn its_load_is_verified_and_compared_with_one_round_trip() {
+    let report = bench("append");
+    let number =
+        |path: &str| report.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path}: {report}"));
+    assert_eq!((&report["sequencer"], &report["valid"]), (&Value::from("embedded"), &Value::from(true)), "{report}");
+    assert!(number("/verified/acked") > 0.0 && number("/verified/missing") == 0.0, "{report}");
+    assert!(number("/records_per_frame_mean") >= 1.0, "the sequencer counts, and is asked: {report}");
+    assert_eq!(number("/floor_us/round_trips"), 1.0);
+    let floor = number("/floor_us/dsync_p50") + number("/floor_us/rtt_p50");
+    assert!((number("/floor_us/append_p50") - floor).abs() < 0.2, "{report}");
+    let ratio = number("/latency_us/p50") / floor;
+    assert!((number("/p50_over_floor") / ratio - 1.0).abs() < 0.01, "{report}");
+}
+
+#[test]
+fn its_profile_adds_up() {
+    let report = bench("profile");
+    assert_eq!(report["valid"], true, "{report}");
+    let profile = &report["profile"];
+    assert!((profile["stages_over_whole"].as_f64().unwrap() - 1.0).abs() <= 0.05, "{report}");
+    let nodes = profile["nodes"].as_array().unwrap();
+    assert_eq!(nodes.iter().filter(|node| !node["answer"].is_null()).count(), 3, "all LogServers answer it: {report}");
+    assert_eq!(
+        nodes.iter().filter(|node| node["store"].as_array().unwrap().is_empty()).count(),
+        1,
+        "it stores nothing"
+    );
 }

@@ -604,6 +604,10 @@ pub(super) struct Load {
     /// Run the nodes in this process instead of child processes
     #[arg(long)]
     pub(super) in_process: bool,
+    /// Sequence in this process, on a node of its own that stores nothing and is reached through memory: an append is one round trip,
+    /// and so is the floor that it is compared with
+    #[arg(long)]
+    pub(super) embedded_sequencer: bool,
     /// Keep the history of all appends, with a client beside them that asks for tails and reads, and check it against every rule
     /// that histories obey; takes some 110 bytes of memory for each append
     #[arg(long)]
@@ -636,6 +640,7 @@ impl Load {
             prepare_bytes: None,
             seed: None,
             in_process: false,
+            embedded_sequencer: false,
             check_history: false,
             no_profile: false,
             cores: None,

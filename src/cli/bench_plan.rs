@@ -82,6 +82,7 @@ mod tests {
         dsync_p99: 200.0,
         rtt_p50: 16.0,
         rtt_p99: 40.0,
+        round_trips: 2,
         append_p50: 100.0,
         append_p99: 280.0,
         disk_copy_bytes_per_s: 800e6,

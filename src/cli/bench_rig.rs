@@ -26,10 +26,13 @@ use crate::loadgen::machine::{BlockDevice, Machine, commit};
 use crate::loadgen::network::Network;
 use crate::loadgen::report::{Report, Setup};
 use crate::loadgen::run::{Measured, Observer, Target, run};
+use crate::node::{SequencerConfig, SequencerNode};
 use crate::wire::LogletConfig;
 
 /// How long preparing may take for each gibibyte, on a slow disk.
 const PREPARE_PER_GIB: Duration = Duration::from_secs(30);
+/// How long the sequencer of this process may take to say how it is.
+const REPORT_TIME: Duration = Duration::from_secs(5);
 /// Share of the free space that a benchmark may fill.
 const FREE_SHARE_MAX: f64 = 0.8;
 
@@ -39,6 +42,8 @@ pub(super) struct Rig<'a> {
     pub(super) machine: Machine,
     pub(super) client: Client,
     pub(super) setup: Setup,
+    /// In this process, if that is wanted.
+    sequencer: Option<SequencerNode>,
     options: &'a Load,
     cluster: BenchCluster,
     /// Last, so that the directory goes after those who write to it.
@@ -72,14 +77,23 @@ impl<'a> Rig<'a> {
             (measure(scratch.path(), options.site.nodes.into()), Machine::describe(scratch.path()))
         })?;
         let floor = floor.with_context(|| format!("measure the floor in {}", scratch.path().display()))?;
+        let floor = floor.with_round_trips(if options.embedded_sequencer { 1 } else { 2 });
         interrupt.check()?;
         let prepare_bytes = space(options, journal_bytes(&floor), &scratch)?;
         let cluster = BenchCluster::start(options, &scratch, prepare_bytes, network, interrupt)?;
         let limits = Limits { profile: !options.no_profile, ..Limits::default() };
-        let of_client = ClientOptions { limits, driver: options.site.driver.driver, ..ClientOptions::default() };
+        let driver = options.site.driver.driver;
+        let embed = || {
+            let config = SequencerConfig { limits: limits.clone(), driver, ..SequencerConfig::new(cluster.id()) };
+            on(options.load_cores(), || SequencerNode::start(config))?.context("cannot start the sequencer")
+        };
+        let sequencer = options.embedded_sequencer.then(embed).transpose()?;
+        let collocated = sequencer.as_ref().map(SequencerNode::collocated);
+        let of_client = ClientOptions { limits, driver, collocated, ..ClientOptions::default() };
         let client = on(options.load_cores(), || Client::start(of_client))?.context("cannot start the client")?;
         let statuses = await_prepared(&client, &cluster, prepare_bytes, progress, interrupt)?;
         let setup = Setup {
+            embedded_sequencer: sequencer.is_some(),
             driver: text(&statuses, "driver").context("no node says in its status which driver it uses")?,
             durability: if scratch.volatile { "volatile" } else { "quorum-dsync" },
             processes: 1 + cluster.pids().len(),
@@ -89,7 +103,7 @@ impl<'a> Rig<'a> {
             prepared_bytes: prepared(&statuses),
             commit: commit(),
         };
-        Ok(Self { floor, machine, client, setup, options, cluster, scratch })
+        Ok(Self { floor, machine, client, setup, sequencer, options, cluster, scratch })
     }
 
     /// Where the nodes keep their data.
@@ -99,12 +113,17 @@ impl<'a> Rig<'a> {
 
     /// Creates a log; `number` must be new.
     pub(super) fn create_log(&self, number: u64) -> anyhow::Result<Target> {
-        let config = dev::loglet(self.cluster.ready(), number);
+        let mut config = dev::loglet(self.cluster.ready(), number);
+        let mut nodes = self.cluster.addresses();
+        if let Some(sequencer) = &self.sequencer {
+            config.sequencer = sequencer.sequencer();
+            nodes.push(config.sequencer.address);
+        }
         self.client.create(&config, self.cluster.id()).context("cannot create the log")?;
         Ok(Target {
             config,
             cluster: self.cluster.id(),
-            nodes: self.cluster.addresses(),
+            nodes,
             server_pids: self.cluster.pids(),
             device: BlockDevice::of(self.scratch.path()).ok(),
         })
@@ -158,13 +177,17 @@ impl<'a> Rig<'a> {
         Report::new(&setup, plan, measured, self.floor, self.machine.clone())
     }
 
-    /// What every node says of itself.
+    /// What every node says of itself, the one that only sequences included.
     pub(super) fn statuses(&self) -> anyhow::Result<Vec<Value>> {
-        statuses(&self.client, &self.cluster)
+        let mut statuses = statuses(&self.client, &self.cluster)?;
+        statuses.extend(self.sequencer.as_ref().map(|sequencer| sequencer.reporter().report(REPORT_TIME)));
+        Ok(statuses)
     }
 
     /// Ends the cluster.
     pub(super) fn stop(self) -> anyhow::Result<()> {
+        // Before those that it stores on.
+        drop(self.sequencer);
         self.cluster.stop()?;
         if self.options.site.place.keep {
             eprintln!("naxos: the data is kept in {}", self.scratch.path().display());

@@ -274,6 +274,7 @@ pub(super) const BENCH: &str = "\
 Examples:
   naxos bench
   naxos bench append --clients 1 --inflight 1
+  naxos bench append --clients 1 --inflight 1 --embedded-sequencer
   naxos bench append --rate 10000 --record-bytes 1024 --json
   naxos bench profile --clients 64 --inflight 1 --svg stages.svg --hlog stages.hlog
   naxos bench append --cores 0-1:2-7

@@ -18,8 +18,12 @@ impl Display for Explained<'_> {
         };
         writeln!(
             f,
-            "{} nodes, quorum {}, {} B records, {load}, {} s",
-            report.nodes, report.quorum, report.record_bytes, report.seconds
+            "{} nodes, quorum {}, {} B records, {load}, {} s{}",
+            report.nodes,
+            report.quorum,
+            report.record_bytes,
+            report.seconds,
+            if report.sequencer == "embedded" { ", the sequencer in the client's process" } else { "" }
         )?;
         writeln!(f, "  throughput  {} appends/s, {}/s", count(report.appends_per_s), bytes(report.bytes_per_s))?;
         writeln!(
@@ -33,8 +37,9 @@ impl Display for Explained<'_> {
         )?;
         writeln!(
             f,
-            "              p50 is {:.1}x the floor: two round trips of {} and a durable 4 KiB write on a quorum, {}",
+            "              p50 is {:.1}x the floor: {} of {} and a durable 4 KiB write on a quorum, {}",
             report.p50_over_floor,
+            if floor.round_trips == 1 { "one round trip" } else { "two round trips" },
             micros(floor.rtt_p50),
             micros(floor.dsync_p50)
         )?;

@@ -1,7 +1,7 @@
 //! What the disk and the loopback of this machine can do, measured just before the load.
 //!
-//! An append cannot be faster than two round trips (client to sequencer, sequencer to LogServer) and the durable write
-//! that completes a quorum. Threads and blocking calls are used here on purpose: the floor must not share code, or
+//! An append cannot be faster than two round trips (client to sequencer, sequencer to LogServer), or one where the sequencer is in the
+//! client's process, and the durable write that completes a quorum. Threads and blocking calls are used here on purpose: the floor must not share code, or
 //! weaknesses, with what it is compared to.
 
 use std::io::{self, Read, Write};
@@ -39,9 +39,11 @@ pub struct Floor {
     pub rtt_p50: f64,
     /// Its 99th percentile.
     pub rtt_p99: f64,
-    /// The least that an append takes: `dsync_p50 + 2 * rtt_p50`.
+    /// Round trips of an append: two, or one with the sequencer in the client's process.
+    pub round_trips: u32,
+    /// The least that an append takes: `dsync_p50 + round_trips * rtt_p50`.
     pub append_p50: f64,
-    /// `dsync_p99 + 2 * rtt_p99`.
+    /// `dsync_p99 + round_trips * rtt_p99`.
     pub append_p99: f64,
     /// Durable sequential bytes per second of each copy, with as many writers as replicas at once.
     #[serde(skip)]
@@ -65,15 +67,26 @@ pub fn measure(directory: &Path, replicas: usize) -> io::Result<Floor> {
         disk_copy_bytes_per_s = disk_copy_bytes_per_s.max(sequential_writes(&mut files, Duration::from_millis(200))?);
     }
     scratch.close()?;
-    Ok(Floor {
+    let floor = Floor {
         dsync_p50: write.p50,
         dsync_p99: write.p99,
         rtt_p50: round_trip.p50,
         rtt_p99: round_trip.p99,
-        append_p50: write.p50 + 2.0 * round_trip.p50,
-        append_p99: write.p99 + 2.0 * round_trip.p99,
+        round_trips: 0,
+        append_p50: write.p50,
+        append_p99: write.p99,
         disk_copy_bytes_per_s,
-    })
+    };
+    Ok(floor.with_round_trips(2))
+}
+
+impl Floor {
+    /// The same machine's, for appends of so many round trips.
+    pub fn with_round_trips(self, round_trips: u32) -> Self {
+        let least = |dsync: f64, rtt: f64| dsync + f64::from(round_trips) * rtt;
+        let (append_p50, append_p99) = (least(self.dsync_p50, self.rtt_p50), least(self.dsync_p99, self.rtt_p99));
+        Self { round_trips, append_p50, append_p99, ..self }
+    }
 }
 
 /// Rounds of simultaneous durable block writes; each sample is the quorum-th of the round.

@@ -15,6 +15,8 @@ use super::witness::Checked;
 pub struct Setup {
     /// I/O driver of the nodes, as they report it.
     pub driver: String,
+    /// The sequencer is in the client's process, and not on one of the nodes.
+    pub embedded_sequencer: bool,
     /// `quorum-dsync`, or `volatile` when the directory loses its content with the power.
     pub durability: &'static str,
     /// Processes that took part, the client's included.
@@ -43,6 +45,8 @@ pub struct Report {
     pub durability: &'static str,
     /// `tcp`.
     pub transport: &'static str,
+    /// `node`, or `embedded`: in the client's process, and reached through memory.
+    pub sequencer: &'static str,
     /// Processes that took part.
     pub processes: usize,
     /// `closed` or `open`.
@@ -186,6 +190,7 @@ impl Report {
             driver: setup.driver.clone(),
             durability: setup.durability,
             transport: "tcp",
+            sequencer: if setup.embedded_sequencer { "embedded" } else { "node" },
             processes: setup.processes,
             loop_,
             nodes: setup.nodes,
@@ -240,6 +245,7 @@ impl Floor {
             dsync_p99: tenths(self.dsync_p99),
             rtt_p50: tenths(self.rtt_p50),
             rtt_p99: tenths(self.rtt_p99),
+            round_trips: self.round_trips,
             append_p50: tenths(self.append_p50),
             append_p99: tenths(self.append_p99),
             disk_copy_bytes_per_s: self.disk_copy_bytes_per_s,
