@@ -279,6 +279,10 @@ impl<D: Driver> Shard<D> {
     /// Submits what journal and connections want done.
     fn submit(&mut self, now: Instant) {
         self.profile.note_begun(&self.cores, now);
+        // What goes to other nodes comes first: theirs is the longer way to the same write.
+        while let Some((slot, server, op)) = self.cores.sequencing.poll_op(now) {
+            self.driver.submit(Token::new(owner::STORE_LINK, (slot << 8 | server) as u64), op);
+        }
         loop {
             let since = self.profile.before_submit(&self.cores, || self.driver.now());
             let unit = self.cores.journal.submitted();
@@ -306,9 +310,6 @@ impl<D: Driver> Shard<D> {
             self.network.accepted.add(inbound.connection.take_traffic());
         }
         self.touched = touched;
-        while let Some((slot, server, op)) = self.cores.sequencing.poll_op(now) {
-            self.driver.submit(Token::new(owner::STORE_LINK, (slot << 8 | server) as u64), op);
-        }
         while let Some((index, op)) = self.members.poll_op(now) {
             self.driver.submit(Token::new(owner::MEMBER_LINK, index as u64), op);
         }
