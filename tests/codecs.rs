@@ -158,7 +158,7 @@ fn message<'a>(kind: u8, parts: &'a Parts, batch: Batch<'a>) -> Message<'a> {
         15 => Message::Append { request, loglet, batch },
         16 => Message::Status { request },
         17 => Message::Done { request, loglet },
-        18 => Message::Stored { loglet, tail: a },
+        18 => Message::Stored { loglet, tail: a, followed: b.0 % 2 == 1 },
         19 => Message::Tail { request, loglet, tail: a, known_tail: b, trim_point: c },
         20 => Message::Sealed { request, loglet, tail: a, known_tail: b, trim_point: c },
         21 => Message::Behind { request, loglet, tail: a, known_tail: b },

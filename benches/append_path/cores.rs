@@ -47,7 +47,7 @@ impl Sequencing {
             while let Some(send) = self.core.poll_send(server) {
                 black_box(send);
             }
-            self.core.handle(server, Message::Stored { loglet: LOGLET, tail: self.tail }, NOW);
+            self.core.handle(server, Message::Stored { loglet: LOGLET, tail: self.tail, followed: false }, NOW);
         }
         assert!(self.core.poll_reply().is_some(), "a majority has it");
     }

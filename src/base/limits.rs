@@ -66,6 +66,9 @@ pub struct Limits {
     /// How long a peer that owes an answer may say nothing before it is asked whether it is there; after five times this without a word
     /// it is taken for stopped, or cut off. Far above what a busy machine makes a process wait for its turn, far below what people notice.
     pub silence: Duration,
+    /// How long a known tail that has moved waits for a store to go with, before the sequencer sends it by itself (L3). LogServers at which
+    /// somebody waits for it are told at once.
+    pub known_tail_delay: Duration,
     /// Pause before a lost connection is tried again; doubles up to 16 times this.
     pub reconnect_delay: Duration,
     /// How long a peer may be silent on the network, not answering probes or not taking what is sent, before its connection is
@@ -111,6 +114,7 @@ impl Default for Limits {
             client_window_bytes: 4 << 20,
             stall: Duration::from_secs(2),
             silence: Duration::from_millis(110),
+            known_tail_delay: Duration::from_micros(300),
             reconnect_delay: Duration::from_millis(20),
             peer_timeout: Duration::from_secs(20),
             operation_timeout: Duration::from_secs(30),

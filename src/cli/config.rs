@@ -277,7 +277,8 @@ mod tests {
         let debug = format!("{:?}", Limits::default());
         let fields = debug.trim_start_matches("Limits {").split(',').filter_map(|field| field.split(':').next());
         for field in fields.map(str::trim) {
-            let is_key = KEYS.iter().any(|key| key.name == field || key.name == format!("{field}_ms"));
+            let names = [field.to_owned(), format!("{field}_ms"), format!("{field}_us")];
+            let is_key = KEYS.iter().any(|key| names.iter().any(|name| name == key.name));
             assert!(is_key != NOT_KEYS.contains(&field), "limit {field}: add it to config_keys.rs, or here");
         }
     }

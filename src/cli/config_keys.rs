@@ -64,23 +64,37 @@ macro_rules! count {
     };
 }
 
-/// A limit that is a time.
-macro_rules! millis {
-    ($field:ident, $name:literal, $help:literal) => {
+/// A limit that is a time, in whole units.
+macro_rules! time {
+    ($field:ident, $name:literal, $help:literal, $unit:literal, $from:ident, $to:ident) => {
         Key {
             section: "limits",
             name: $name,
             help: $help,
             example: "",
-            get: |settings| Some(settings.limits.$field.as_millis().to_string()),
+            get: |settings| Some(settings.limits.$field.$to().to_string()),
             set: |settings, given| match number(&given)? {
-                0 => Err("it must be at least 1 millisecond".to_owned()),
-                millis => {
-                    settings.limits.$field = Duration::from_millis(u64::from(bounded::<u32>(millis)?));
+                0 => Err(concat!("it must be at least 1 ", $unit).to_owned()),
+                units => {
+                    settings.limits.$field = Duration::$from(u64::from(bounded::<u32>(units)?));
                     Ok(())
                 }
             },
         }
+    };
+}
+
+/// A time in milliseconds.
+macro_rules! millis {
+    ($field:ident, $name:literal, $help:literal) => {
+        time!($field, $name, $help, "millisecond", from_millis, as_millis)
+    };
+}
+
+/// A time in microseconds.
+macro_rules! micros {
+    ($field:ident, $name:literal, $help:literal) => {
+        time!($field, $name, $help, "microsecond", from_micros, as_micros)
     };
 }
 
@@ -394,6 +408,12 @@ pub(super) const KEYS: &[Key] = &[
         "silence_ms",
         "How long, in milliseconds, a peer that owes an answer may say nothing before it is asked whether it is there. After five\ntimes \
          this it is taken for stopped, or cut off."
+    ),
+    micros!(
+        known_tail_delay,
+        "known_tail_delay_us",
+        "How long a LogServer at whose tail nobody reads is not told that the log's end has moved, in microseconds: the next record tells it\n\
+         as well. The longest that a read from there waits for a record that was just acknowledged."
     ),
     millis!(
         reconnect_delay,

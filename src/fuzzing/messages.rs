@@ -115,7 +115,7 @@ pub(super) fn frame(input: &mut Input<'_>, out: &mut Vec<u8>) -> u64 {
         16 => Message::Status { request },
         17 => Message::Reject { request, code: RejectCode::Limit, detail: "no" },
         18 => Message::Done { request, loglet },
-        19 => Message::Stored { loglet, tail },
+        19 => Message::Stored { loglet, tail, followed: request.is_multiple_of(2) },
         20 => Message::Tail { request, loglet, tail, known_tail, trim_point },
         21 => Message::Sealed { request, loglet, tail, known_tail, trim_point },
         22 => Message::Behind { request, loglet, tail, known_tail },

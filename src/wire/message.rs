@@ -157,8 +157,8 @@ pub enum Message<'a> {
 
     /// Done.
     Done { request: u64, loglet: LogletId },
-    /// Everything below `tail` is durable here while the loglet is open here.
-    Stored { loglet: LogletId, tail: Offset },
+    /// Everything below `tail` is durable here while the loglet is open here; `followed` when somebody waits here for the known tail.
+    Stored { loglet: LogletId, tail: Offset, followed: bool },
     /// The local tail of an open loglet, and its trim point.
     Tail { request: u64, loglet: LogletId, tail: Offset, known_tail: Offset, trim_point: Offset },
     /// The loglet is sealed here, durably (P2); its local tail and trim point. `request` is 0 in answer to a `Store`.
@@ -308,7 +308,9 @@ impl<'a> Message<'a> {
             }
             Self::Status { request } => (Opcode::Status, LogletId::default(), Numbers { request, ..none }),
             Self::Done { request, loglet } => (Opcode::Done, loglet, Numbers { request, ..none }),
-            Self::Stored { loglet, tail } => (Opcode::Stored, loglet, Numbers { offset: tail, ..none }),
+            Self::Stored { loglet, tail, followed } => {
+                (Opcode::Stored, loglet, Numbers { offset: tail, aux: u64::from(followed), ..none })
+            }
             Self::Tail { request, loglet, tail, known_tail, trim_point } => {
                 (Opcode::Tail, loglet, Numbers { request, offset: tail, known_tail, aux: trim_point.0, ..none })
             }
@@ -441,7 +443,7 @@ impl<'a> Message<'a> {
             Opcode::Trim => Self::Trim { request, loglet, point: offset, committed: Offset(aux) },
             Opcode::Status => Self::Status { request },
             Opcode::Done => Self::Done { request, loglet },
-            Opcode::Stored => Self::Stored { loglet, tail: offset },
+            Opcode::Stored => Self::Stored { loglet, tail: offset, followed: aux == 1 },
             Opcode::Tail => Self::Tail { request, loglet, tail: offset, known_tail, trim_point: Offset(aux) },
             Opcode::Sealed => Self::Sealed { request, loglet, tail: offset, known_tail, trim_point: Offset(aux) },
             Opcode::Behind => Self::Behind { request, loglet, tail: offset, known_tail },
@@ -533,7 +535,8 @@ mod tests {
             Message::Append { request, loglet, batch },
             Message::Status { request },
             Message::Done { request, loglet },
-            Message::Stored { loglet, tail: first },
+            Message::Stored { loglet, tail: first, followed: false },
+            Message::Stored { loglet, tail: first, followed: true },
             Message::Tail { request, loglet, tail: first, known_tail, trim_point },
             Message::Sealed { request, loglet, tail: first, known_tail, trim_point },
             Message::Behind { request, loglet, tail: first, known_tail },

@@ -153,7 +153,7 @@ impl Loglet {
     }
 
     fn owed_on(&mut self, index: usize) -> Option<Message<'static>> {
-        let (loglet, tail) = (self.id, self.local_tail());
+        let (loglet, tail, followed) = (self.id, self.local_tail(), !self.subscriptions.is_empty());
         let is_sealed = self.tells_sealed();
         let lane = &mut self.lanes.all[index];
         let owes = &mut lane.owes;
@@ -164,7 +164,7 @@ impl Loglet {
                     && std::mem::take(&mut owes.stored) =>
             {
                 lane.told = tail;
-                Some(Message::Stored { loglet, tail })
+                Some(Message::Stored { loglet, tail, followed })
             }
             Fate::Open if self.no_space => {
                 std::mem::take(&mut owes.no_space).then_some(Message::NoSpace { request: 0, loglet })

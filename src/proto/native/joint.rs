@@ -51,7 +51,7 @@ impl Server {
     }
 
     fn stored(&self) -> Vec<u8> {
-        encode(&Message::Stored { loglet: LOGLET, tail: Offset(self.tail()) })
+        encode(&Message::Stored { loglet: LOGLET, tail: Offset(self.tail()), followed: false })
     }
 
     fn behind(&self, request: u64) -> Vec<u8> {

@@ -71,6 +71,8 @@ pub struct Sequencer {
     pub(super) lag_bytes: u64,
     pub(super) stall: Duration,
     pub(super) retry: Duration,
+    /// How long a known tail that has moved waits for a store to go with.
+    pub(super) known_tail_delay: Duration,
     pub(super) state: State,
     /// No offset at or beyond it was given to anybody, as far as is known here: `end <= tail`, and the two are the same where nobody else
     /// sequences the loglet.
@@ -108,6 +110,7 @@ impl Sequencer {
             lag_bytes: u64::from(limits.sequencer_window_bytes) / 2,
             stall: limits.stall,
             retry: limits.reconnect_delay,
+            known_tail_delay: limits.known_tail_delay,
             state: State::Running,
             tail: Offset::ZERO,
             end: Offset::ZERO,
@@ -129,7 +132,9 @@ impl Sequencer {
         assert!(server < self.servers.len(), "LogServers are numbered by the configuration");
         let ours = self.loglet();
         match message {
-            Message::Stored { loglet, tail } if loglet == ours => self.handle_stored(server, tail, now),
+            Message::Stored { loglet, tail, followed } if loglet == ours => {
+                self.handle_stored(server, tail, followed, now);
+            }
             Message::Behind { loglet, tail, .. } if loglet == ours => self.handle_behind(server, tail, now),
             // Its tail and known tail count for nothing here: acknowledgements come from unsealed successes (P1). `Gone` is as
             // good as sealed (P5).

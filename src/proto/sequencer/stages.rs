@@ -101,7 +101,7 @@ mod tests {
 
     fn stored_at(rig: &mut Rig, server: usize, tail: u64, micros: u64) {
         let now = at(rig, micros);
-        rig.core.handle(server, Message::Stored { loglet: LOGLET, tail: Offset(tail) }, now);
+        rig.core.handle(server, Message::Stored { loglet: LOGLET, tail: Offset(tail), followed: false }, now);
     }
 
     fn times(rig: &Rig, submitting: u64, submitted: u64, durable: u64) -> StoreTimes {

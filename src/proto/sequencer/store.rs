@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::machine::{Lost, Sequencer, State};
 use super::seal::{SEAL_REQUEST, Seal};
 use crate::base::{Instant, Offset};
@@ -24,6 +26,12 @@ pub(super) struct Server {
     greeting_owed: bool,
     /// The largest known tail sent on this connection.
     told: Offset,
+    /// Somebody waits there for the known tail to move.
+    followed: bool,
+    /// When the known tail goes by itself, unless a store has taken it along by then.
+    announce_at: Option<Instant>,
+    /// It goes by itself now.
+    announce_due: bool,
     /// The tail of the last `Behind`, until an answer moves beyond it.
     behind: Option<Offset>,
     /// When to send again from `done`, unless nothing is missing by then.
@@ -45,6 +53,23 @@ impl Server {
         }
     }
 
+    /// The known tail has moved: whoever waits for it is told at once, others with the next store, or by themselves if none comes (L3).
+    /// While appends follow one another, a frame and a wake-up are spared for each of them.
+    pub(super) fn owe_known_tail(&mut self, now: Instant, delay: Duration) {
+        if self.followed || delay.is_zero() {
+            self.announce_due = true;
+        } else if self.connected {
+            self.announce_at.get_or_insert(now + delay);
+        }
+    }
+
+    /// The known tail is on its way.
+    fn tell(&mut self, known_tail: Offset) {
+        self.told = known_tail;
+        self.announce_at = None;
+        self.announce_due = false;
+    }
+
     pub(super) fn owe_create(&mut self) {
         self.create_owed = true;
     }
@@ -52,7 +77,8 @@ impl Server {
     pub(super) fn timeout(&self) -> Option<(Instant, &'static str)> {
         let paused = self.paused.map(|at| (at, "sequencer: a LogServer could not take stores"));
         let again = self.again.map(|at| (at, "sequencer: a LogServer asked for stores again"));
-        paused.into_iter().chain(again).min_by_key(|(at, _)| *at)
+        let announce = self.announce_at.map(|at| (at, "sequencer: a known tail goes by itself"));
+        paused.into_iter().chain(again).chain(announce).min_by_key(|(at, _)| *at)
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -80,7 +106,8 @@ impl Sequencer {
         state.connected = true;
         state.create_owed = true;
         state.greeting_owed = true;
-        state.told = Offset::ZERO;
+        state.tell(Offset::ZERO);
+        state.followed = false;
         state.behind = None;
         state.again = None;
         state.paused = None;
@@ -96,6 +123,7 @@ impl Sequencer {
     pub fn handle_disconnected(&mut self, server: usize, _now: Instant) {
         let state = &mut self.servers[server];
         state.connected = false;
+        state.announce_at = None;
         state.no_space = false;
         state.paused = None;
         state.again = None;
@@ -119,12 +147,16 @@ impl Sequencer {
         }
         let known_tail = self.watermark;
         let Some(entry) = self.queue.get(state.next).filter(|_| !state.drop_owed && !state.no_space) else {
-            let owed = state.drop_owed || state.greeting_owed || state.told < known_tail;
+            let moved = state.announce_due && state.told < known_tail;
+            let owed = state.drop_owed || state.greeting_owed || moved;
             // The greeting goes after the stores; the debt for a dropped range before them.
             state.greeting_owed &= state.drop_owed && state.next < self.queue.end();
             state.drop_owed = false;
-            state.told = known_tail;
-            return owed.then_some((Message::KnownTail { loglet, known_tail }, None));
+            if !owed {
+                return None;
+            }
+            state.tell(known_tail);
+            return Some((Message::KnownTail { loglet, known_tail }, None));
         };
         let in_flight = self.queue.weight_between(state.done, state.next);
         let weight = self.queue.weight_between(state.next, state.next + 1);
@@ -132,13 +164,13 @@ impl Sequencer {
             return None;
         }
         state.next += 1;
-        state.told = known_tail;
+        state.tell(known_tail);
         let store = Message::Store { loglet, first: entry.first, known_tail, batch: self.queue.batch(entry) };
         Some((store, Some(entry.body_checksum)))
     }
 
-    /// LogServer `server` has everything below `tail`, durably, and was open.
-    pub(super) fn handle_stored(&mut self, server: usize, tail: Offset, now: Instant) {
+    /// LogServer `server` has everything below `tail`, durably, and was open; somebody waits there for the known tail if it is `followed`.
+    pub(super) fn handle_stored(&mut self, server: usize, tail: Offset, followed: bool, now: Instant) {
         if tail > self.tail {
             self.lose(Lost::Contradicted { server, at: self.tail });
         }
@@ -148,6 +180,7 @@ impl Sequencer {
         let done = self.queue.index_of(tail);
         let state = &mut self.servers[server];
         state.acked = state.acked.max(tail);
+        state.followed = followed;
         state.done = state.done.max(done);
         state.next = state.next.max(state.done);
         if state.behind.is_some_and(|behind| behind < tail) {
@@ -194,6 +227,7 @@ impl Sequencer {
         let state = &mut self.servers[server];
         let paused = state.paused.take_if(|at| *at <= now).is_some();
         let again = state.again.take_if(|at| *at <= now).is_some();
+        state.announce_due |= state.announce_at.take_if(|at| *at <= now).is_some();
         if paused {
             state.seal.lost();
         }
@@ -239,6 +273,31 @@ mod tests {
         }
         rig.core.handle_connected(2, rig.now);
         assert_eq!(*rig.drain(2).last().unwrap(), Sent::KnownTail(Offset(1)));
+    }
+
+    /// L3, and no frame and wake-up more for each of appends that follow one another.
+    #[test]
+    fn a_known_tail_waits_a_moment_for_a_store_unless_somebody_waits_for_it() {
+        let mut rig = Rig::new(3);
+        let delay = Duration::from_micros(300);
+        rig.core.known_tail_delay = delay;
+        rig.append(1, 1);
+        (0..3).for_each(|server| drop(rig.drain(server)));
+        rig.stored(0, 1);
+        rig.handle(1, Message::Stored { loglet: LOGLET, tail: Offset(1), followed: true });
+        assert_eq!(rig.drain(0), []);
+        assert_eq!(rig.drain(1), [Sent::KnownTail(Offset(1))], "a reader waits there");
+        rig.append(2, 1);
+        assert_eq!(rig.drain(0), [Sent::Store { first: Offset(1), count: 1, known: Offset(1) }], "it is taken along");
+        rig.pass_time(delay);
+        assert_eq!(rig.drain(0), []);
+        (1..3).for_each(|server| drop(rig.drain(server)));
+        (0..2).for_each(|server| rig.stored(server, 2));
+        rig.pass_time(delay - Duration::from_nanos(1));
+        (0..3).for_each(|server| assert_eq!(rig.drain(server), []));
+        rig.pass_time(Duration::from_nanos(1));
+        (0..3).for_each(|server| assert_eq!(rig.drain(server), [Sent::KnownTail(Offset(2))]));
+        assert_eq!(rig.core.poll_timeout(), None, "nothing is left to be told");
     }
 
     /// P11: the frame says what is known when it is sent, not when it was queued.

@@ -56,7 +56,13 @@ impl Rig {
     /// All servers connected, greeted and silent.
     pub(super) fn new(servers: usize) -> Self {
         let now = Instant::from_nanos(1_000_000);
-        let limits = Limits { sequencer_window_bytes: 64 << 10, store_window_bytes: 16 << 10, ..Limits::default() };
+        let limits = Limits {
+            sequencer_window_bytes: 64 << 10,
+            store_window_bytes: 16 << 10,
+            // Only the test that is about it waits for it.
+            known_tail_delay: Duration::ZERO,
+            ..Limits::default()
+        };
         let mut rig = Self { core: Sequencer::new(config(servers), &limits, now), now };
         for server in 0..servers {
             rig.core.handle_connected(server, now);
@@ -90,7 +96,7 @@ impl Rig {
     }
 
     pub(super) fn stored(&mut self, server: usize, tail: u64) {
-        self.handle(server, Message::Stored { loglet: LOGLET, tail: Offset(tail) });
+        self.handle(server, Message::Stored { loglet: LOGLET, tail: Offset(tail), followed: false });
     }
 
     pub(super) fn drain_raw(&mut self, server: usize) -> Vec<Sent> {

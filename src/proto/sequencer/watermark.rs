@@ -30,6 +30,8 @@ impl Sequencer {
         assert!(self.watermark < reached && reached <= self.tail, "it only rises, and not beyond what was given out");
         self.watermark = reached;
         self.progress = now;
+        let delay = self.known_tail_delay;
+        self.servers.iter_mut().for_each(|server| server.owe_known_tail(now, delay));
         self.acknowledge(last, now);
     }
 

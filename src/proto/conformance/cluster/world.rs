@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
 use super::connection::{Connection, Pair, Remains};
 use super::part::Part;
@@ -70,6 +71,8 @@ pub(crate) fn small_limits() -> Limits {
         sequencer_window_bytes: 4000,
         store_window_bytes: 1200,
         read_bytes_max: 300,
+        // At once, so that a search has no timer more for each LogServer.
+        known_tail_delay: Duration::ZERO,
         ..Limits::default()
     }
 }

@@ -71,7 +71,7 @@ fn with_records(count: u64) -> TestServer {
 }
 
 fn stored(tail: u64) -> Message<'static> {
-    Message::Stored { loglet: ID, tail: Offset(tail) }
+    Message::Stored { loglet: ID, tail: Offset(tail), followed: false }
 }
 
 fn behind(request: u64, tail: u64, known_tail: u64) -> Message<'static> {
