@@ -33,7 +33,10 @@ pub struct Limits {
     pub index_granularity_bytes: u32,
     /// Out-of-order stores that a LogServer holds in memory for one loglet, in bytes (L6).
     pub early_window_bytes: u32,
-    /// Batches that the sequencer of one loglet holds, in bytes: unacknowledged ones and those a slow LogServer lacks.
+    /// Shards of its sequencer's node on which appends of one loglet may enter; [`Limits::LANES_ALL`] for all of them. Each beyond the first
+    /// costs the node a connection to every LogServer for each loglet.
+    pub lanes: u32,
+    /// Batches that one lane of a loglet's sequencer holds, in bytes: unacknowledged ones and those a slow LogServer lacks.
     pub sequencer_window_bytes: u32,
     /// Bytes sent to one LogServer and not yet answered.
     pub store_window_bytes: u32,
@@ -99,6 +102,7 @@ impl Default for Limits {
             claim_delay: Duration::from_millis(5),
             index_granularity_bytes: 64 << 10,
             early_window_bytes: 4 << 20,
+            lanes: 1,
             sequencer_window_bytes: 8 << 20,
             store_window_bytes: 4 << 20,
             outbound_bytes_max: 4 << 20,
@@ -131,6 +135,9 @@ pub struct InvalidLimits(&'static str);
 impl Limits {
     /// Bytes that a batch needs beside its payload for each record.
     pub const RECORD_OVERHEAD: u32 = 8;
+
+    /// Lanes on all shards, however many there are.
+    pub const LANES_ALL: u32 = u32::MAX;
 
     /// What a head of a segment takes that names all others and repeats no cell, on a disk of 4096-byte blocks.
     fn head_bytes(&self) -> u64 {
@@ -185,6 +192,7 @@ impl Limits {
             ),
             (self.sequencer_pool_bytes >= self.frame_body_bytes_max, "sequencer_pool_bytes holds a maximal frame"),
             (self.early_pool_bytes >= self.frame_body_bytes_max, "early_pool_bytes holds a maximal frame"),
+            (self.lanes >= 1, "lanes is at least one"),
             (self.reads_max >= 1 && self.reads_per_connection_max >= 1, "one read may be under way"),
             (self.outbound_bytes_max >= self.frame_body_bytes_max, "outbound_bytes_max holds a maximal frame"),
         ];

@@ -317,6 +317,9 @@ pub(super) struct Serve {
     /// Do not measure where appends spend their time
     #[arg(long)]
     pub(super) no_profile: bool,
+    /// On how many shards appends of one log may enter while it is sequenced here, or `all` [default: 1]
+    #[arg(long, value_name = "N|all", value_parser = super::lanes::parse)]
+    pub(super) lanes: Option<u32>,
     /// Allow a directory in memory, where acknowledged records are lost with the power
     #[arg(long)]
     pub(super) allow_volatile: bool,
@@ -595,6 +598,9 @@ pub(super) struct Load {
     /// Shards of each node
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) shards: u16,
+    /// On how many shards of the sequencer's node appends enter, or `all`
+    #[arg(long, value_name = "N|all", default_value = "1", value_parser = super::lanes::parse)]
+    pub(super) lanes: u32,
     /// Journal bytes of each node to prepare before the load [default: estimated from the floor]
     #[arg(long, value_name = "BYTES")]
     pub(super) prepare_bytes: Option<u64>,
@@ -637,6 +643,7 @@ impl Load {
             inflight: 1,
             rate: None,
             shards: 1,
+            lanes: 1,
             prepare_bytes: None,
             seed: None,
             in_process: false,

@@ -14,7 +14,7 @@ use super::bench_cluster::BenchCluster;
 use super::directory::Scratch;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
-use super::{dev, exit, output};
+use super::{dev, exit, lanes, output};
 use crate::base::{Limits, quorum};
 use crate::client::{Client, ClientOptions, Log, VirtualLog};
 use crate::loadgen::cores::{CoreList, Cores};
@@ -70,6 +70,7 @@ impl<'a> Rig<'a> {
         interrupt: &Interrupt,
     ) -> anyhow::Result<Self> {
         options.site.driver.driver.resolve()?;
+        lanes::check(options.lanes, options.shards)?;
         let scratch = Scratch::create(&options.site.place)?;
         progress.step("floor", 0.0, "measuring the disk and the loopback");
         // The floor of all cores that take part, and of no others.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::config::{Given, Settings};
-use crate::base::ClusterId;
+use super::lanes;
+use crate::base::{ClusterId, Limits};
 
 /// A key of the file.
 pub(super) struct Key {
@@ -263,6 +264,24 @@ pub(super) const KEYS: &[Key] = &[
         get: |settings| Some(settings.limits.profile.to_string()),
         set: |settings, given| {
             settings.limits.profile = boolean(&given)?;
+            Ok(())
+        },
+    },
+    Key {
+        section: "node",
+        name: "lanes",
+        help: "On how many shards appends of one log may enter while it is sequenced here: 1 to 256, and not more than shards, or \"all\".",
+        example: "",
+        get: |settings| match settings.limits.lanes {
+            Limits::LANES_ALL => Some(write_text(&lanes::text(Limits::LANES_ALL))),
+            lanes => Some(lanes.to_string()),
+        },
+        set: |settings, given| {
+            let given = match given {
+                Given::Integer(number) => number.to_string(),
+                other => text(&other)?.to_owned(),
+            };
+            settings.limits.lanes = lanes::parse(&given)?;
             Ok(())
         },
     },

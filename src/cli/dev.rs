@@ -46,6 +46,7 @@ pub(super) fn run(global: &Global, options: &Dev) -> anyhow::Result<()> {
         prepare_bytes: None,
         driver: options.driver.driver,
         profile: true,
+        lanes: 1,
         listen: &before.iter().flat_map(|file| &file.nodes).map(|node| node.address).collect::<Vec<_>>(),
         network: None,
         cores: None,

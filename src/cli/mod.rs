@@ -27,6 +27,7 @@ mod exit;
 mod help;
 mod inspect;
 mod interrupt;
+mod lanes;
 mod log;
 mod man;
 mod metastore;

@@ -49,6 +49,7 @@ fn settings(options: &Serve) -> anyhow::Result<Settings> {
     settings.shards = options.shards.or(settings.shards);
     settings.pin &= !options.no_pin;
     settings.limits.profile &= !options.no_profile;
+    settings.limits.lanes = options.lanes.unwrap_or(settings.limits.lanes);
     settings.driver = options.driver.unwrap_or(settings.driver);
     settings.control &= !options.no_control;
     settings.allow_volatile |= options.allow_volatile;

@@ -270,7 +270,12 @@ fn sequencers(answers: &[Answer], names: &BTreeMap<u64, String>) -> Table {
     let heading = ["SEQUENCER OF", "NODE", "STATE", "TAIL", "WATERMARK", "WAITING", "QUEUED", "APPEND p50", "p99"];
     let mut table = Table::new(&heading, ROWS_MAX);
     for answer in answers {
-        for sequencer in answer.shards().flat_map(|shard| items(&shard["sequencers"])) {
+        let all = answer.shards().flat_map(|shard| items(&shard["sequencers"]).map(move |it| (&shard["shard"], it)));
+        for (shard, sequencer) in all {
+            let mut title = title(&sequencer["loglet"], names);
+            if count(&sequencer["lanes"]) > 1 {
+                title.push_str(&format!(", lane of shard {shard}"));
+            }
             let state = match (sequencer["state"].as_str(), sequencer["blocked_ms"].as_u64()) {
                 _ if sequencer["no_space"] == true => "NO SPACE",
                 (_, Some(1000..)) => "BLOCKED",
@@ -279,7 +284,7 @@ fn sequencers(answers: &[Answer], names: &BTreeMap<u64, String>) -> Table {
             };
             let latency = &sequencer["append_latency"];
             table.row(vec![
-                title(&sequencer["loglet"], names),
+                title,
                 short(&answer.node).to_owned(),
                 state.to_owned(),
                 count(&sequencer["tail"]).to_string(),

@@ -17,6 +17,7 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::interrupt::Interrupt;
+use super::lanes;
 use super::serve::Ready;
 use crate::base::{ClusterId, Incarnation, Rng};
 use crate::io::DriverChoice;
@@ -42,6 +43,8 @@ pub(super) struct NodeOptions<'a> {
     pub(super) driver: DriverChoice,
     /// Whether they measure where appends spend their time.
     pub(super) profile: bool,
+    /// On how many shards appends of one log may enter.
+    pub(super) lanes: u32,
     /// Where the nodes listened before, in order; those for which nothing is given take free ports.
     pub(super) listen: &'a [SocketAddr],
     /// The machines that they run on, if not all on this one.
@@ -219,6 +222,7 @@ fn spawn(
     arguments.extend(["--cluster-id", &options.cluster.to_string()].map(OsString::from));
     arguments
         .extend(["--shards", &options.shards.to_string(), "--driver", &options.driver.to_string()].map(OsString::from));
+    arguments.extend(["--lanes", &lanes::text(options.lanes)].map(OsString::from));
     if !options.profile {
         arguments.push("--no-profile".into());
     }

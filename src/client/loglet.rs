@@ -41,14 +41,14 @@ impl LogletClient {
         near: Option<NodeId>,
         limits: &Limits,
     ) -> Self {
-        let hello =
-            Hello { cluster, node: NodeId(0), incarnation, to: NodeId(0), role: Role::Client, route: config.id };
-        let sequencer = config.sequencer.member();
-        let peer = |member: Member| {
+        let peer = |(role, member): (Role, Member)| {
+            let hello = Hello { cluster, node: NodeId(0), incarnation, to: NodeId(0), role, route: config.id };
             let link = Link::new(member.address, hello, Some(member.node), limits);
             Peer { member, link, silent_since: None, patience: limits.silence, doubted: false }
         };
-        let peers = std::iter::once(sequencer).chain(config.log_servers.iter().copied()).map(peer).collect();
+        let sequencer = (Role::Appender, config.sequencer.member());
+        let log_servers = config.log_servers.iter().map(|member| (Role::Client, *member));
+        let peers = std::iter::once(sequencer).chain(log_servers).map(peer).collect();
         let near = near.and_then(|near| config.log_servers.iter().position(|member| member.node == near));
         let mut core = NativeLoglet::new(config, limits);
         if let Some(server) = near {

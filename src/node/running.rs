@@ -89,6 +89,14 @@ pub enum ServeError {
     /// The driver asked for, or any, cannot be used.
     #[error(transparent)]
     Driver(#[from] DriverError),
+    /// More lanes than shards are asked for.
+    #[error("`lanes` is {lanes} and this node has {shards} shards: at most as many, or all of them, can have a lane")]
+    Lanes {
+        /// As asked for.
+        lanes: u32,
+        /// As the data directory has them.
+        shards: usize,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -237,6 +245,9 @@ impl Node {
         let identity =
             NodeIdentity { cluster: config.cluster, node: directory.node(), incarnation: Incarnation::random() };
         let shards = directory.shards();
+        if limits.lanes != Limits::LANES_ALL && limits.lanes as usize > shards {
+            return Err(ServeError::Lanes { lanes: limits.lanes, shards });
+        }
         if let Some(bytes) = config.prepare_bytes.filter(|bytes| *bytes > 0) {
             let segment = limits.segment_bytes;
             let wanted =

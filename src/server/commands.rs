@@ -10,6 +10,7 @@ use super::inbox::Command;
 use super::memory;
 use super::shard::Shard;
 use super::status;
+use super::{ShardConfig, home_shard};
 use crate::io::Driver;
 use crate::io::op::ConnId;
 use crate::net::Closed;
@@ -53,7 +54,16 @@ impl<D: Driver> Shard<D> {
             Command::Adopt { .. } if self.stopping => {}
             // Another shard may be ready before this one, which answers nothing before it knows what it has promised.
             adoption @ Command::Adopt { .. } if !self.recovered => self.adoptions.push(adoption),
-            Command::Adopt { socket, hello, unread } => self.adopt(socket, hello, &unread),
+            Command::Adopt { socket, hello, unread, spread } => match self.shard_for(&hello, spread) {
+                shard if shard == self.config.shard => self.adopt(socket, hello, &unread),
+                shard => self.peers[shard].push(Command::Adopt { socket, hello, unread, spread: false }),
+            },
+            Command::OpenLane { .. } if self.stopping => {}
+            Command::OpenLane { config, lanes } => {
+                let ShardConfig { identity, limits, .. } = &self.config;
+                self.cores.sequencing.open_lane(config, lanes, identity, limits, self.now);
+            }
+            Command::LaneStopped { loglet, lost } => self.cores.sequencing.handle_lane_stopped(loglet, lost),
             // Dropping the end closes it.
             Command::Join(_) if self.stopping => {}
             Command::Join(end) => {
@@ -79,6 +89,17 @@ impl<D: Driver> Shard<D> {
                 self.members.close();
                 self.cores.journal.close();
             }
+        }
+    }
+
+    /// Where a connection that was handed over goes: the home of its loglet gives those of appenders to the lanes in turn, and a shard
+    /// without the lane that the home knew it to have sends it back.
+    fn shard_for(&mut self, hello: &Hello, spread: bool) -> usize {
+        let (home, sequencing) = (home_shard(hello.route, self.config.shards), &mut self.cores.sequencing);
+        match home == self.config.shard {
+            true => spread.then(|| sequencing.spread(hello)).flatten().unwrap_or(home),
+            false if sequencing.has_lane(hello.route) => self.config.shard,
+            false => home,
         }
     }
 

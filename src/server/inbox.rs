@@ -1,13 +1,16 @@
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::task::Waker;
 
 use crossbeam::queue::SegQueue;
 use serde_json::Value;
 
-use crate::base::NodeId;
+use super::Lanes;
+use crate::base::{LogletId, NodeId};
 use crate::io::PipeEnd;
-use crate::wire::Hello;
+use crate::proto::sequencer::Lost;
+use crate::wire::{Hello, LogletConfig};
 
 /// What other threads ask of a shard.
 #[derive(Debug)]
@@ -20,6 +23,22 @@ pub enum Command {
         hello: Hello,
         /// What has come behind the hello.
         unread: Vec<u8>,
+        /// It comes to the loglet's home, which may give it to another of the loglet's lanes.
+        spread: bool,
+    },
+    /// The loglet's home sequences it, and this shard has a lane of it from now on.
+    OpenLane {
+        /// The loglet.
+        config: LogletConfig,
+        /// What all lanes share.
+        lanes: Arc<Lanes>,
+    },
+    /// Another lane of the loglet's sequencer has stopped.
+    LaneStopped {
+        /// The loglet.
+        loglet: LogletId,
+        /// Why, unless it has seen a sign of a seal.
+        lost: Option<Lost>,
     },
     /// Takes in a connection from within this process, whose hello comes over it and names what lives here.
     Join(PipeEnd),

@@ -8,6 +8,7 @@ mod identity;
 mod inbound;
 mod inbox;
 mod journal_disk;
+mod lanes;
 mod members;
 mod memory;
 mod peers;
@@ -25,6 +26,7 @@ mod timing;
 
 pub use identity::{NodeIdentity, home_shard};
 pub use inbox::{Command, Inbox};
+pub use lanes::Lanes;
 pub use sequencer_shard::{SequencerShard, SequencerShardConfig};
 pub use shard::{Shard, ShardConfig};
 pub use status::{node_report, sequencer_report};

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+use super::home_shard;
 use super::inbound::{Inbound, peer_of};
 use super::inbox::Command;
 use super::journal_disk::JournalDisk;
@@ -120,12 +121,14 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Gives a connection to the shard that its loglet lives on, which answers the hello and all that has come behind it.
+    /// Gives a connection to the shard that its loglet lives on, or has a lane on, which answers the hello and all that has come behind
+    /// it.
     pub(super) fn hand_over(&self, mut inbound: Inbound, socket: OwnedFd) {
         let (Some(home), Some(hello)) = (inbound.handoff, inbound.hello) else {
             unreachable!("it has said where to go")
         };
         let unread = inbound.connection.take_unread();
-        self.peers[home].push(Command::Adopt { socket, hello, unread });
+        let spread = home == home_shard(hello.route, self.config.shards);
+        self.peers[home].push(Command::Adopt { socket, hello, unread, spread });
     }
 }

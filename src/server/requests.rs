@@ -4,6 +4,7 @@ use super::journal_disk::JournalDisk;
 use super::sequencing::Admission;
 use super::{ShardConfig, home_shard};
 use crate::base::Instant;
+use crate::io::op::ConnId;
 use crate::net::Flow;
 use crate::proto::PeerId;
 use crate::wire::{FrameHeader, Hello, Message, RejectCode, Role};
@@ -92,7 +93,7 @@ impl Requests<'_> {
                 self.answers.status = Some(request);
             }
             // Stored here, it would be looked for elsewhere (P13).
-            _ if home_shard(loglet, self.config.shards) != self.config.shard => {
+            _ if home_shard(loglet, self.config.shards) != self.config.shard && !self.is_for_lane(&message) => {
                 self.reject(RejectCode::UnknownLoglet, "the loglet lives on another shard than the hello has named");
             }
             Message::Append { request, loglet, batch } => {
@@ -135,6 +136,15 @@ impl Requests<'_> {
         Flow::Continue
     }
 
+    /// Whether a message for a loglet of another shard is for the lane that this one has of it.
+    fn is_for_lane(&self, message: &Message<'_>) -> bool {
+        match message {
+            Message::Append { loglet, .. } => self.cores.sequencing.has_lane(*loglet),
+            Message::Activate { config, .. } => self.cores.sequencing.has_lane(config.id),
+            _ => false,
+        }
+    }
+
     fn greet(&mut self, hello: Hello) {
         let identity = &self.config.identity;
         if self.hello.is_some() {
@@ -146,6 +156,12 @@ impl Requests<'_> {
         let routed = hello.route != Default::default();
         let home = if routed { home_shard(hello.route, self.config.shards) } else { self.config.shard };
         *self.hello = Some(hello);
+        // What comes from within the process has no socket that could be given away.
+        let is_local = ConnId(self.peer.0).is_local();
+        let home = match home == self.config.shard && routed && !is_local {
+            true => self.cores.sequencing.spread(&hello).unwrap_or(home),
+            false => home,
+        };
         if home == self.config.shard {
             self.cores.log_server.handle_connected(self.peer, &hello);
             self.answers.messages.push(Message::Hello(identity.hello(Role::LogServer, hello.route)));

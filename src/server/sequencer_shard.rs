@@ -60,11 +60,12 @@ impl<D: Driver> SequencerShard<D> {
     /// A shard over `driver`, which answers from its first turn on.
     pub fn new(mut driver: D, config: SequencerShardConfig, listener: Option<ListenerId>) -> Self {
         driver.set_peer_timeout(config.limits.peer_timeout);
+        let inbox = Arc::new(Inbox::new(driver.waker()));
         Self {
-            inbox: Arc::new(Inbox::new(driver.waker())),
             listener,
             accept_at: listener.map(|_| Instant::ORIGIN),
-            sequencing: Sequencing::new(&config.limits),
+            sequencing: Sequencing::new(&config.limits, 0, vec![inbox.clone()]),
+            inbox,
             inbound: InboundTable::new(&config.limits),
             stopping: false,
             abandon_at: None,
@@ -235,7 +236,12 @@ impl<D: Driver> SequencerShard<D> {
                 self.inbound.close_all(|connection| connection.close(Closed::Here("the node stops")));
                 self.sequencing.close();
             }
-            Command::Adopt { .. } | Command::ReportTo { .. } | Command::Part { .. } | Command::Misses(_) => {
+            Command::Adopt { .. }
+            | Command::OpenLane { .. }
+            | Command::LaneStopped { .. }
+            | Command::ReportTo { .. }
+            | Command::Part { .. }
+            | Command::Misses(_) => {
                 unreachable!("there is no other shard, and no control")
             }
         }

@@ -1,18 +1,20 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::NodeIdentity;
 use super::answers::AnswerTimes;
+use super::lanes::{Lane, limits_of_lane};
 use super::replies::local_sequencer;
+use super::{Command, Inbox, Lanes, NodeIdentity};
 use crate::base::{Histogram, Instant, Limits, LogletId, NodeId, Offset};
 use crate::io::op::{Op, Outcome};
 use crate::net::{Connection, Link, LinkEvent, Traffic};
 use crate::proto::PeerId;
 use crate::proto::log_server::{Disk, LogServer};
-use crate::proto::sequencer::{Sequencer, State, StoreTimes};
+use crate::proto::sequencer::{Lost, Sequencer, State, StoreTimes};
 use crate::proto::sequencers::Sequencers;
-use crate::wire::{Batch, LogletConfig, Message, Role};
+use crate::wire::{Batch, Hello, LogletConfig, Member, Message, Role};
 
 /// The sequencers of a shard, each with its way to the LogServers of its loglet: a link to each, and a direct call to the one
 /// in this shard.
@@ -31,6 +33,12 @@ pub(super) struct Sequencing {
     /// When memory was last given up for want of it.
     shed_at: Instant,
     counters: Counters,
+    /// The view of each sequencer here that is one lane of several.
+    lanes: BTreeMap<LogletId, Lane>,
+    shard: usize,
+    /// Those of all shards of the node.
+    inboxes: Vec<Arc<Inbox>>,
+    lanes_max: usize,
 }
 
 /// How a sequencer has ended, for who asks after it was freed.
@@ -84,9 +92,10 @@ struct Slot {
 }
 
 impl Sequencing {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits, shard: usize, inboxes: Vec<Arc<Inbox>>) -> Self {
+        let lanes_max = (limits.lanes as usize).min(inboxes.len());
         Self {
-            sequencers: Sequencers::new(limits.clone()),
+            sequencers: Sequencers::new(limits_of_lane(limits, lanes_max)),
             slots: BTreeMap::new(),
             next_slot: 0,
             by_loglet: BTreeMap::new(),
@@ -95,6 +104,10 @@ impl Sequencing {
             pool_bytes: limits.sequencer_pool_bytes as usize,
             shed_at: Instant::ORIGIN,
             counters: Counters::default(),
+            lanes: BTreeMap::new(),
+            shard,
+            inboxes,
+            lanes_max,
         }
     }
 
@@ -131,7 +144,16 @@ impl Sequencing {
             return sequencer.handle_append(peer, request, batch, body_checksum, now);
         }
         let before = sequencer.memory_bytes();
-        sequencer.handle_append(peer, request, batch, body_checksum, now);
+        // A map that is empty costs nothing to ask.
+        match self.lanes.get_mut(&loglet) {
+            None => sequencer.handle_append(peer, request, batch, body_checksum, now),
+            Some(_) if !sequencer.takes_appends() => sequencer.refuse_append(peer, request),
+            // Everything that can fail is behind: it was admitted, and has its place in every queue (P11).
+            Some(lane) => match lane.take(batch.count()) {
+                Some(first) => sequencer.handle_granted_append(peer, request, first, batch, body_checksum, now),
+                None => sequencer.refuse_append(peer, request),
+            },
+        }
         self.memory_bytes = (self.memory_bytes + sequencer.memory_bytes()).saturating_sub(before);
         self.counters.append_frames += 1;
         self.counters.append_records += u64::from(batch.count());
@@ -167,6 +189,7 @@ impl Sequencing {
             self.sequencers.end(slot.loglet);
             self.ended.insert(slot.loglet, ended);
             self.by_loglet.remove(&slot.loglet);
+            self.lanes.remove(&slot.loglet);
             slot.links.iter_mut().flatten().for_each(|link| link.set_wanted(false));
             if let (Some(_), Some(log_server)) = (slot.local, &mut log_server) {
                 log_server.handle_disconnected(local_sequencer(number));
@@ -186,8 +209,8 @@ impl Sequencing {
         self.slots.values().filter_map(|slot| self.sequencers.get(slot.loglet))
     }
 
-    /// Starts the sequencer that `config` names, if that is this life of this process (P4). Idempotent. Without a LogServer this node is
-    /// none of the loglet's.
+    /// Starts the sequencer that `config` names, if that is this life of this process (P4), with all its lanes. Idempotent. Without a
+    /// LogServer this node is none of the loglet's.
     pub(super) fn activate(
         &mut self,
         config: LogletConfig,
@@ -197,7 +220,46 @@ impl Sequencing {
         now: Instant,
     ) -> bool {
         let loglet = config.id;
-        let sequencer = match self.sequencers.activate(&config, identity.node, identity.incarnation, now) {
+        let is_new = !self.by_loglet.contains_key(&loglet);
+        if !self.start(&config, identity, limits, log_server, now) {
+            return false;
+        }
+        if is_new && let Some(lanes) = Lanes::new(self.shard, self.lanes_max, self.inboxes.len()) {
+            // Nobody appends on another shard before this one has sent it there, behind this.
+            for shard in lanes.shards().iter().filter(|shard| **shard != self.shard) {
+                self.inboxes[*shard].push(Command::OpenLane { config: config.clone(), lanes: lanes.clone() });
+            }
+            self.lanes.insert(loglet, Lane::new(lanes));
+        }
+        true
+    }
+
+    /// Has a lane of a loglet whose home is another shard of this node.
+    pub(super) fn open_lane(
+        &mut self,
+        config: LogletConfig,
+        lanes: Arc<Lanes>,
+        identity: &NodeIdentity,
+        limits: &Limits,
+        now: Instant,
+    ) {
+        // Refused, it is not there, and its connections go back to the home.
+        if self.start(&config, identity, limits, None, now) {
+            self.lanes.insert(config.id, Lane::new(lanes));
+        }
+    }
+
+    /// Starts a sequencer, which calls the LogServer here directly, if it is the loglet's.
+    fn start(
+        &mut self,
+        config: &LogletConfig,
+        identity: &NodeIdentity,
+        limits: &Limits,
+        log_server: Option<&mut LogServer>,
+        now: Instant,
+    ) -> bool {
+        let loglet = config.id;
+        let sequencer = match self.sequencers.activate(config, identity.node, identity.incarnation, now) {
             Ok(sequencer) => sequencer,
             Err(reason) => {
                 tracing::warn!(%loglet, %reason, "refused to sequence");
@@ -207,24 +269,73 @@ impl Sequencing {
         if self.by_loglet.contains_key(&loglet) {
             return true;
         }
-        let members = sequencer.config().log_servers.clone();
-        let local = members.iter().position(|member| member.node == identity.node);
+        let members = &config.log_servers;
+        let local = members.iter().position(|member| member.node == identity.node && log_server.is_some());
         let hello = identity.hello(Role::Sequencer, loglet);
-        let link_to = |member: &crate::wire::Member| {
-            (member.node != identity.node).then(|| Link::new(member.address, hello, Some(member.node), limits))
+        let link_to = |(server, member): (usize, &Member)| {
+            (Some(server) != local).then(|| Link::new(member.address, hello, Some(member.node), limits))
         };
         let slot = self.next_slot;
         self.next_slot += 1;
-        if let Some(local) = local {
-            let log_server = log_server.expect("who has no LogServer refuses to be one");
+        if let (Some(local), Some(log_server)) = (local, log_server) {
             log_server.handle_connected(local_sequencer(slot), &hello);
             sequencer.handle_connected(local, now);
         }
         let answers = AnswerTimes::new(members.len());
-        self.slots.insert(slot, Slot { loglet, local, links: members.iter().map(link_to).collect(), answers });
+        let links = members.iter().enumerate().map(link_to).collect();
+        self.slots.insert(slot, Slot { loglet, local, links, answers });
         self.by_loglet.insert(loglet, slot);
         tracing::info!(%loglet, "sequencing");
         true
+    }
+
+    /// Lanes learn from each other: how far the loglet is, and that one of them has stopped. Before something is sent, so that it says
+    /// what is known then (P11 c).
+    fn exchange(&mut self, now: Instant) {
+        for (&loglet, lane) in &mut self.lanes {
+            let Some(sequencer) = self.sequencers.get_mut(loglet) else { continue };
+            let lost = match sequencer.state() {
+                State::Running => {
+                    let (tail, watermark) = lane.exchange(sequencer.known_tail());
+                    sequencer.handle_lanes(tail, watermark, now);
+                    continue;
+                }
+                State::Lost(reason) => Some(reason),
+                State::Sealing | State::Sealed => None,
+            };
+            if !std::mem::replace(&mut lane.stop_told, true) {
+                lane.seal(loglet);
+                for shard in lane.shards().iter().filter(|shard| **shard != self.shard) {
+                    self.inboxes[*shard].push(Command::LaneStopped { loglet, lost });
+                }
+            }
+        }
+    }
+
+    /// Another lane has stopped.
+    pub(super) fn handle_lane_stopped(&mut self, loglet: LogletId, lost: Option<Lost>) {
+        let Some(sequencer) = self.sequencers.get_mut(loglet) else { return };
+        sequencer.handle_lane_stopped(lost);
+        if let Some(lane) = self.lanes.get_mut(&loglet) {
+            // Who has stopped has told all.
+            lane.stop_told = true;
+        }
+    }
+
+    /// Whether appends to this loglet are answered here: by its sequencer, by a lane of it, or by how that has ended.
+    pub(super) fn has_lane(&self, loglet: LogletId) -> bool {
+        self.by_loglet.contains_key(&loglet) || self.ended.contains_key(&loglet)
+    }
+
+    /// The other shard that a connection goes to which comes to the home of its loglet: those of appenders are spread over the lanes.
+    pub(super) fn spread(&mut self, hello: &Hello) -> Option<usize> {
+        let lane = self.lanes.get_mut(&hello.route).filter(|_| hello.role == Role::Appender)?;
+        Some(lane.next_shard()).filter(|shard| *shard != self.shard)
+    }
+
+    /// Shards with a lane of this loglet's sequencer.
+    pub(super) fn lanes(&self, loglet: LogletId) -> usize {
+        self.lanes.get(&loglet).map_or(1, |lane| lane.shards().len())
     }
 
     /// A LogServer of this shard answers the sequencer in `slot`.
@@ -235,6 +346,7 @@ impl Sequencing {
             answers.answered(local, tail, now);
         }
         if let Some(sequencer) = self.sequencers.get_mut(*loglet) {
+            catch_up(self.lanes.get(loglet), sequencer, &message, now);
             sequencer.handle(local, message, now);
         }
     }
@@ -247,6 +359,7 @@ impl Sequencing {
         let Some(sequencer) = self.sequencers.get_mut(*loglet) else {
             return link.handle(outcome, bytes, now, |_| {});
         };
+        let lane = self.lanes.get(loglet);
         link.handle(outcome, bytes, now, |event| match event {
             LinkEvent::Open => sequencer.handle_connected(server, now),
             LinkEvent::Up(_) => {}
@@ -254,6 +367,7 @@ impl Sequencing {
                 if let Message::Stored { tail, .. } = message {
                     answers.answered(server, tail, now);
                 }
+                catch_up(lane, sequencer, &message, now);
                 sequencer.handle(server, message, now);
             }
             LinkEvent::Down(reason) => {
@@ -265,6 +379,7 @@ impl Sequencing {
 
     /// Hands the LogServer of this shard what its sequencers have for it. Returns whether there was anything.
     pub(super) fn send_local(&mut self, log_server: &mut LogServer, disk: &mut impl Disk, now: Instant) -> bool {
+        self.exchange(now);
         let mut sent = false;
         for (&index, slot) in &self.slots {
             let (Some(server), Some(sequencer)) = (slot.local, self.sequencers.get_mut(slot.loglet)) else { continue };
@@ -299,7 +414,7 @@ impl Sequencing {
         for slot in self.slots.values_mut() {
             let Some(sequencer) = self.sequencers.get_mut(slot.loglet) else { continue };
             if sequencer.note_sequenced(now) {
-                slot.answers.handed_over(sequencer.status().tail(), now);
+                slot.answers.handed_over(sequencer.status().end(), now);
             }
         }
     }
@@ -342,6 +457,7 @@ impl Sequencing {
     }
 
     pub(super) fn handle_timeouts(&mut self, now: Instant) {
+        self.exchange(now);
         for slot in self.slots.values() {
             if let Some(sequencer) = self.sequencers.get_mut(slot.loglet)
                 && sequencer.poll_timeout().is_some_and(|(deadline, _)| deadline <= now)
@@ -386,5 +502,14 @@ impl Sequencing {
 
     fn links_mut(&mut self) -> impl Iterator<Item = &mut Link> {
         self.slots.values_mut().flat_map(|slot| slot.links.iter_mut().flatten())
+    }
+}
+
+/// Has a lane know of the ranges of others before it is answered about them.
+fn catch_up(lane: Option<&Lane>, sequencer: &mut Sequencer, message: &Message<'_>, now: Instant) {
+    let (Some(lane), Message::Stored { tail, .. } | Message::Behind { tail, .. }) = (lane, message) else { return };
+    if *tail > sequencer.status().tail() {
+        let (tail, watermark) = lane.exchange(sequencer.known_tail());
+        sequencer.handle_lanes(tail, watermark, now);
     }
 }

@@ -129,7 +129,7 @@ impl<D: Driver> Shard<D> {
         Self {
             cores: Cores {
                 log_server: LogServer::new(node, incarnation, &config.limits),
-                sequencing: Sequencing::new(&config.limits),
+                sequencing: Sequencing::new(&config.limits, config.shard, vec![inbox.clone()]),
                 acceptor: Acceptor::new(node, &config.limits),
                 journal,
             },
@@ -174,6 +174,7 @@ impl<D: Driver> Shard<D> {
     /// Tells the shard the inboxes of all shards of its node, by number.
     pub fn set_peers(&mut self, peers: Vec<Arc<Inbox>>) {
         assert_eq!(peers.len(), self.config.shards, "one inbox for each shard");
+        self.cores.sequencing = Sequencing::new(&self.config.limits, self.config.shard, peers.clone());
         self.peers = peers;
     }
 

@@ -56,6 +56,8 @@ pub enum Role {
     Sequencer = 2,
     /// A LogServer that fetches records it lacks; in an answer, a node that stores.
     LogServer = 3,
+    /// A client on its way to a loglet's sequencer.
+    Appender = 4,
 }
 
 /// The first frame in each direction.
@@ -96,6 +98,7 @@ impl Hello {
             1 => Role::Client,
             2 => Role::Sequencer,
             3 => Role::LogServer,
+            4 => Role::Appender,
             _ => return Err(FrameError::Malformed("unknown role")),
         };
         let (cluster, node, incarnation, to) = (ClusterId(id(0)), NodeId(id(16)), Incarnation(id(32)), NodeId(id(48)));

@@ -53,11 +53,17 @@ impl Cluster {
 
     /// With this driver in the nodes and the client.
     pub fn start_on(driver: DriverChoice, nodes: usize, shards: usize) -> Self {
+        Self::start_with(driver, nodes, shards, small_limits())
+    }
+
+    /// With these bounds of the nodes.
+    pub fn start_with(driver: DriverChoice, nodes: usize, shards: usize, limits: Limits) -> Self {
         let directory = scratch();
         let running: Vec<_> = (0..nodes)
             .map(|node| {
                 let directory = directory.path().join(node.to_string());
-                Node::start(NodeConfig { shards: Some(shards), driver, ..node_config(&directory) }).unwrap()
+                let limits = limits.clone();
+                Node::start(NodeConfig { shards: Some(shards), driver, limits, ..node_config(&directory) }).unwrap()
             })
             .collect();
         let config = loglet_over(&running, 1);
