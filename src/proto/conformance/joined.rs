@@ -14,7 +14,8 @@ struct Joined(Cluster);
 
 impl Joined {
     fn new(servers: usize, seed: u64) -> Self {
-        Self(Cluster::new(servers, 2, seed))
+        // Every other one with a lane for each client.
+        Self(Cluster::with_lanes(servers, 2, 1 + (seed % 2) as usize, seed))
     }
 }
 

@@ -37,8 +37,8 @@ struct Run {
 }
 
 impl Run {
-    fn new(servers: usize, seed: u64) -> Self {
-        let mut cluster = Cluster::new(servers, CLIENTS, seed);
+    fn new(servers: usize, lanes: usize, seed: u64) -> Self {
+        let mut cluster = Cluster::with_lanes(servers, CLIENTS, lanes, seed);
         let subscribe = LogletOp::Subscribe { from: Offset(0), limit: Offset(0), credit: u32::MAX };
         let subscription = cluster.start(2, subscribe);
         Self {
@@ -122,7 +122,9 @@ impl Run {
     fn check_bounds(&self) {
         let Some(stop) = self.sealed else { return };
         let known = self.cluster.clients.iter().map(|client| client.known_tail());
-        let known = known.chain([self.cluster.sequencer().known_tail()]).map(|tail| tail.0).max().unwrap_or(0);
+        let process = &self.cluster.process;
+        let lanes = (0..process.lanes()).filter_map(|lane| process.lane(lane)).map(|lane| lane.known_tail());
+        let known = known.chain(lanes).map(|tail| tail.0).max().unwrap_or(0);
         for (what, bound) in
             [("acknowledged", self.acknowledged), ("open", self.open), ("known", known), ("delivered", self.delivered)]
         {
@@ -219,23 +221,40 @@ impl Run {
     }
 }
 
-fn run(servers: usize, seed: u64) -> [usize; 4] {
-    let mut run = Run::new(servers, seed);
+/// What the run was about, and how many lanes took appends.
+fn run(servers: usize, lanes: usize, seed: u64) -> ([usize; 4], usize) {
+    let mut run = Run::new(servers, lanes, seed);
     (0..4000).for_each(|_| run.act());
     run.finish();
-    run.counts
+    let process = &run.cluster.process;
+    let used = (0..process.lanes()).filter(|lane| process.lane(*lane).is_some_and(|lane| lane.status().end().0 > 0));
+    (run.counts, used.count())
 }
 
 #[test]
 fn what_was_promised_stays_true_under_random_faults() {
-    let mut sum = [0; 4];
-    for (servers, seed) in [3, 5].into_iter().flat_map(|servers| (0..60).map(move |seed| (servers, seed))) {
-        let counts = std::panic::catch_unwind(|| run(servers, seed)).unwrap_or_else(|cause| {
-            eprintln!("{servers} LogServers, seed {seed}");
+    stays_true([(3, 1), (5, 1)]);
+}
+
+/// Clients 0 and 1 append on different lanes.
+#[test]
+fn what_was_promised_stays_true_under_random_faults_with_lanes() {
+    stays_true([(3, 2), (5, 3)]);
+}
+
+fn stays_true(sizes: [(usize, usize); 2]) {
+    let (mut sum, mut used) = ([0; 4], 0);
+    for ((servers, lanes), seed) in sizes.into_iter().flat_map(|size| (0..60).map(move |seed| (size, seed))) {
+        let (counts, lanes_used) = std::panic::catch_unwind(|| run(servers, lanes, seed)).unwrap_or_else(|cause| {
+            eprintln!("{servers} LogServers, {lanes} lanes, seed {seed}");
             std::panic::resume_unwind(cause)
         });
         sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        used += lanes_used.min(lanes).min(2);
     }
+    // Two clients append.
+    let wanted: usize = sizes.iter().map(|(_, lanes)| 60 * lanes.min(&2)).sum();
+    assert!(used * 10 > wanted * 9, "{used} of {wanted} lanes were used");
     // The runs must be about something: acknowledgements, open and sealed tails, deliveries.
     assert!(sum[0] > 500 && sum[1] > 50 && sum[2] > 100 && sum[3] > 500, "{sum:?}");
 }

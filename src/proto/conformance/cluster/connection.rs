@@ -12,8 +12,26 @@ use crate::wire::{Hello, Role};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum End {
     Client(usize),
+    /// Its only lane, or the first of several.
     Sequencer,
     Server(usize),
+    /// A further lane of the sequencer.
+    Lane(usize),
+}
+
+impl End {
+    pub(super) fn of_lane(lane: usize) -> Self {
+        if lane == 0 { Self::Sequencer } else { Self::Lane(lane) }
+    }
+
+    /// The number of the lane that it is.
+    pub(super) fn lane(self) -> Option<usize> {
+        match self {
+            Self::Sequencer => Some(0),
+            Self::Lane(lane) => Some(lane),
+            Self::Client(_) | Self::Server(_) => None,
+        }
+    }
 }
 
 /// Who connected to whom.
@@ -43,25 +61,39 @@ impl Cluster {
     fn is_up(&self, end: End) -> bool {
         match end {
             End::Server(server) => self.servers[server].core.is_some(),
-            End::Client(_) | End::Sequencer => true,
+            End::Client(_) | End::Sequencer | End::Lane(_) => true,
         }
     }
 
     fn wants(&self, (from, to): Pair) -> bool {
         match (from, to) {
             (End::Client(client), End::Server(server)) => self.clients[client].wants(Target::LogServer(server)),
-            (End::Client(client), _) => self.clients[client].wants(Target::Sequencer),
+            (End::Client(client), to) => {
+                let lane = client % self.process.lanes();
+                let is_there = |(from, to): &Pair| *from == End::Client(client) && to.lane().is_some();
+                to == End::of_lane(lane)
+                    && self.clients[client].wants(Target::Sequencer)
+                    && !self.connections.keys().any(is_there)
+            }
             (End::Sequencer, _) => self.process.sequencer(self.config.id).is_some(),
+            (End::Lane(lane), _) => self.process.lane(lane).is_some(),
             (End::Server(_), _) => false,
         }
+    }
+
+    /// The lanes that the sequencer may have.
+    pub(super) fn lane_ends(&self) -> impl Iterator<Item = End> + Clone + use<> {
+        (0..self.lanes).map(End::of_lane)
     }
 
     /// Connections that somebody wants, that are not there and could be.
     pub(super) fn missing_connections(&self) -> Vec<Pair> {
         let clients = (0..self.clients.len()).map(End::Client);
         let servers = || (0..self.servers.len()).map(End::Server);
-        let pairs = clients.flat_map(|client| servers().chain([End::Sequencer]).map(move |to| (client, to)));
-        pairs.chain(servers().map(|to| (End::Sequencer, to))).filter(|pair| self.could_connect(*pair)).collect()
+        let lanes = self.lane_ends();
+        let pairs = clients.flat_map(|client| servers().chain(lanes.clone()).map(move |to| (client, to)));
+        let of_lanes = self.lane_ends().flat_map(|lane| servers().map(move |to| (lane, to)));
+        pairs.chain(of_lanes).filter(|pair| self.could_connect(*pair)).collect()
     }
 
     pub(super) fn could_connect(&self, pair: Pair) -> bool {
@@ -71,7 +103,9 @@ impl Cluster {
     fn hello_of(&self, from: End) -> Hello {
         match from {
             End::Client(_) => hello(Role::Client, NodeId(0), Incarnation(0)),
-            End::Sequencer => hello(Role::Sequencer, self.config.sequencer.node, self.process.incarnation),
+            End::Sequencer | End::Lane(_) => {
+                hello(Role::Sequencer, self.config.sequencer.node, self.process.incarnation)
+            }
             End::Server(server) => {
                 let (node, incarnation) = self.servers[server].core.as_ref().expect("it talks").identity();
                 hello(Role::LogServer, node, incarnation)
@@ -85,6 +119,7 @@ impl Cluster {
             End::Sequencer => 0,
             End::Server(server) => 1 + server as u64,
             End::Client(client) => 1 + (self.servers.len() + client) as u64,
+            End::Lane(lane) => 1 + (self.servers.len() + self.clients.len() + lane) as u64,
         };
         let place = index(pair.0) << 8 | index(pair.1);
         let times = self.connected.entry(pair).or_default();
@@ -102,9 +137,9 @@ impl Cluster {
         }
         match pair {
             (End::Client(client), to) => self.clients[client].handle_connected(target(to), now),
-            (End::Sequencer, End::Server(server)) => {
-                let sequencer = self.process.sequencer_mut(self.config.id).expect("it wanted this");
-                sequencer.handle_connected(server, now);
+            (End::Sequencer | End::Lane(_), End::Server(server)) => {
+                let lane = pair.0.lane().expect("it is one");
+                self.process.lane_mut(lane).expect("it wanted this").handle_connected(server, now);
             }
             (End::Server(_), End::Server(_)) => {}
             _ => unreachable!("nobody connects {pair:?}"),
@@ -117,8 +152,9 @@ impl Cluster {
         let now = self.now;
         match pair {
             (End::Client(client), to) => self.clients[client].handle_disconnected(target(to), now),
-            (End::Sequencer, End::Server(server)) => {
-                if let Some(sequencer) = self.process.sequencer_mut(self.config.id) {
+            (End::Sequencer | End::Lane(_), End::Server(server)) => {
+                let lane = pair.0.lane().expect("it is one");
+                if let Some(sequencer) = self.process.lane_mut(lane) {
                     sequencer.handle_disconnected(server, now);
                 }
             }
@@ -145,8 +181,9 @@ impl Cluster {
                     core.handle_disconnected(peer);
                 }
             }
-            End::Sequencer => {
-                if let Some(sequencer) = self.process.sequencer_mut(self.config.id) {
+            End::Sequencer | End::Lane(_) => {
+                let lane = pair.1.lane().expect("it is one");
+                if let Some(sequencer) = self.process.lane_mut(lane) {
                     sequencer.handle_client_disconnected(peer);
                 }
             }
@@ -158,7 +195,7 @@ impl Cluster {
 pub(super) fn target(to: End) -> Target {
     match to {
         End::Server(server) => Target::LogServer(server),
-        End::Sequencer => Target::Sequencer,
+        End::Sequencer | End::Lane(_) => Target::Sequencer,
         End::Client(_) => unreachable!("nobody connects to a client"),
     }
 }

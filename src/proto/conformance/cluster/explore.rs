@@ -37,7 +37,7 @@ impl Cluster {
         let timeout = match end {
             End::Server(server) => self.servers[server].core.as_ref()?.poll_timeout(),
             End::Client(client) => self.clients[client].poll_timeout(),
-            End::Sequencer => self.process.sequencer(LOGLET)?.poll_timeout(),
+            End::Sequencer | End::Lane(_) => self.process.lane(end.lane()?)?.poll_timeout(),
         };
         timeout.map(|(at, _)| at)
     }
@@ -46,7 +46,7 @@ impl Cluster {
     pub(crate) fn due(&self) -> Vec<End> {
         let servers = (0..self.servers.len()).map(End::Server);
         let clients = (0..self.clients.len()).map(End::Client);
-        let ends = servers.chain(clients).chain([End::Sequencer]);
+        let ends = servers.chain(clients).chain(self.lane_ends());
         ends.filter(|end| self.deadline_of(*end).is_some()).collect()
     }
 
@@ -60,8 +60,9 @@ impl Cluster {
                 server.core.as_mut().expect("it has a deadline").handle_timeout(now, &mut server.disk);
             }
             End::Client(client) => self.clients[client].handle_timeout(now),
-            End::Sequencer => {
-                self.process.sequencer_mut(LOGLET).expect("it has a deadline").handle_timeout(now);
+            End::Sequencer | End::Lane(_) => {
+                let lane = end.lane().expect("it is one");
+                self.process.lane_mut(lane).expect("it has a deadline").handle_timeout(now);
             }
         }
     }
@@ -76,7 +77,7 @@ impl Cluster {
             Event::Forth(pair) => (pair, self.connections.get(&pair)?.forth.front()?),
             Event::Back(pair) => (pair, self.connections.get(&pair)?.back.front()?),
             Event::Remains(index) => (self.remains[index].pair, self.remains[index].forth.front()?),
-            Event::Connect(_) | Event::Land(_) | Event::Read(_) => return None,
+            Event::Connect(_) | Event::Land(_) | Event::Read(_) | Event::LaneStopped => return None,
         };
         look(pair, &decode(frame).1)
     }

@@ -27,8 +27,9 @@ impl Cluster {
 
     /// The sequencer's process ends, and another life of it begins.
     pub(crate) fn restart_process(&mut self) {
-        self.drop_connections(|(from, to)| from == End::Sequencer || to == End::Sequencer, false);
+        self.drop_connections(|(from, to)| from.lane().or(to.lane()).is_some(), false);
         self.process.impostor = None;
+        self.process.lanes = None;
         self.process.sequencers = Sequencers::new(self.limits.clone());
         self.process.incarnation = Incarnation(self.process.incarnation.0 + 1);
         self.pump();
@@ -94,7 +95,7 @@ impl Cluster {
     fn pairs_with(&self, server: usize) -> Vec<Pair> {
         let clients = (0..self.clients.len()).map(End::Client);
         let others = (0..self.servers.len()).filter(|other| *other != server).map(End::Server);
-        let to = clients.chain([End::Sequencer]).chain(others.clone()).map(|from| (from, End::Server(server)));
+        let to = clients.chain(self.lane_ends()).chain(others.clone()).map(|from| (from, End::Server(server)));
         to.chain(others.map(|other| (End::Server(server), other))).collect()
     }
 

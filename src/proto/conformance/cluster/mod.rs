@@ -5,6 +5,7 @@
 mod connection;
 mod explore;
 mod fault;
+mod lanes;
 mod part;
 mod pump;
 mod server;

@@ -25,7 +25,7 @@ impl Cluster {
             }
         }
         if self.process.is_touched() {
-            self.pump_sequencer();
+            (0..self.lanes).for_each(|lane| self.pump_lane(lane));
         }
         for client in 0..self.clients.len() {
             if self.clients[client].is_touched() {
@@ -36,7 +36,7 @@ impl Cluster {
 
     fn pump_client(&mut self, client: usize) {
         let core = &mut self.clients[client];
-        let ends = (0..self.servers.len()).map(End::Server).chain([End::Sequencer]);
+        let ends = (0..self.servers.len()).map(End::Server).chain((0..self.lanes).map(End::of_lane));
         for to in ends {
             let Some(connection) = self.connections.get_mut(&(End::Client(client), to)) else { continue };
             while let Some(message) = core.poll_send(target(to)) {
@@ -49,10 +49,11 @@ impl Cluster {
         }
     }
 
-    fn pump_sequencer(&mut self) {
-        let Some(sequencer) = self.process.sequencer_mut(self.config.id) else { return };
+    fn pump_lane(&mut self, lane: usize) {
+        let Some(sequencer) = self.process.lane_mut(lane) else { return };
         for server in 0..self.servers.len() {
-            let Some(connection) = self.connections.get_mut(&(End::Sequencer, End::Server(server))) else { continue };
+            let pair = (End::of_lane(lane), End::Server(server));
+            let Some(connection) = self.connections.get_mut(&pair) else { continue };
             while let Some((message, checksum)) = sequencer.poll_send(server) {
                 let mut frame = Vec::new();
                 match checksum {

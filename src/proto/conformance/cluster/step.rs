@@ -21,6 +21,8 @@ pub(crate) enum Event {
     Land(usize),
     /// The oldest read of a disk completes.
     Read(usize),
+    /// A lane of the sequencer is told that another one has stopped.
+    LaneStopped,
 }
 
 /// Far more events than any test has.
@@ -42,6 +44,7 @@ impl Cluster {
             }
         }
         events.extend((0..self.remains.len()).map(Event::Remains));
+        events.extend(self.process.owes_stop().then_some(Event::LaneStopped));
         for (index, server) in self.servers.iter().enumerate().filter(|(_, server)| server.core.is_some()) {
             if server.in_flight() > 0 && !server.disk_held {
                 events.push(Event::Land(index));
@@ -55,9 +58,8 @@ impl Cluster {
 
     /// A sequencer without room leaves appends unread.
     fn has_room(&self, (_, to): Pair, frame: &[u8]) -> bool {
-        let sequencer = self.process.sequencer(self.config.id);
-        to != End::Sequencer
-            || sequencer.is_none_or(|sequencer| sequencer.has_room())
+        let Some(lane) = to.lane() else { return true };
+        self.process.lane(lane).is_none_or(|sequencer| sequencer.has_room())
             || !matches!(decode(frame).1, Message::Append { .. })
     }
 
@@ -96,6 +98,7 @@ impl Cluster {
             }
             Event::Land(server) => self.servers[server].land(self.now),
             Event::Read(server) => self.complete_read(server),
+            Event::LaneStopped => self.process.tell_stop(),
         }
     }
 
@@ -109,25 +112,30 @@ impl Cluster {
                     core.handle(peer, message, now, &mut server.disk);
                 }
             }
-            End::Sequencer => {
+            End::Sequencer | End::Lane(_) => {
                 let (node, incarnation) = (self.config.sequencer.node, self.process.incarnation);
+                let lane = to.lane().expect("it is one");
                 match message {
                     Message::Activate { request, config } => {
                         let loglet = config.id;
                         let answer = match self.process.sequencers.activate(&config, node, incarnation, now) {
-                            Ok(_) => Message::Done { request, loglet },
+                            Ok(_) => {
+                                self.process.open_lanes(self.lanes, &config, &self.limits, now);
+                                Message::Done { request, loglet }
+                            }
                             Err(_) => Message::SequencerLost { request, loglet },
                         };
                         self.send_back(peer, &answer);
                     }
-                    Message::Append { request, loglet, batch } => match self.process.sequencer_mut(loglet) {
-                        Some(sequencer) => {
-                            sequencer.handle_append(peer, request, batch, header.body_checksum.get(), now);
+                    Message::Append { request, loglet, batch } => match self.process.lane(lane) {
+                        Some(_) => {
+                            self.process.append(lane, peer, request, batch, header.body_checksum.get(), now);
                         }
                         None => self.send_back(peer, &Message::SequencerLost { request, loglet }),
                     },
                     other => unreachable!("nobody sends a sequencer {other:?}"),
                 }
+                self.process.exchange(lane, now);
             }
             End::Client(_) => unreachable!("nobody connects to a client"),
         }
@@ -138,10 +146,13 @@ impl Cluster {
         let ((_, message), now) = (decode(frame), self.now);
         match pair {
             (End::Client(client), to) => self.clients[client].handle(target(to), message, now),
-            (End::Sequencer, End::Server(server)) => {
-                if let Some(sequencer) = self.process.sequencer_mut(self.config.id) {
+            (End::Sequencer | End::Lane(_), End::Server(server)) => {
+                let lane = pair.0.lane().expect("it is one");
+                self.process.exchange(lane, now);
+                if let Some(sequencer) = self.process.lane_mut(lane) {
                     sequencer.handle(server, message, now);
                 }
+                self.process.exchange(lane, now);
             }
             (End::Server(from), End::Server(to)) => {
                 let node = self.servers[to].node;
@@ -216,8 +227,8 @@ impl Cluster {
     pub(crate) fn deadline(&self) -> Option<(Instant, &'static str)> {
         let servers = self.servers.iter().filter_map(|server| server.core.as_ref()?.poll_timeout());
         let clients = self.clients.iter().filter_map(|client| client.poll_timeout());
-        let sequencer = self.process.sequencer(self.config.id).and_then(|sequencer| sequencer.poll_timeout());
-        servers.chain(clients).chain(sequencer).min_by_key(|(at, _)| *at)
+        let lanes = (0..self.lanes).filter_map(|lane| self.process.lane(lane)?.poll_timeout());
+        servers.chain(clients).chain(lanes).min_by_key(|(at, _)| *at)
     }
 
     /// The clock goes on to `now`, and every core whose deadline has passed is told.
@@ -232,8 +243,12 @@ impl Cluster {
         for client in self.clients.iter_mut().filter(|client| due(client.poll_timeout())) {
             client.handle_timeout(now);
         }
-        if let Some(sequencer) = self.process.sequencer_mut(self.config.id).filter(|core| due(core.poll_timeout())) {
-            sequencer.handle_timeout(now);
+        for lane in 0..self.lanes {
+            if self.process.lane(lane).is_some_and(|core| due(core.poll_timeout())) {
+                self.process.exchange(lane, now);
+                self.process.lane_mut(lane).expect("looked at just now").handle_timeout(now);
+                self.process.exchange(lane, now);
+            }
         }
         self.pump();
     }

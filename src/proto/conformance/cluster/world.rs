@@ -3,6 +3,7 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use super::connection::{Connection, Pair, Remains};
+use super::lanes::Lanes;
 use super::part::Part;
 use super::server::Server;
 use crate::base::{Incarnation, Instant, Limits, LogletId, NodeId, Offset, Rng};
@@ -23,6 +24,8 @@ pub(crate) struct Process {
     pub(crate) sequencers: Sequencers,
     /// A sequencer that should not be: it has passed by the rule that forbids it.
     pub(crate) impostor: Option<Sequencer>,
+    /// None while the sequencer is one.
+    pub(super) lanes: Option<Lanes>,
 }
 
 impl Process {
@@ -46,6 +49,8 @@ pub(crate) struct Cluster {
     pub(crate) config: LogletConfig,
     pub(crate) servers: Vec<Part<Server>>,
     pub(crate) process: Part<Process>,
+    /// Lanes that the sequencer gets; client n appends on the n-th of them, counted round.
+    pub(super) lanes: usize,
     pub(crate) clients: Vec<Part<NativeLoglet>>,
     /// Every result so far, by operation.
     pub(crate) results: BTreeMap<OpId, Vec<LogletResult>>,
@@ -81,7 +86,7 @@ pub(crate) fn small_limits() -> Limits {
 /// at (the results) and the seed, which decides nothing where every event is tried.
 impl Hash for Cluster {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { now, limits: _, config: _, servers, process, clients, results: _, fresh, .. } = self;
+        let Self { now, limits: _, config: _, servers, process, lanes: _, clients, results: _, fresh, .. } = self;
         let Self { connections, remains, cut, held, random: _, connected, next_op, .. } = self;
         (now, servers, process, clients, fresh).hash(state);
         (connections, remains, cut, held, connected, next_op).hash(state);
@@ -98,7 +103,13 @@ impl Cluster {
         Self {
             now: Instant::from_nanos(1),
             servers: nodes.iter().map(|node| Part::new(Server::new(NodeId(*node), &limits))).collect(),
-            process: Part::new(Process { incarnation, sequencers: Sequencers::new(limits.clone()), impostor: None }),
+            process: Part::new(Process {
+                incarnation,
+                sequencers: Sequencers::new(limits.clone()),
+                impostor: None,
+                lanes: None,
+            }),
+            lanes: 1,
             clients: (0..clients).map(|_| Part::new(NativeLoglet::new(config.clone(), &limits))).collect(),
             results: BTreeMap::new(),
             fresh: Vec::new(),
@@ -116,7 +127,13 @@ impl Cluster {
 
     /// The loglet is there, on all LogServers, and its sequencer runs.
     pub(crate) fn new(servers: usize, clients: usize, seed: u64) -> Self {
+        Self::with_lanes(servers, clients, 1, seed)
+    }
+
+    /// As [`Cluster::new`], with so many lanes of the sequencer.
+    pub(crate) fn with_lanes(servers: usize, clients: usize, lanes: usize, seed: u64) -> Self {
         let mut cluster = Self::unborn(servers, clients, seed);
+        cluster.lanes = lanes;
         let created = cluster.create(0);
         cluster.settle();
         assert_eq!(cluster.result(created), Some(LogletResult::Done));

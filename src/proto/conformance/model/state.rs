@@ -203,7 +203,7 @@ impl State {
             _ => false,
         };
         self.cluster.possible().into_iter().find(|event| match *event {
-            Event::Connect(_) | Event::Read(_) => true,
+            Event::Connect(_) | Event::Read(_) | Event::LaneStopped => true,
             Event::Forth(pair) => near(pair),
             Event::Back(pair) => near(pair) || prompt(pair),
             Event::Remains(_) | Event::Land(_) => false,
