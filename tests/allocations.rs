@@ -6,9 +6,13 @@ mod support;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use naxos::base::LogletId;
+use naxos::client::{Client, ClientOptions, Log};
 use naxos::io::DriverChoice;
-use support::Cluster;
+use naxos::node::{SequencerConfig, SequencerNode};
+use naxos::wire::LogletConfig;
 use support::counting::Counting;
+use support::{CLUSTER, Cluster, small_limits};
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
@@ -53,14 +57,23 @@ static ALLOCATOR: Counting = Counting(count);
 fn appends_allocate_nothing_on_the_servers_after_warm_up() {
     // One after the other: they share the counter.
     for driver in [DriverChoice::Uring, DriverChoice::Epoll] {
-        appends_allocate_nothing_on(driver);
+        let cluster = Cluster::start_on(driver, 3, 1);
+        appends_allocate_nothing_on(driver, &cluster.log());
+        // The same with the sequencer in the client's process, whose thread counts as a server's.
+        let config = SequencerConfig { driver, limits: small_limits(), ..SequencerConfig::new(CLUSTER) };
+        let sequencer = SequencerNode::start(config).unwrap();
+        let id = LogletId { nonce: 2, ..cluster.config.id };
+        let config = LogletConfig { id, sequencer: sequencer.sequencer(), ..cluster.config.clone() };
+        let collocated = Some(sequencer.collocated());
+        let options = ClientOptions { limits: small_limits(), driver, collocated, ..ClientOptions::default() };
+        let client = Client::start(options).unwrap();
+        client.create(&config, CLUSTER).unwrap();
+        appends_allocate_nothing_on(driver, &client.open(&config, CLUSTER));
     }
 }
 
-fn appends_allocate_nothing_on(driver: DriverChoice) {
+fn appends_allocate_nothing_on(driver: DriverChoice, log: &Log) {
     const APPENDS: u64 = 2_000;
-    let cluster = Cluster::start_on(driver, 3, 1);
-    let log = cluster.log();
     let append_one_by_one = |count: u64| {
         for _ in 0..count {
             log.append(&[1; 100]).wait().unwrap();

@@ -1,12 +1,15 @@
 //! Every example, run to its end on three nodes in this process.
 #![allow(clippy::duplicate_mod, reason = "each example brings its own copy of what the examples share")]
 
-#[path = "../examples/failover_pair.rs"]
+#[path = "../examples/embedded_sequencer.rs"]
 #[allow(
     dead_code,
     unreachable_pub,
     reason = "an example is a program: it has a main function, and may have more than is used here"
 )]
+mod embedded_sequencer;
+#[path = "../examples/failover_pair.rs"]
+#[allow(dead_code, unreachable_pub, reason = "as above")]
 mod failover_pair;
 #[path = "../examples/key_value.rs"]
 #[allow(dead_code, unreachable_pub, reason = "as above")]
@@ -42,4 +45,11 @@ fn failover_pair_lets_one_write_at_a_time() {
     let [first, second] = failover_pair::run(&home).unwrap();
     assert_eq!(first, second);
     assert_eq!(first, ["first 1", "first 2", "first 3", "second 1", "second 2"]);
+}
+
+#[test]
+fn embedded_sequencer_writes_and_leaves_the_log_to_others() {
+    let home = embedded_sequencer::support::Home::start(disk()).unwrap();
+    let log = embedded_sequencer::run(&home).unwrap();
+    assert_eq!(log, ["record 1", "record 2", "record 3", "from somebody else"]);
 }

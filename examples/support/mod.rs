@@ -55,6 +55,11 @@ impl Home {
         Ok(Self { addresses, _nodes: Vec::new(), _directory: None })
     }
 
+    /// Where the nodes are.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
     /// A client of its own, as another process would have it, and on it the log of this name, which is made if there is none.
     pub fn log(&self, name: &str) -> anyhow::Result<(Client, VirtualLog)> {
         let client = Client::start(ClientOptions::default())?;

@@ -39,10 +39,20 @@ pub(super) struct LocalConnections {
     listener: Option<LocalListener>,
     connections: BTreeMap<ConnId, Connection>,
     next: u64,
-    /// Received chunks that have not been released.
-    chunks: BTreeMap<u32, Vec<u8>>,
-    next_chunk: u32,
+    /// By number; those that have been released are empty places.
+    chunks: Vec<Option<Received>>,
+    /// Empty places.
+    free: Vec<u32>,
     completions: Vec<Completion>,
+    /// Connections with a send that waits for room.
+    waiting: usize,
+}
+
+/// A received chunk that has not been released.
+struct Received {
+    /// Where it has come from, and where its memory goes.
+    conn: ConnId,
+    bytes: Vec<u8>,
 }
 
 struct Connection {
@@ -100,6 +110,7 @@ impl LocalConnections {
             Op::CloseConn { .. } => {
                 let connection = self.connections.remove(&conn).expect("just seen");
                 if let Some((token, data)) = connection.sending {
+                    self.waiting -= 1;
                     self.complete(token, Outcome::Sent { conn, data, result: Err(closed()) });
                 }
                 self.complete(token, Outcome::Done);
@@ -115,36 +126,56 @@ impl LocalConnections {
 
     fn send(&mut self, conn: ConnId, token: Token, data: Vec<u8>) {
         let connection = self.connections.get_mut(&conn).expect("a connection of this driver");
-        let pushed = connection.end.push(&data);
-        if let Some(other) = connection.other.take()
-            && !self.listener.as_ref().is_some_and(|listener| (listener.offer)(&data, other))
+        // Whoever the other end goes to is told what it begins with.
+        let offered = connection.other.take().map(|other| (other, data.clone()));
+        let pushed = connection.end.push(data);
+        if let Some((other, first)) = offered
+            && !self.listener.as_ref().is_some_and(|listener| (listener.offer)(&first, other))
         {
             // Whoever connects next finds what is at the address, if there is anything.
             self.listener = None;
         }
         match pushed {
-            Pushed::Taken => self.complete(token, Outcome::Sent { conn, data, result: Ok(()) }),
-            Pushed::Closed => self.complete(token, Outcome::Sent { conn, data, result: Err(closed()) }),
-            Pushed::Full => connection.sending = Some((token, data)),
+            // As after any send, the sender gets memory back.
+            Pushed::Taken(data) => self.complete(token, Outcome::Sent { conn, data, result: Ok(()) }),
+            Pushed::Closed(data) => self.complete(token, Outcome::Sent { conn, data, result: Err(closed()) }),
+            Pushed::Full(data) => {
+                connection.sending = Some((token, data));
+                self.waiting += 1;
+            }
         }
+    }
+
+    /// Tries the sends again that found no room.
+    fn send_waiting(&mut self) {
+        let waiting: Vec<_> = self
+            .connections
+            .iter_mut()
+            .filter_map(|(conn, connection)| Some((*conn, connection.sending.take()?)))
+            .collect();
+        self.waiting = 0;
+        waiting.into_iter().for_each(|(conn, (token, data))| self.send(conn, token, data));
     }
 
     /// What has completed, or come in.
     pub(super) fn collect(&mut self, completions: &mut Vec<Completion>) {
-        let waiting =
-            self.connections.iter_mut().filter_map(|(conn, connection)| Some((*conn, connection.sending.take()?)));
-        let waiting: Vec<_> = waiting.collect();
-        waiting.into_iter().for_each(|(conn, (token, data))| self.send(conn, token, data));
-        for (&conn, connection) in &mut self.connections {
+        if self.waiting > 0 {
+            self.send_waiting();
+        }
+        let Self { connections, chunks, free, .. } = self;
+        for (&conn, connection) in connections {
             let Some(token) = connection.receiving else { continue };
             loop {
                 let chunk = match connection.end.pull() {
                     Pulled::Bytes(bytes) => {
                         let len = u32::try_from(bytes.len()).expect("what is sent at once is far below 4 GiB");
-                        self.next_chunk = (self.next_chunk + 1) % Chunk::LOCAL;
-                        let before = self.chunks.insert(self.next_chunk, bytes);
-                        assert!(before.is_none(), "chunks are released long before their numbers come again");
-                        Chunk { buffer: Chunk::LOCAL | self.next_chunk, len }
+                        let place = free.pop().unwrap_or_else(|| {
+                            chunks.push(None);
+                            u32::try_from(chunks.len() - 1).expect("far fewer chunks are held at once")
+                        });
+                        assert!(place < Chunk::LOCAL, "far fewer chunks are held at once");
+                        chunks[place as usize] = Some(Received { conn, bytes });
+                        Chunk { buffer: Chunk::LOCAL | place, len }
                     }
                     Pulled::Nothing => break,
                     Pulled::Closed => {
@@ -163,11 +194,17 @@ impl LocalConnections {
     }
 
     pub(super) fn chunk(&self, chunk: &Chunk) -> &[u8] {
-        &self.chunks[&(chunk.buffer & !Chunk::LOCAL)]
+        let received = self.chunks[(chunk.buffer & !Chunk::LOCAL) as usize].as_ref();
+        &received.expect("a chunk that has not been released").bytes
     }
 
     pub(super) fn release(&mut self, chunk: &Chunk) {
-        self.chunks.remove(&(chunk.buffer & !Chunk::LOCAL)).expect("released once");
+        let place = chunk.buffer & !Chunk::LOCAL;
+        let Received { conn, bytes } = self.chunks[place as usize].take().expect("released once");
+        self.free.push(place);
+        if let Some(connection) = self.connections.get(&conn) {
+            connection.end.give_back(bytes);
+        }
     }
 }
 

@@ -1,11 +1,21 @@
-//! A connection inside one process: bytes in memory, in order, both ways.
+//! A connection inside one process: bytes in memory, in order, both ways. Buffers go over as they are and come back when they have been
+//! read, so that nothing is copied, and nothing allocated once there are enough.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
+
+use crossbeam::queue::ArrayQueue;
+
+use crate::ring::{self, Popped, Relay};
 
 /// Bytes on their way in one direction beyond which a sender waits.
 const BYTES_MAX: usize = 1 << 20;
+/// Sends on their way in one direction beyond which a sender waits: what collects meanwhile leaves together.
+const SENDS_MAX: usize = 16;
+/// Empty buffers that wait to be filled again, in each direction.
+const SPARE_MAX: usize = 4;
+/// A larger buffer is freed when it has been read.
+const SPARE_BYTES_MAX: usize = 256 << 10;
 
 /// One of the two ends; the connection is over when one of them is dropped.
 #[derive(Debug)]
@@ -15,33 +25,29 @@ pub struct PipeEnd {
 }
 
 /// One direction.
-#[derive(Debug, Default)]
-struct Half(Mutex<Flow>);
-
-#[derive(Debug, Default)]
-struct Flow {
-    chunks: VecDeque<Vec<u8>>,
-    bytes: usize,
-    closed: bool,
-    /// A sender waits for room.
-    awaited: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
+#[derive(Debug)]
+struct Half {
+    relay: Relay,
+    spare: ArrayQueue<Vec<u8>>,
+    reader: OnceLock<Waker>,
+    writer: OnceLock<Waker>,
 }
 
 /// What has become of bytes to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
-    Taken,
+    /// They are on their way; in their place an empty buffer.
+    Taken(Vec<u8>),
     /// There is no room; the writer is woken when there is.
-    Full,
+    Full(Vec<u8>),
     /// Nobody reads any more.
-    Closed,
+    Closed(Vec<u8>),
 }
 
 /// What there is to receive.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Pulled {
+    /// To be given back when they have been read.
     Bytes(Vec<u8>),
     /// Nothing now; the reader is woken when there is something.
     Nothing,
@@ -49,17 +55,26 @@ pub(super) enum Pulled {
     Closed,
 }
 
+impl Default for Half {
+    fn default() -> Self {
+        Self {
+            relay: Relay::new(SENDS_MAX, BYTES_MAX),
+            spare: ArrayQueue::new(SPARE_MAX),
+            reader: OnceLock::new(),
+            writer: OnceLock::new(),
+        }
+    }
+}
+
 impl Half {
-    fn flow(&self) -> MutexGuard<'_, Flow> {
-        self.0.lock().expect("no panic while locked")
+    fn wake(waker: &OnceLock<Waker>) {
+        waker.get().into_iter().for_each(Waker::wake_by_ref);
     }
 
     fn close(&self) {
-        let mut flow = self.flow();
-        flow.closed = true;
-        let wakers = [flow.reader.take(), flow.writer.take()];
-        drop(flow);
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        self.relay.close();
+        Self::wake(&self.reader);
+        Self::wake(&self.writer);
     }
 }
 
@@ -70,39 +85,45 @@ pub(super) fn pipe() -> (PipeEnd, PipeEnd) {
 }
 
 impl PipeEnd {
-    /// From now on this wakes whoever has the end.
-    pub(super) fn set_waker(&self, waker: &Waker) {
-        self.out.flow().writer = Some(waker.clone());
-        self.into.flow().reader = Some(waker.clone());
+    /// What wakes whoever gets the end; the first that is said. It is said before the end goes to another thread, by the thread that has the
+    /// other end: so nothing is pushed there between, which would wake nobody.
+    pub fn set_waker(&self, waker: &Waker) {
+        for place in [&self.out.writer, &self.into.reader] {
+            place.get_or_init(|| waker.clone());
+        }
     }
 
-    pub(super) fn push(&self, bytes: &[u8]) -> Pushed {
-        let mut flow = self.out.flow();
-        if flow.closed {
-            return Pushed::Closed;
+    pub(super) fn push(&self, bytes: Vec<u8>) -> Pushed {
+        match self.out.relay.push(bytes) {
+            ring::Pushed::Taken => {
+                Half::wake(&self.out.reader);
+                Pushed::Taken(self.out.spare.pop().unwrap_or_default())
+            }
+            ring::Pushed::Full(bytes) => Pushed::Full(bytes),
+            ring::Pushed::Closed(bytes) => Pushed::Closed(bytes),
         }
-        if flow.bytes >= BYTES_MAX {
-            flow.awaited = true;
-            return Pushed::Full;
-        }
-        flow.bytes += bytes.len();
-        flow.chunks.push_back(bytes.to_vec());
-        let reader = flow.reader.clone();
-        drop(flow);
-        reader.iter().for_each(Waker::wake_by_ref);
-        Pushed::Taken
     }
 
     pub(super) fn pull(&self) -> Pulled {
-        let mut flow = self.into.flow();
-        let Some(chunk) = flow.chunks.pop_front() else {
-            return if flow.closed { Pulled::Closed } else { Pulled::Nothing };
-        };
-        flow.bytes -= chunk.len();
-        let writer = (flow.bytes < BYTES_MAX && std::mem::take(&mut flow.awaited)).then(|| flow.writer.clone());
-        drop(flow);
-        writer.flatten().iter().for_each(Waker::wake_by_ref);
-        Pulled::Bytes(chunk)
+        match self.into.relay.pop() {
+            Popped::Bytes { bytes, awaited } => {
+                if awaited {
+                    Half::wake(&self.into.writer);
+                }
+                Pulled::Bytes(bytes)
+            }
+            Popped::Nothing => Pulled::Nothing,
+            Popped::Closed => Pulled::Closed,
+        }
+    }
+
+    /// Bytes that came from [`PipeEnd::pull`] have been read.
+    pub(super) fn give_back(&self, mut bytes: Vec<u8>) {
+        bytes.clear();
+        if bytes.capacity() <= SPARE_BYTES_MAX {
+            // Where there are enough, this one is freed.
+            drop(self.into.spare.push(bytes));
+        }
     }
 }
 
@@ -117,26 +138,44 @@ impl Drop for PipeEnd {
 mod tests {
     use super::*;
 
+    fn taken(pushed: Pushed) -> bool {
+        matches!(pushed, Pushed::Taken(_))
+    }
+
     #[test]
     fn bytes_come_in_order_and_after_the_end_of_the_sender() {
         let (near, far) = pipe();
         assert_eq!(far.pull(), Pulled::Nothing);
-        assert_eq!([near.push(b"one"), near.push(b"two")], [Pushed::Taken; 2]);
-        assert_eq!(far.push(b"three"), Pushed::Taken);
+        assert!(taken(near.push(b"one".to_vec())) && taken(near.push(b"two".to_vec())));
+        assert!(taken(far.push(b"three".to_vec())));
         assert_eq!(near.pull(), Pulled::Bytes(b"three".to_vec()));
         drop(near);
         assert_eq!(far.pull(), Pulled::Bytes(b"one".to_vec()));
         assert_eq!(far.pull(), Pulled::Bytes(b"two".to_vec()));
-        assert_eq!((far.pull(), far.push(b"late")), (Pulled::Closed, Pushed::Closed));
+        assert_eq!((far.pull(), far.push(b"late".to_vec())), (Pulled::Closed, Pushed::Closed(b"late".to_vec())));
     }
 
     #[test]
     fn a_full_pipe_takes_nothing_until_something_is_taken_out() {
         let (near, far) = pipe();
         let chunk = vec![7; BYTES_MAX / 2];
-        assert_eq!([near.push(&chunk), near.push(&chunk)], [Pushed::Taken; 2]);
-        assert_eq!(near.push(b"more"), Pushed::Full);
+        assert!(taken(near.push(chunk.clone())) && taken(near.push(chunk.clone())));
+        assert_eq!(near.push(b"more".to_vec()), Pushed::Full(b"more".to_vec()));
         assert_eq!(far.pull(), Pulled::Bytes(chunk));
-        assert_eq!(near.push(b"more"), Pushed::Taken);
+        assert!(taken(near.push(b"more".to_vec())));
+    }
+
+    #[test]
+    fn what_has_been_read_is_filled_again_unless_it_is_large() {
+        let (near, far) = pipe();
+        assert_eq!(near.push(Vec::with_capacity(100)), Pushed::Taken(Vec::new()));
+        assert_eq!(near.push(Vec::with_capacity(SPARE_BYTES_MAX + 1)), Pushed::Taken(Vec::new()));
+        for _ in 0..2 {
+            let Pulled::Bytes(bytes) = far.pull() else { panic!("two were sent") };
+            far.give_back(bytes);
+        }
+        let Pushed::Taken(first) = near.push(vec![1]) else { panic!("there is room") };
+        let Pushed::Taken(second) = near.push(vec![2]) else { panic!("there is room") };
+        assert!(first.capacity() >= 100 && second.capacity() == 0);
     }
 }

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::base::LogletId;
 use crate::io::{LocalListener, PipeEnd};
-use crate::server::{Command, Inbox, home_shard};
+use crate::server::{Inbox, home_shard};
 use crate::wire::{FrameHeader, HEADER_BYTES, Message};
 
 /// The way into a node from within its process, open for as long as it runs.
@@ -33,7 +33,7 @@ impl Entrance {
     fn admit(&self, first: &[u8], end: PipeEnd) -> bool {
         let inboxes = self.inboxes.lock().expect("no panic while locked");
         let Some(inboxes) = &*inboxes else { return false };
-        inboxes[home_shard(route(first), inboxes.len())].push(Command::Join(end));
+        inboxes[home_shard(route(first), inboxes.len())].join(end);
         true
     }
 }

@@ -85,6 +85,12 @@ impl Inbox {
         self.waker.wake_by_ref();
     }
 
+    /// Leaves the end of a connection from within this process.
+    pub fn join(&self, end: PipeEnd) {
+        end.set_waker(&self.waker);
+        self.push(Command::Join(end));
+    }
+
     pub(super) fn pop(&self) -> Option<Command> {
         self.commands.pop()
     }

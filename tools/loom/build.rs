@@ -77,6 +77,31 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
         "self.0.fetch_max(end, Ordering::Relaxed)",
     ),
     ("reads_without_ordering", "watermark", "self.0.load(Ordering::Acquire)", "self.0.load(Ordering::Relaxed)"),
+    (
+        "looks_for_room_before_it_announces",
+        "relay",
+        "self.state.fetch_or(AWAITED, Ordering::AcqRel);
+        match self.try_push(bytes) {",
+        "let again = self.try_push(bytes);
+        self.state.fetch_or(AWAITED, Ordering::AcqRel);
+        match again {",
+    ),
+    (
+        "looks_who_waits_before_it_makes_room",
+        "relay",
+        "self.bytes.fetch_sub(bytes.len(), Ordering::AcqRel);
+        let awaited = self.state.fetch_and(!AWAITED, Ordering::AcqRel) & AWAITED != 0;",
+        "let awaited = self.state.fetch_and(!AWAITED, Ordering::AcqRel) & AWAITED != 0;
+        self.bytes.fetch_sub(bytes.len(), Ordering::AcqRel);",
+    ),
+    (
+        "looks_for_the_close_last",
+        "relay",
+        "let closed = self.is_closed();
+        let popped = self.pieces.pop();",
+        "let popped = self.pieces.pop();
+        let closed = self.is_closed();",
+    ),
 ];
 
 fn main() {

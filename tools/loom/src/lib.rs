@@ -5,7 +5,7 @@ mod once_lock;
 
 /// What `src/ring/sync.rs` is in the product.
 mod sync {
-    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
     pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) use loom::thread::{Thread, current, park};
 
@@ -15,6 +15,8 @@ mod sync {
 /// A value that comes once, and that many wait for.
 #[path = "../../../src/ring/completion.rs"]
 pub mod completion;
+#[path = "../../../src/ring/relay.rs"]
+pub mod relay;
 #[path = "../../../src/ring/ticket.rs"]
 pub mod ticket;
 #[path = "../../../src/ring/wake_flag.rs"]
@@ -51,4 +53,7 @@ pub mod mutants {
     mutant!(raises_in_two_steps);
     mutant!(raises_without_ordering);
     mutant!(reads_without_ordering);
+    mutant!(looks_for_room_before_it_announces);
+    mutant!(looks_who_waits_before_it_makes_room);
+    mutant!(looks_for_the_close_last);
 }

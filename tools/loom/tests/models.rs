@@ -11,7 +11,7 @@ use loom::model::Builder;
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
-use naxos_loom::{completion, mutants, ticket, wake_flag, watermark, work_queue};
+use naxos_loom::{completion, mutants, relay, ticket, wake_flag, watermark, work_queue};
 
 const PREEMPTIONS: usize = 3;
 
@@ -374,6 +374,94 @@ fn either_side_of_a_completion_may_go_first() {
     explore(either_side_may_go_first::<Sound>);
 }
 
+/// An implementation of the relay. Its queue is crossbeam's, each of whose operations is one step here.
+trait Pieces: Send + Sync + 'static {
+    fn new() -> Self;
+    /// False: there is no room.
+    fn push(&self) -> bool;
+    /// Whether room is awaited; none where there is nothing to pop.
+    fn pop(&self) -> Option<bool>;
+    fn close(&self);
+    fn is_over(&self) -> bool;
+}
+
+macro_rules! relays {
+    ($($($part:ident)::*),*) => {$(
+        impl Pieces for $($part)::*::Relay {
+            fn new() -> Self {
+                // Full with one byte.
+                Self::new(4, 1)
+            }
+            fn push(&self) -> bool {
+                matches!(self.push(vec![0]), $($part)::*::Pushed::Taken)
+            }
+            fn pop(&self) -> Option<bool> {
+                match self.pop() {
+                    $($part)::*::Popped::Bytes { awaited, .. } => Some(awaited),
+                    _ => None,
+                }
+            }
+            fn close(&self) {
+                self.close();
+            }
+            fn is_over(&self) -> bool {
+                self.pop() == $($part)::*::Popped::Closed
+            }
+        }
+    )*};
+}
+
+relays!(
+    relay,
+    mutants::looks_for_room_before_it_announces,
+    mutants::looks_who_waits_before_it_makes_room,
+    mutants::looks_for_the_close_last
+);
+
+/// A relay is full, and whoever has more waits to be woken, once room is there.
+fn whoever_waits_for_room_is_woken<R: Pieces>() {
+    let relay = Arc::new(R::new());
+    assert!(relay.push());
+    let pusher = {
+        let relay = relay.clone();
+        thread::spawn(move || {
+            while !relay.push() {
+                thread::park();
+            }
+        })
+    };
+    if relay.pop().expect("it is full") {
+        pusher.thread().unpark();
+    }
+    pusher.join().unwrap();
+    assert!(relay.pop().is_some(), "the second piece is there");
+}
+
+/// The end of a relay comes behind everything that was pushed.
+fn the_close_comes_last<R: Pieces>() {
+    let relay = Arc::new(R::new());
+    let popper = {
+        let relay = relay.clone();
+        thread::spawn(move || {
+            let was_over = relay.is_over();
+            assert!(!was_over || relay.pop().is_none(), "the end came before the last piece");
+        })
+    };
+    assert!(relay.push());
+    relay.close();
+    popper.join().unwrap();
+}
+
+#[test]
+fn whoever_waits_for_room_in_a_relay_is_woken() {
+    explore(whoever_waits_for_room_is_woken::<relay::Relay>);
+}
+
+#[test]
+fn nothing_is_left_in_a_relay_that_is_over() {
+    explore(the_close_comes_last::<relay::Relay>);
+}
+
 /// An implementation of the ticket.
 trait Tickets: Default + Send + Sync + 'static {
     fn take(&self, count: u64) -> Option<u64>;
@@ -565,6 +653,21 @@ const MUTANTS: &[(&str, fn(), &str)] = &[
     ("counts_whom_it_has_woken", every_item_finds_a_worker::<Miscounting>, NEVER_WOKEN),
     ("looks_once_before_it_waits", whoever_waits_gets_the_value::<Hasty>, NEVER_WOKEN),
     ("wakes_before_the_value_is_there", whoever_waits_gets_the_value::<Early>, NEVER_WOKEN),
+    (
+        "looks_for_room_before_it_announces",
+        whoever_waits_for_room_is_woken::<mutants::looks_for_room_before_it_announces::Relay>,
+        NEVER_WOKEN,
+    ),
+    (
+        "looks_who_waits_before_it_makes_room",
+        whoever_waits_for_room_is_woken::<mutants::looks_who_waits_before_it_makes_room::Relay>,
+        NEVER_WOKEN,
+    ),
+    (
+        "looks_for_the_close_last",
+        the_close_comes_last::<mutants::looks_for_the_close_last::Relay>,
+        "the end came before the last piece",
+    ),
     ("takes_in_two_steps", ranges_lie_end_to_end::<mutants::takes_in_two_steps::Ticket>, "ranges lie end to end"),
     ("seals_in_two_steps", ranges_end_at_the_boundary::<mutants::seals_in_two_steps::Ticket>, "panicked"),
     (
