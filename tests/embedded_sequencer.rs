@@ -209,6 +209,9 @@ const KIND_VARIABLE: &str = "NAXOS_TEST_KIND";
 /// The offset or position of an append, once it is acknowledged.
 type Wait = Box<dyn FnOnce() -> u64>;
 
+/// Starts an append to one kind of log or the other.
+type AppendTo = Box<dyn Fn(&[u8]) -> Wait>;
+
 /// Appends through a sequencer of its own until it is killed, and says on its standard output what was acknowledged.
 #[test]
 #[ignore = "the process that another test starts and kills"]
@@ -220,7 +223,7 @@ fn writer_process() {
     let client = client(DriverChoice::Auto, Some(&sequencer));
     let (id, sequenced_by) = (LogletId { log: 9, version: 1, nonce: 9 }, sequencer.sequencer());
     let config = LogletConfig { id, sequencer: sequenced_by, log_servers };
-    let append: Box<dyn Fn(&[u8]) -> Wait> = if std::env::var(KIND_VARIABLE).unwrap() == "loglet" {
+    let append: AppendTo = if std::env::var(KIND_VARIABLE).unwrap() == "loglet" {
         client.create(&config, CLUSTER).unwrap();
         let log = client.open(&config, CLUSTER);
         Box::new(move |record| {
