@@ -30,9 +30,9 @@ impl Writer {
     pub fn start(home: &Home) -> anyhow::Result<Self> {
         // Any client finds out which cluster it is.
         let cluster = Client::start(ClientOptions::default())?.cluster(home.addresses())?.id();
-        let sequencer = SequencerNode::start(SequencerConfig::new(cluster)).context("cannot start the sequencer")?;
-        let collocated = Some(sequencer.collocated());
-        let client = Client::start(ClientOptions { collocated, ..ClientOptions::default() })?;
+        let config = SequencerConfig::new(cluster);
+        let started = SequencerNode::start_with_client(config, ClientOptions::default());
+        let (sequencer, client) = started.context("cannot start the sequencer")?;
         let log = client.cluster(home.addresses())?.open_or_create_log(LOG, 3)?;
         sequencer.take_over(&log)?;
         Ok(Self { sequencer, log, _client: client })

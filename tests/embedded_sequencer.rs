@@ -69,12 +69,24 @@ fn read(log: &VirtualLog, end: LogPos) -> Vec<Vec<u8>> {
     records
 }
 
-fn appends_through_memory(driver: DriverChoice) {
+fn start_with_client(driver: DriverChoice, listen: Option<SocketAddr>) -> (SequencerNode, Client) {
+    let limits = small_limits();
+    let options = ClientOptions { limits: limits.clone(), ..ClientOptions::default() };
+    let config = SequencerConfig { driver, listen, limits, ..SequencerConfig::new(CLUSTER) };
+    SequencerNode::start_with_client(config, options).unwrap()
+}
+
+fn appends_through_memory(driver: DriverChoice, shares_a_thread: bool) {
     let (_directory, nodes) = nodes(driver, 3);
-    let sequencer = start(driver, None);
+    let (sequencer, writer) = if shares_a_thread {
+        start_with_client(driver, None)
+    } else {
+        let sequencer = start(driver, None);
+        let writer = client(driver, Some(&sequencer));
+        (sequencer, writer)
+    };
     assert_eq!(sequencer.address(), None);
     let config = loglet(sequencer.sequencer(), &nodes, 1);
-    let writer = client(driver, Some(&sequencer));
     writer.create(&config, CLUSTER).unwrap();
     let log = writer.open(&config, CLUSTER);
     for number in 0..50 {
@@ -104,8 +116,42 @@ fn appends_through_memory(driver: DriverChoice) {
 
 #[test]
 fn appends_need_no_network_to_the_sequencer() {
-    appends_through_memory(DriverChoice::Auto);
-    appends_through_memory(DriverChoice::Epoll);
+    for (driver, shares_a_thread) in [
+        (DriverChoice::Auto, false),
+        (DriverChoice::Auto, true),
+        (DriverChoice::Epoll, false),
+        (DriverChoice::Epoll, true),
+    ] {
+        appends_through_memory(driver, shares_a_thread);
+    }
+}
+
+/// Either of the two may go first; whoever is left does what it can alone. Others append through it as well, if it listens.
+#[test]
+fn a_sequencer_on_a_clients_thread_ends_with_either() {
+    let (_directory, nodes) = nodes(DriverChoice::Auto, 3);
+    let elsewhere = client(DriverChoice::Auto, None);
+    let append = |client: &Client, sequencer: &SequencerNode, nonce| {
+        let config = loglet(sequencer.sequencer(), &nodes, nonce);
+        client.create(&config, CLUSTER).unwrap();
+        let log = client.open(&config, CLUSTER);
+        assert_eq!(log.append(b"in the process").wait().unwrap(), Offset(0));
+        assert_eq!(elsewhere.open(&config, CLUSTER).append(b"over the network").wait().unwrap(), Offset(1));
+        log
+    };
+    let (sequencer, writer) = start_with_client(DriverChoice::Auto, any_port());
+    let log = append(&writer, &sequencer, 1);
+    sequencer.stop();
+    assert!(log.append(b"nobody sequences").wait().is_err());
+    assert_eq!(log.check_tail().unwrap().tail, Offset(2), "the client is there");
+    let (sequencer, writer) = start_with_client(DriverChoice::Auto, any_port());
+    let log = append(&writer, &sequencer, 2);
+    drop((log, writer));
+    let config = loglet(sequencer.sequencer(), &nodes, 2);
+    assert!(elsewhere.open(&config, CLUSTER).append(b"nobody sequences").wait().is_err());
+    let taken = SequencerConfig { listen: Some(nodes[0].address()), ..SequencerConfig::new(CLUSTER) };
+    let refused = SequencerNode::start_with_client(taken, ClientOptions::default()).unwrap_err().to_string();
+    assert!(refused.contains(&nodes[0].address().to_string()), "{refused}");
 }
 
 /// P4: a sequencer is one life of one process, and another one has another identity; whoever finds it gone goes on without it.
@@ -219,8 +265,7 @@ fn writer_process() {
     let Ok(nodes) = std::env::var(NODES_VARIABLE) else { return };
     let log_servers: Vec<Member> = serde_json::from_str(&nodes).unwrap();
     let addresses: Vec<_> = log_servers.iter().map(|member| member.address).collect();
-    let sequencer = start(DriverChoice::Auto, None);
-    let client = client(DriverChoice::Auto, Some(&sequencer));
+    let (sequencer, client) = start_with_client(DriverChoice::Auto, None);
     let (id, sequenced_by) = (LogletId { log: 9, version: 1, nonce: 9 }, sequencer.sequencer());
     let config = LogletConfig { id, sequencer: sequenced_by, log_servers };
     let append: AppendTo = if std::env::var(KIND_VARIABLE).unwrap() == "loglet" {
@@ -318,10 +363,10 @@ fn a_killed_writers_log_is_extended_by_whoever_appends_next() {
 }
 
 /// What `naxos bench` says of a short load through an embedded sequencer.
-fn bench(command: &str) -> Value {
+fn bench(command: &str, embedded: &str) -> Value {
     let place = scratch();
     let mut bench = support::process::program();
-    bench.args(["--json", "bench", command, "--embedded-sequencer", "--seconds", "0.5", "--warm-up", "0.2"]);
+    bench.args(["--json", "bench", command, embedded, "--seconds", "0.5", "--warm-up", "0.2"]);
     bench.args(["--clients", "2", "--inflight", "4", "--prepare-bytes", "1", "--dir"]).arg(place.path());
     let output = bench.output().unwrap();
     let report = serde_json::from_slice(&output.stdout);
@@ -330,7 +375,7 @@ fn bench(command: &str) -> Value {
 
 #[test]
 fn its_load_is_verified_and_compared_with_one_round_trip() {
-    let report = bench("append");
+    let report = bench("append", "--embedded-sequencer");
     let number =
         |path: &str| report.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path}: {report}"));
     assert_eq!((&report["sequencer"], &report["valid"]), (&Value::from("embedded"), &Value::from(true)), "{report}");
@@ -344,8 +389,16 @@ fn its_load_is_verified_and_compared_with_one_round_trip() {
 }
 
 #[test]
-fn its_profile_adds_up() {
-    let report = bench("profile");
+fn its_profile_adds_up_on_either_thread() {
+    let name = Value::from("embedded-own-thread");
+    let profiled = |embedded| (bench("profile", embedded), embedded);
+    for (report, embedded) in ["--embedded-sequencer=client", "--embedded-sequencer=own"].map(profiled) {
+        assert_eq!(report["sequencer"] == name, embedded.ends_with("own"), "{report}");
+        assert_adds_up(&report);
+    }
+}
+
+fn assert_adds_up(report: &Value) {
     assert_eq!(report["valid"], true, "{report}");
     let profile = &report["profile"];
     assert!((profile["stages_over_whole"].as_f64().unwrap() - 1.0).abs() <= 0.05, "{report}");

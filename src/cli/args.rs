@@ -610,10 +610,10 @@ pub(super) struct Load {
     /// Run the nodes in this process instead of child processes
     #[arg(long)]
     pub(super) in_process: bool,
-    /// Sequence in this process, on a node of its own that stores nothing and is reached through memory: an append is one round trip,
-    /// and so is the floor that it is compared with
-    #[arg(long)]
-    pub(super) embedded_sequencer: bool,
+    /// Sequence in this process, on a node that stores nothing and is reached through memory: an append is one round trip, and so is the
+    /// floor that it is compared with. Its thread is the client's if nothing else is said
+    #[arg(long, value_enum, value_name = "THREAD", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
+    pub(super) embedded_sequencer: Option<SequencerThread>,
     /// Keep the history of all appends, with a client beside them that asks for tails and reads, and check it against every rule
     /// that histories obey; takes some 110 bytes of memory for each append
     #[arg(long)]
@@ -647,7 +647,7 @@ impl Load {
             prepare_bytes: None,
             seed: None,
             in_process: false,
-            embedded_sequencer: false,
+            embedded_sequencer: None,
             check_history: false,
             no_profile: false,
             cores: None,
@@ -660,6 +660,15 @@ impl Load {
     pub(super) fn load_cores(&self) -> Option<CoreList> {
         self.cores.as_ref().map(|cores| cores.load.clone())
     }
+}
+
+/// The thread of a sequencer in the process of the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum SequencerThread {
+    /// The client's I/O thread: nobody is woken between the two
+    Client,
+    /// One of its own, which works beside the client's
+    Own,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -9,13 +9,13 @@ use anyhow::Context;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::args::{Global, Load};
+use super::args::{Global, Load, SequencerThread};
 use super::bench_cluster::BenchCluster;
 use super::directory::Scratch;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::{dev, exit, lanes, output};
-use crate::base::{Limits, quorum};
+use crate::base::{ClusterId, Limits, quorum};
 use crate::client::{Client, ClientOptions, Log, VirtualLog};
 use crate::loadgen::cores::{CoreList, Cores};
 use crate::loadgen::counters::sum;
@@ -78,23 +78,19 @@ impl<'a> Rig<'a> {
             (measure(scratch.path(), options.site.nodes.into()), Machine::describe(scratch.path()))
         })?;
         let floor = floor.with_context(|| format!("measure the floor in {}", scratch.path().display()))?;
-        let floor = floor.with_round_trips(if options.embedded_sequencer { 1 } else { 2 });
+        let floor = floor.with_round_trips(if options.embedded_sequencer.is_some() { 1 } else { 2 });
         interrupt.check()?;
         let prepare_bytes = space(options, journal_bytes(&floor), &scratch)?;
         let cluster = BenchCluster::start(options, &scratch, prepare_bytes, network, interrupt)?;
         let limits = Limits { profile: !options.no_profile, ..Limits::default() };
-        let driver = options.site.driver.driver;
-        let embed = || {
-            let config = SequencerConfig { limits: limits.clone(), driver, ..SequencerConfig::new(cluster.id()) };
-            on(options.load_cores(), || SequencerNode::start(config))?.context("cannot start the sequencer")
-        };
-        let sequencer = options.embedded_sequencer.then(embed).transpose()?;
-        let collocated = sequencer.as_ref().map(SequencerNode::collocated);
-        let of_client = ClientOptions { limits, driver, collocated, ..ClientOptions::default() };
-        let client = on(options.load_cores(), || Client::start(of_client))?.context("cannot start the client")?;
+        let (client, sequencer) = on(options.load_cores(), || start_client(options, limits, cluster.id()))??;
         let statuses = await_prepared(&client, &cluster, prepare_bytes, progress, interrupt)?;
         let setup = Setup {
-            embedded_sequencer: sequencer.is_some(),
+            sequencer: match options.embedded_sequencer {
+                None => "node",
+                Some(SequencerThread::Client) => "embedded",
+                Some(SequencerThread::Own) => "embedded-own-thread",
+            },
             driver: text(&statuses, "driver").context("no node says in its status which driver it uses")?,
             durability: if scratch.volatile { "volatile" } else { "quorum-dsync" },
             processes: 1 + cluster.pids().len(),
@@ -215,6 +211,27 @@ impl<'a> Rig<'a> {
         }
         Ok(report)
     }
+}
+
+/// The client, and the sequencer of this process if there is to be one.
+fn start_client(options: &Load, limits: Limits, cluster: ClusterId) -> anyhow::Result<(Client, Option<SequencerNode>)> {
+    let driver = options.site.driver.driver;
+    let of_sequencer = SequencerConfig { limits: limits.clone(), driver, ..SequencerConfig::new(cluster) };
+    let of_client = ClientOptions { limits, driver, ..ClientOptions::default() };
+    let (cannot, cannot_sequence) = ("cannot start the client", "cannot start the sequencer");
+    Ok(match options.embedded_sequencer {
+        None => (Client::start(of_client).context(cannot)?, None),
+        Some(SequencerThread::Client) => {
+            let started = SequencerNode::start_with_client(of_sequencer, of_client);
+            let (sequencer, client) = started.context(cannot_sequence)?;
+            (client, Some(sequencer))
+        }
+        Some(SequencerThread::Own) => {
+            let sequencer = SequencerNode::start(of_sequencer).context(cannot_sequence)?;
+            let of_client = ClientOptions { collocated: Some(sequencer.collocated()), ..of_client };
+            (Client::start(of_client).context(cannot)?, Some(sequencer))
+        }
+    })
 }
 
 /// Acts on these cores, or where it is.

@@ -12,7 +12,7 @@ use super::submission::Submission;
 use super::virtual_log::Opening;
 use super::{Log, OpError, VirtualLog};
 use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId, RegisterId};
-use crate::io::{DriverChoice, LocalListener, SystemDriver};
+use crate::io::{DriverChoice, LocalListener, Lodger, SystemDriver};
 use crate::wire::{LogletConfig, RegisterMessage};
 
 /// How a client works.
@@ -121,6 +121,17 @@ impl Client {
     /// # Errors
     /// The driver asked for is refused, or it or the thread cannot be set up.
     pub fn start(options: ClientOptions) -> io::Result<Self> {
+        Self::start_with(options, |_| Ok(None))
+    }
+
+    /// As [`Client::start`], with somebody who shares the I/O thread and its driver, on which `lodge` is called there.
+    ///
+    /// # Errors
+    /// As [`Client::start`], or those of `lodge`.
+    pub(crate) fn start_with<L>(options: ClientOptions, lodge: L) -> io::Result<Self>
+    where
+        L: FnOnce(&mut SystemDriver) -> io::Result<Option<Box<dyn Lodger<SystemDriver>>>> + Send + 'static,
+    {
         options.limits.check().map_err(io::Error::other)?;
         let driver = options.driver.resolve().map_err(io::Error::other)?;
         let (started, outcome) = sync_channel(1);
@@ -129,8 +140,12 @@ impl Client {
             if let Some(id) = options.core {
                 core_affinity::set_for_current(core_affinity::CoreId { id });
             }
-            let mut driver = match SystemDriver::open(driver) {
-                Ok(driver) => driver,
+            let opened = SystemDriver::open(driver).and_then(|mut driver| {
+                let lodger = lodge(&mut driver)?;
+                Ok((driver, lodger))
+            });
+            let (mut driver, lodger) = match opened {
+                Ok(opened) => opened,
                 Err(error) => {
                     started.send(Err(error)).expect("the starting thread waits");
                     return;
@@ -142,6 +157,7 @@ impl Client {
             }
             let mut reactor = Reactor::new(driver, options.limits);
             reactor.set_near(near);
+            lodger.into_iter().for_each(|lodger| reactor.set_lodger(lodger));
             started.send(Ok(reactor.handle())).expect("the starting thread waits");
             drop(started);
             loop {

@@ -13,8 +13,8 @@ use super::virtual_log::{LogSession, Opening};
 use super::work::Work;
 use super::{Log, RegisterFiles, VirtualLog};
 use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId, RegisterId};
-use crate::io::Driver;
 use crate::io::op::{Completion, Op, Outcome, Token};
+use crate::io::{Driver, LODGERS, Lodger};
 use crate::wire::{Decision, LogletConfig};
 
 /// Owner of tokens of sessions: value = log << `LINK_BITS` | link.
@@ -61,6 +61,8 @@ pub struct Reactor<D: Driver> {
     schedule: BTreeSet<(Instant, LogKey)>,
     /// Of the appends since it was taken last; none without any.
     profile: Option<Box<AppendProfile>>,
+    /// Who shares the driver, if anybody does.
+    lodger: Option<Box<dyn Lodger<D>>>,
     ending: bool,
 }
 
@@ -83,6 +85,7 @@ impl<D: Driver> Reactor<D> {
             touched: Vec::new(),
             schedule: BTreeSet::new(),
             profile: None,
+            lodger: None,
             ending: false,
         }
     }
@@ -90,6 +93,11 @@ impl<D: Driver> Reactor<D> {
     /// Reads begin with this node's LogServer, where it has one of the loglet; without it LogServers take turns.
     pub(super) fn set_near(&mut self, near: Option<NodeId>) {
         self.near = near;
+    }
+
+    /// Shares the driver from now on. Whoever lodges here is asked to end with the reactor, which waits for it.
+    pub(super) fn set_lodger(&mut self, lodger: Box<dyn Lodger<D>>) {
+        self.lodger = Some(lodger);
     }
 
     /// The way in for other threads.
@@ -122,7 +130,8 @@ impl<D: Driver> Reactor<D> {
     /// When [`Reactor::turn`] has something to do without any completion.
     pub fn deadline(&self) -> Option<Instant> {
         let session = self.schedule.first().map(|(due, _)| *due);
-        self.errands.values().filter_map(Errand::poll_timeout).chain(session).min()
+        let lodger = self.lodger.as_ref().and_then(|lodger| lodger.deadline());
+        self.errands.values().filter_map(Errand::poll_timeout).chain(session).chain(lodger).min()
     }
 
     /// One turn: completions and commands in, operations out. With `block`, waits for something to do. Returns false at
@@ -141,10 +150,18 @@ impl<D: Driver> Reactor<D> {
         self.completions = completions;
         self.carry_out_commands(now);
         self.advance(now);
-        Ok(!(self.ending && self.sessions.is_empty() && self.errands.is_empty()))
+        let lodger_is_over = self.lodger.as_mut().is_none_or(|lodger| {
+            lodger.advance(&mut self.driver, now);
+            lodger.is_over()
+        });
+        Ok(!(self.ending && self.sessions.is_empty() && self.errands.is_empty() && lodger_is_over))
     }
 
     fn complete(&mut self, completion: Completion, now: Instant) {
+        if completion.token.owner() >= LODGERS {
+            let lodger = self.lodger.as_mut().expect("nobody else has submitted it");
+            return lodger.complete(&mut self.driver, completion, now);
+        }
         let Completion { token, mut outcome } = completion;
         let chunk = match &mut outcome {
             Outcome::Received { chunk, .. } => Some(std::mem::replace(chunk, crate::io::op::Chunk::END)),
@@ -273,6 +290,9 @@ impl<D: Driver> Reactor<D> {
                 self.ending = true;
                 self.sessions.values_mut().for_each(|session| session.work().close());
                 self.errands.values_mut().for_each(Errand::close);
+                if let Some(lodger) = &mut self.lodger {
+                    lodger.stop(now);
+                }
                 self.touched.extend(self.sessions.keys());
                 return;
             }

@@ -23,7 +23,11 @@ impl Display for Explained<'_> {
             report.quorum,
             report.record_bytes,
             report.seconds,
-            if report.sequencer == "embedded" { ", the sequencer in the client's process" } else { "" }
+            match report.sequencer {
+                "node" => "",
+                "embedded" => ", the sequencer on the client's thread",
+                _ => ", the sequencer in the client's process",
+            }
         )?;
         writeln!(f, "  throughput  {} appends/s, {}/s", count(report.appends_per_s), bytes(report.bytes_per_s))?;
         writeln!(

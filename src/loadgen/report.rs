@@ -15,8 +15,8 @@ use super::witness::Checked;
 pub struct Setup {
     /// I/O driver of the nodes, as they report it.
     pub driver: String,
-    /// The sequencer is in the client's process, and not on one of the nodes.
-    pub embedded_sequencer: bool,
+    /// See [`Report::sequencer`].
+    pub sequencer: &'static str,
     /// `quorum-dsync`, or `volatile` when the directory loses its content with the power.
     pub durability: &'static str,
     /// Processes that took part, the client's included.
@@ -45,7 +45,7 @@ pub struct Report {
     pub durability: &'static str,
     /// `tcp`.
     pub transport: &'static str,
-    /// `node`, or `embedded`: in the client's process, and reached through memory.
+    /// `node`; or in the client's process, and reached through memory: `embedded`, on the client's thread, or `embedded-own-thread`.
     pub sequencer: &'static str,
     /// Processes that took part.
     pub processes: usize,
@@ -190,7 +190,7 @@ impl Report {
             driver: setup.driver.clone(),
             durability: setup.durability,
             transport: "tcp",
-            sequencer: if setup.embedded_sequencer { "embedded" } else { "node" },
+            sequencer: setup.sequencer,
             processes: setup.processes,
             loop_,
             nodes: setup.nodes,

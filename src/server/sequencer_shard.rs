@@ -1,4 +1,3 @@
-use std::io;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -10,14 +9,25 @@ use super::memory;
 use super::profile::Profile;
 use super::sequencer_requests::{Answers, Host, Input, serve};
 use super::sequencing::Sequencing;
-use super::shard::{RELEASE_AFTER, owner};
+use super::shard::RELEASE_AFTER;
 use super::status;
 use super::timing::{NetworkCounters, TurnCounters};
 use crate::base::{Instant, Limits};
-use crate::io::Driver;
 use crate::io::op::{Chunk, Completion, ConnId, ListenerId, Op, Outcome, Token};
+use crate::io::{Driver, LODGERS, Lodger};
 use crate::net::Closed;
 use crate::wire::{Message, RejectCode};
+
+/// Owners of tokens.
+mod owner {
+    use super::LODGERS;
+
+    pub(super) const LISTENER: u8 = LODGERS;
+    /// value = connection.
+    pub(super) const INBOUND: u8 = LODGERS + 1;
+    /// value = slot << 8 | server.
+    pub(super) const STORE_LINK: u8 = LODGERS + 2;
+}
 
 /// What the shard of a node that only sequences is told at its start.
 #[derive(Debug, Clone)]
@@ -31,9 +41,9 @@ pub struct SequencerShardConfig {
 }
 
 /// The one shard of a node that sequences and does nothing else: a [`super::Shard`] without journal, LogServers and acceptor. All
-/// LogServers of its loglets are on other nodes.
-pub struct SequencerShard<D: Driver> {
-    driver: D,
+/// LogServers of its loglets are on other nodes. The driver is somebody else's: of a thread that does nothing else, or of a client that
+/// appends through it.
+pub struct SequencerShard {
     config: SequencerShardConfig,
     inbox: Arc<Inbox>,
     listener: Option<ListenerId>,
@@ -44,9 +54,9 @@ pub struct SequencerShard<D: Driver> {
     stopping: bool,
     /// When connections whose peers do not take what is left for them are closed all the same; set by the stop.
     abandon_at: Option<Instant>,
-    completions: Vec<Completion>,
     touched: Vec<ConnId>,
     deadline: Option<Instant>,
+    over: bool,
     /// When memory that has not been used is given up; none while there is none.
     release_at: Option<Instant>,
     /// When the present turn began.
@@ -56,9 +66,9 @@ pub struct SequencerShard<D: Driver> {
     profile: Profile,
 }
 
-impl<D: Driver> SequencerShard<D> {
+impl SequencerShard {
     /// A shard over `driver`, which answers from its first turn on.
-    pub fn new(mut driver: D, config: SequencerShardConfig, listener: Option<ListenerId>) -> Self {
+    pub fn new<D: Driver>(driver: &mut D, config: SequencerShardConfig, listener: Option<ListenerId>) -> Self {
         driver.set_peer_timeout(config.limits.peer_timeout);
         let inbox = Arc::new(Inbox::new(driver.waker()));
         Self {
@@ -69,16 +79,15 @@ impl<D: Driver> SequencerShard<D> {
             inbound: InboundTable::new(&config.limits),
             stopping: false,
             abandon_at: None,
-            completions: Vec::new(),
             touched: Vec::new(),
             // The first turn waits for nothing: it arms the listener.
             deadline: Some(Instant::ORIGIN),
+            over: false,
             release_at: None,
             now: Instant::ORIGIN,
             turns: TurnCounters::default(),
             network: NetworkCounters::default(),
             profile: Profile::new(config.limits.profile),
-            driver,
             config,
         }
     }
@@ -88,71 +97,11 @@ impl<D: Driver> SequencerShard<D> {
         self.inbox.clone()
     }
 
-    /// One turn of the loop. With `block`, waits for something to do. Returns false when the shard has stopped.
-    ///
-    /// # Errors
-    /// The driver has failed.
-    pub fn turn(&mut self, block: bool) -> io::Result<bool> {
-        let deadline = if block { self.deadline } else { Some(Instant::ORIGIN) };
-        let mut completions = std::mem::take(&mut self.completions);
-        self.driver.wait(deadline, &mut completions)?;
-        let now = self.driver.now();
-        self.now = now;
-        if !completions.is_empty() {
-            self.release_at.get_or_insert(now + RELEASE_AFTER);
-        }
-        self.turns.turns += 1;
-        self.turns.completions += completions.len() as u64;
-        for completion in completions.drain(..) {
-            self.complete(completion, now);
-        }
-        self.completions = completions;
-        while let Some(command) = self.inbox.pop() {
-            self.turns.commands += 1;
-            self.carry_out(command);
-        }
-        if self.abandon_at.take_if(|at| *at <= now).is_some() {
-            self.inbound.close_all(|connection| connection.abandon(Closed::Here("the node stops")));
-        }
-        self.settle(now);
-        self.release_idle(now);
-        self.submit(now);
-        let deadlines = [
-            self.accept_at.filter(|_| !self.stopping),
-            self.abandon_at,
-            self.release_at,
-            self.sequencing.poll_timeout(),
-        ];
-        self.deadline = deadlines.into_iter().flatten().min();
-        Ok(!(self.stopping && self.inbound.len() == 0 && self.sequencing.is_at_rest()))
-    }
-
-    fn complete(&mut self, completion: Completion, now: Instant) {
-        let Completion { token, mut outcome } = completion;
-        let chunk = match &mut outcome {
-            Outcome::Received { chunk, .. } => Some(std::mem::replace(chunk, Chunk::END)),
-            _ => None,
-        };
-        match token.owner() {
-            owner::LISTENER => self.accept(outcome, now),
-            owner::INBOUND => self.handle_inbound(ConnId(token.value()), outcome, chunk.as_ref(), now),
-            owner::STORE_LINK => {
-                let (slot, server) = ((token.value() >> 8) as usize, (token.value() & 0xFF) as usize);
-                let bytes = chunk.as_ref().map_or(&[][..], |chunk| self.driver.chunk(chunk));
-                self.sequencing.handle_link(slot, server, outcome, bytes, now);
-            }
-            owner => unreachable!("no operations of owner {owner}"),
-        }
-        if let Some(chunk) = chunk {
-            self.driver.release(chunk);
-        }
-    }
-
-    fn accept(&mut self, outcome: Outcome, now: Instant) {
+    fn accept<D: Driver>(&mut self, driver: &mut D, outcome: Outcome, now: Instant) {
         match outcome {
             // Whoever comes during the stop would keep it from ending.
             Outcome::Accepted { conn, .. } if self.stopping => {
-                self.driver.submit(Token::new(owner::INBOUND, conn.0), Op::CloseConn { conn });
+                driver.submit(Token::new(owner::INBOUND, conn.0), Op::CloseConn { conn });
             }
             Outcome::Accepted { conn, peer } => self.take_in(conn, Some(peer)),
             Outcome::Failed(error) => {
@@ -171,11 +120,10 @@ impl<D: Driver> SequencerShard<D> {
         }
     }
 
-    fn handle_inbound(&mut self, conn: ConnId, outcome: Outcome, chunk: Option<&Chunk>, now: Instant) {
+    fn handle_inbound(&mut self, conn: ConnId, outcome: Outcome, bytes: &[u8], now: Instant) {
         let Some(mut inbound) = self.inbound.take(conn) else { return };
         match outcome {
             Outcome::Received { .. } => {
-                let bytes = chunk.map_or(&[][..], |chunk| self.driver.chunk(chunk));
                 let is_short = self.inbound.is_short_of_memory();
                 let host = Host { sequencing: &mut self.sequencing, config: &self.config, is_short, now };
                 let answers = serve(&mut inbound, Input::Received(bytes), host);
@@ -221,21 +169,16 @@ impl<D: Driver> SequencerShard<D> {
         }
     }
 
-    fn carry_out(&mut self, command: Command) {
+    fn carry_out<D: Driver>(&mut self, driver: &mut D, command: Command) {
         match command {
             // Dropping the end closes it.
             Command::Join(_) if self.stopping => {}
             Command::Join(end) => {
-                let conn = self.driver.join(end);
+                let conn = driver.join(end);
                 self.take_in(conn, None);
             }
             Command::Report(reply) => drop(reply.try_send(self.report())),
-            Command::Stop => {
-                self.stopping = true;
-                self.abandon_at = Some(self.now + self.config.limits.stall);
-                self.inbound.close_all(|connection| connection.close(Closed::Here("the node stops")));
-                self.sequencing.close();
-            }
+            Command::Stop => self.begin_to_stop(),
             Command::Adopt { .. }
             | Command::OpenLane { .. }
             | Command::LaneStopped { .. }
@@ -247,13 +190,20 @@ impl<D: Driver> SequencerShard<D> {
         }
     }
 
+    fn begin_to_stop(&mut self) {
+        self.stopping = true;
+        self.abandon_at = Some(self.now + self.config.limits.stall);
+        self.inbound.close_all(|connection| connection.close(Closed::Here("the node stops")));
+        self.sequencing.close();
+    }
+
     /// Lets everything inside the shard move until nothing moves any more.
-    fn settle(&mut self, now: Instant) {
+    fn settle<D: Driver>(&mut self, driver: &D, now: Instant) {
         self.sequencing.handle_timeouts(now);
         while !self.inbound.held.is_empty() && self.resume_held(now) {}
         self.sequencing.send_remote();
         let (inbound, profile) = (&mut self.inbound, &mut self.profile);
-        let released = if profile.is_enabled() { self.driver.now() } else { now };
+        let released = if profile.is_enabled() { driver.now() } else { now };
         if profile.is_enabled() {
             self.sequencing.note_sequenced(released);
         }
@@ -303,25 +253,25 @@ impl<D: Driver> SequencerShard<D> {
     }
 
     /// Submits what connections want done.
-    fn submit(&mut self, now: Instant) {
+    fn submit<D: Driver>(&mut self, driver: &mut D, now: Instant) {
         if !self.stopping
             && let Some(listener) = self.listener
             && self.accept_at.take_if(|at| *at <= now).is_some()
         {
-            self.driver.submit(Token::new(owner::LISTENER, 0), Op::Accept { listener });
+            driver.submit(Token::new(owner::LISTENER, 0), Op::Accept { listener });
         }
         let mut touched = std::mem::take(&mut self.touched);
         self.inbound.take_touched(&mut touched);
         for conn in touched.drain(..) {
             let Some(inbound) = self.inbound.get_mut(conn) else { continue };
             while let Some(op) = inbound.connection.poll_op() {
-                self.driver.submit(Token::new(owner::INBOUND, conn.0), op);
+                driver.submit(Token::new(owner::INBOUND, conn.0), op);
             }
             self.network.accepted.add(inbound.connection.take_traffic());
         }
         self.touched = touched;
         while let Some((slot, server, op)) = self.sequencing.poll_op(now) {
-            self.driver.submit(Token::new(owner::STORE_LINK, (slot << 8 | server) as u64), op);
+            driver.submit(Token::new(owner::STORE_LINK, (slot << 8 | server) as u64), op);
         }
         self.network.opened.add(self.sequencing.take_traffic());
     }
@@ -345,5 +295,72 @@ impl<D: Driver> SequencerShard<D> {
             "appends": sequencing.counters(),
             "latency_profile": profile,
         })
+    }
+}
+
+impl<D: Driver> Lodger<D> for SequencerShard {
+    fn complete(&mut self, driver: &mut D, completion: Completion, now: Instant) {
+        self.now = now;
+        self.turns.completions += 1;
+        self.release_at.get_or_insert(now + RELEASE_AFTER);
+        let Completion { token, mut outcome } = completion;
+        let chunk = match &mut outcome {
+            Outcome::Received { chunk, .. } => Some(std::mem::replace(chunk, Chunk::END)),
+            _ => None,
+        };
+        match token.owner() {
+            owner::LISTENER => self.accept(driver, outcome, now),
+            owner::INBOUND => {
+                let bytes = chunk.as_ref().map_or(&[][..], |chunk| driver.chunk(chunk));
+                self.handle_inbound(ConnId(token.value()), outcome, bytes, now);
+            }
+            owner::STORE_LINK => {
+                let (slot, server) = ((token.value() >> 8) as usize, (token.value() & 0xFF) as usize);
+                let bytes = chunk.as_ref().map_or(&[][..], |chunk| driver.chunk(chunk));
+                self.sequencing.handle_link(slot, server, outcome, bytes, now);
+            }
+            owner => unreachable!("no operations of owner {owner}"),
+        }
+        if let Some(chunk) = chunk {
+            driver.release(chunk);
+        }
+    }
+
+    fn advance(&mut self, driver: &mut D, now: Instant) {
+        self.now = now;
+        self.turns.turns += 1;
+        while let Some(command) = self.inbox.pop() {
+            self.turns.commands += 1;
+            self.carry_out(driver, command);
+        }
+        if self.abandon_at.take_if(|at| *at <= now).is_some() {
+            self.inbound.close_all(|connection| connection.abandon(Closed::Here("the node stops")));
+        }
+        self.settle(driver, now);
+        self.release_idle(now);
+        self.submit(driver, now);
+        let deadlines = [
+            self.accept_at.filter(|_| !self.stopping),
+            self.abandon_at,
+            self.release_at,
+            self.sequencing.poll_timeout(),
+        ];
+        self.deadline = deadlines.into_iter().flatten().min();
+        self.over = self.stopping && self.inbound.len() == 0 && self.sequencing.is_at_rest();
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn stop(&mut self, now: Instant) {
+        self.now = now;
+        if !self.stopping {
+            self.begin_to_stop();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.over
     }
 }
