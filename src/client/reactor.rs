@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
+use std::task::Waker;
 
 use super::errand::Errand;
 use super::filing::Filing;
@@ -10,7 +11,7 @@ use super::profile::AppendProfile;
 use super::registers::Registers;
 use super::session::Session;
 use super::virtual_log::{LogSession, Opening};
-use super::work::Work;
+use super::work::{Ended, Work};
 use super::{Log, RegisterFiles, VirtualLog};
 use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId, RegisterId};
 use crate::io::op::{Completion, Op, Outcome, Token};
@@ -57,6 +58,8 @@ pub struct Reactor<D: Driver> {
     commands: Vec<Command>,
     /// Logs in which something has happened in this turn.
     touched: Vec<LogKey>,
+    /// Appends that have ended in this turn.
+    ended: Ended,
     /// When something is due in a session without any event; at most one entry for each.
     schedule: BTreeSet<(Instant, LogKey)>,
     /// Of the appends since it was taken last; none without any.
@@ -83,6 +86,7 @@ impl<D: Driver> Reactor<D> {
             completions: Vec::new(),
             commands: Vec::new(),
             touched: Vec::new(),
+            ended: Ended::default(),
             schedule: BTreeSet::new(),
             profile: None,
             lodger: None,
@@ -337,11 +341,8 @@ impl<D: Driver> Reactor<D> {
         for log in self.touched.drain(..) {
             let Some(session) = self.sessions.get_mut(&log).map(Opened::work) else { continue };
             session.advance(now);
-            if let Some(samples) = session.samples().filter(|samples| !samples.is_empty()) {
-                let profile = self.profile.get_or_insert_default();
-                // Whoever waits has been told meanwhile.
-                let told = self.driver.now();
-                samples.drain(..).for_each(|sample| profile.record(&sample.until(now, told)));
+            if let Some(ended) = session.ended() {
+                self.ended.append(ended);
             }
             while let Some((link, op)) = session.poll_op(now) {
                 self.driver.submit(Token::new(SESSION, log.0 << LINK_BITS | link), op);
@@ -355,6 +356,11 @@ impl<D: Driver> Reactor<D> {
                 *session.scheduled() = Some(due);
                 self.schedule.insert((due, log));
             }
+        }
+        self.ended.woken.drain(..).for_each(Waker::wake);
+        if !self.ended.samples.is_empty() {
+            let (profile, told) = (self.profile.get_or_insert_default(), self.driver.now());
+            self.ended.samples.drain(..).for_each(|sample| profile.record(&sample.until(now, told)));
         }
         for (&key, errand) in &mut self.errands {
             while let Some(op) = errand.poll_op(now) {

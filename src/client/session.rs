@@ -7,7 +7,7 @@ use super::loglet::LogletClient;
 use super::profile::Sample;
 use super::submission::{BatchOutcome, Submission};
 use super::subscription::Event;
-use super::work::Work;
+use super::work::{Ended, Work};
 use super::{AppendError, Delivery, OpError};
 use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId, Offset};
 use crate::io;
@@ -28,7 +28,7 @@ pub(super) struct Session {
     submission: Arc<Submission<Outcome>>,
     /// Appends on the way, oldest first.
     appends: VecDeque<OnTheWay>,
-    samples: Vec<Sample>,
+    ended: Ended,
     replies: BTreeMap<OpId, SyncSender<LogletResult>>,
     subscriptions: BTreeMap<OpId, Following>,
     subscription_keys: BTreeMap<SubscriptionKey, OpId>,
@@ -73,7 +73,7 @@ impl Session {
             loglet,
             submission,
             appends: VecDeque::new(),
-            samples: Vec::new(),
+            ended: Ended::default(),
             replies: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             subscription_keys: BTreeMap::new(),
@@ -207,7 +207,7 @@ impl Session {
     fn settle(&mut self, id: OpId, result: Outcome, records: crate::proto::loglet::Records) {
         let index = self.appends.iter().position(|append| append.id == id).expect("an append on the way");
         let OnTheWay { outcome, .. } = self.appends.remove(index).expect("found above");
-        self.submission.settle(&outcome, result, records);
+        self.ended.woken.extend(self.submission.settle(&outcome, result, records));
     }
 
     /// Puts the stages of an acknowledged append together.
@@ -215,7 +215,7 @@ impl Session {
         let Some(went) = self.loglet.core.poll_residence(id) else { return };
         let append = self.appends.iter().find(|append| append.id == id);
         if let Some(since) = append.and_then(|append| append.since) {
-            self.samples.push(Sample::of(&mut self.loglet, (first, records), since, now, &went));
+            self.ended.samples.push(Sample::of(&mut self.loglet, (first, records), since, now, &went));
         }
     }
 
@@ -321,8 +321,8 @@ impl Work for Session {
         self.loglet.send(now);
     }
 
-    fn samples(&mut self) -> Option<&mut Vec<Sample>> {
-        Some(&mut self.samples)
+    fn ended(&mut self) -> Option<&mut Ended> {
+        Some(&mut self.ended)
     }
 
     fn poll_op(&mut self, now: Instant) -> Option<(u64, Op)> {

@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 
 use super::Full;
 use crate::base::{Instant, Limits};
@@ -145,9 +146,10 @@ impl<O: Clone> Submission<O> {
     }
 
     /// A batch has its outcome: settles it, gives back its memory, and its room in the window to records that are held. The
-    /// reactor, which calls this, looks for them.
-    pub(super) fn settle(&self, outcome: &BatchOutcome<O>, result: O, mut records: Records) {
-        outcome.complete(result);
+    /// reactor, which calls this, looks for them. Returns who is to be woken for it.
+    #[must_use = "whoever waits has to be woken"]
+    pub(super) fn settle(&self, outcome: &BatchOutcome<O>, result: O, mut records: Records) -> Vec<Waker> {
+        let woken = outcome.complete_quietly(result);
         let mut state = self.state();
         let bytes = records.bytes.len();
         assert!(state.window_used >= bytes, "what is settled was in the window");
@@ -166,6 +168,7 @@ impl<O: Clone> Submission<O> {
         }
         drop(state);
         placed.into_iter().for_each(|(held, place)| held.complete(Ok(place)));
+        woken
     }
 
     /// Refuses further records, and settles those not yet picked up, with this end.
@@ -179,7 +182,7 @@ impl<O: Clone> Submission<O> {
         let held = std::mem::take(&mut state.held);
         drop(state);
         for batch in unsent {
-            self.settle(&batch.outcome, end.clone(), batch.records);
+            self.settle(&batch.outcome, end.clone(), batch.records).into_iter().for_each(Waker::wake);
         }
         held.into_iter().for_each(|held| held.place.complete(Err(end.clone())));
     }
@@ -270,7 +273,7 @@ mod tests {
         }
         assert!(matches!(submission.place(b"0123456789", false), Err(Refused::Full(_))));
         let batch = submission.take(true).unwrap();
-        submission.settle(&batch.outcome, Ok(Offset(7)), batch.records);
+        let _ = submission.settle(&batch.outcome, Ok(Offset(7)), batch.records);
         assert_eq!(batch.outcome.get(), Some(Ok(Offset(7))));
         placed(&submission, b"0123456789");
     }
@@ -288,7 +291,7 @@ mod tests {
         let first = hold(b"this first");
         let second = hold(b"then");
         let batch = submission.take(true).unwrap();
-        submission.settle(&batch.outcome, Ok(Offset(0)), batch.records);
+        let _ = submission.settle(&batch.outcome, Ok(Offset(0)), batch.records);
         assert!(first.get().unwrap().is_ok() && second.get().unwrap().is_ok());
         let taken: Vec<u8> =
             std::iter::from_fn(|| submission.take(true)).flat_map(|batch| batch.records.bytes).collect();
@@ -319,7 +322,7 @@ mod tests {
         assert!(matches!(held, Taken::Held(_)));
         let first = submission.take(true).unwrap();
         assert_eq!(first.since, Some(Instant::from_nanos(1)), "the second record has not asked for the time");
-        submission.settle(&first.outcome, Ok(Offset(0)), first.records);
+        let _ = submission.settle(&first.outcome, Ok(Offset(0)), first.records);
         assert_eq!(submission.take(true).unwrap().since, Some(Instant::from_nanos(2)));
         let off: Submission<Outcome> = Submission::new(Limits { profile: false, ..limits }, Some(clock));
         placed(&off, b"0123456789");

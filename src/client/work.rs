@@ -1,7 +1,27 @@
+use std::task::Waker;
+
 use super::inbox::SubscriptionKey;
 use super::profile::Sample;
 use crate::base::Instant;
 use crate::io::op::{Op, Outcome};
+
+/// Appends that have ended.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// Who is to be woken, when all that has come in has been looked at: each wake-up may cost a call of the kernel, and one that comes
+    /// alone has whoever waits sleep again before the next.
+    pub(super) woken: Vec<Waker>,
+    /// Where the time of those that were acknowledged went, as far as that is measured.
+    pub(super) samples: Vec<Sample>,
+}
+
+impl Ended {
+    /// Takes over what another one has.
+    pub(super) fn append(&mut self, other: &mut Self) {
+        self.woken.append(&mut other.woken);
+        self.samples.append(&mut other.samples);
+    }
+}
 
 /// What the reactor turns, whatever is open there: a loglet, a virtual log, or the registers of a cluster.
 pub(super) trait Work {
@@ -22,8 +42,8 @@ pub(super) trait Work {
     fn handle(&mut self, link: u64, outcome: Outcome, bytes: &[u8], now: Instant) -> bool;
     /// Moves everything on that can move.
     fn advance(&mut self, now: Instant);
-    /// Appends that have been acknowledged, where they are measured.
-    fn samples(&mut self) -> Option<&mut Vec<Sample>> {
+    /// The appends that have ended since they were taken out.
+    fn ended(&mut self) -> Option<&mut Ended> {
         None
     }
     /// The next operation of one of its connections.

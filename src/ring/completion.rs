@@ -26,10 +26,18 @@ impl<T: Clone> Completion<T> {
     /// # Panics
     /// When it was set before: an operation ends once.
     pub fn complete(&self, value: T) {
+        self.complete_quietly(value).into_iter().for_each(Waker::wake);
+    }
+
+    /// Sets the value, and leaves it to the caller to wake all who wait: once for many values, instead of once for each.
+    ///
+    /// # Panics
+    /// As [`Completion::complete`].
+    #[must_use = "whoever waits has to be woken"]
+    pub fn complete_quietly(&self, value: T) -> Vec<Waker> {
         assert!(self.value.set(value).is_ok(), "an operation ends once");
         // Whoever registers after this has the lock after us, and finds the value when it looks again.
-        let waiting = std::mem::take(&mut *self.waiting.lock().expect("no panic while locked"));
-        waiting.into_iter().for_each(Waker::wake);
+        std::mem::take(&mut *self.waiting.lock().expect("no panic while locked"))
     }
 
     /// The value, if it has come.

@@ -37,9 +37,10 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
         "completion",
         "assert!(self.value.set(value).is_ok(), \"an operation ends once\");
         // Whoever registers after this has the lock after us, and finds the value when it looks again.
-        let waiting = std::mem::take(&mut *self.waiting.lock().expect(\"no panic while locked\"));",
+        std::mem::take(&mut *self.waiting.lock().expect(\"no panic while locked\"))",
         "let waiting = std::mem::take(&mut *self.waiting.lock().expect(\"no panic while locked\"));
-        assert!(self.value.set(value).is_ok(), \"an operation ends once\");",
+        assert!(self.value.set(value).is_ok(), \"an operation ends once\");
+        waiting",
     ),
     ("forgets_the_last_sleeper", "work_queue", "let wakes = state.asleep > 0;", "let wakes = state.asleep > 1;"),
     ("ends_one_worker_only", "work_queue", "self.filled.notify_all();", "self.filled.notify_one();"),

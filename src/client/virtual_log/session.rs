@@ -10,7 +10,7 @@ use super::super::profile::Sample;
 use super::super::session::FRAMES_BEFORE_BATCHING;
 use super::super::submission::{BatchOutcome, Submission};
 use super::super::subscription::Event;
-use super::super::work::Work;
+use super::super::work::{Ended, Work};
 use super::super::{Delivery, OpError, RegisterFiles};
 use super::BatchEnd;
 use crate::base::{ClusterId, Incarnation, Instant, Limits, LogPos, LogletId, NodeId, Offset, RegisterId};
@@ -42,7 +42,7 @@ pub(in crate::client) struct LogSession {
     appends: VecDeque<OnTheWay>,
     /// Where the time of appends went that loglets have acknowledged in this turn.
     went: Vec<(LogPos, LogletId, Offset, Went)>,
-    samples: Vec<Sample>,
+    ended: Ended,
     replies: BTreeMap<OpId, SyncSender<LogResult>>,
     subscriptions: BTreeMap<OpId, Sender<Result<Event<LogPos>, OpError>>>,
     subscription_keys: BTreeMap<SubscriptionKey, OpId>,
@@ -106,7 +106,7 @@ impl LogSession {
             submission,
             appends: VecDeque::new(),
             went: Vec::new(),
-            samples: Vec::new(),
+            ended: Ended::default(),
             replies: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             subscription_keys: BTreeMap::new(),
@@ -303,14 +303,14 @@ impl LogSession {
         let append = self.appends.iter().find(|append| append.id == id);
         let slot = self.loglets.values_mut().find(|slot| slot.loglet == loglet && slot.errand.is_none());
         if let (Some(since), Some(slot)) = (append.and_then(|append| append.since), slot) {
-            self.samples.push(Sample::of(&mut slot.client, (first, records), since, now, &went));
+            self.ended.samples.push(Sample::of(&mut slot.client, (first, records), since, now, &went));
         }
     }
 
     fn settle(&mut self, id: OpId, end: BatchEnd, records: Records) {
         let index = self.appends.iter().position(|append| append.id == id).expect("an append on the way");
         let OnTheWay { outcome, .. } = self.appends.remove(index).expect("found above");
-        self.submission.settle(&outcome, end, records);
+        self.ended.woken.extend(self.submission.settle(&outcome, end, records));
     }
 
     fn deliver_event(&mut self, id: OpId, result: LogResult, now: Instant) {
@@ -390,8 +390,8 @@ impl Work for LogSession {
         self.loglets.values_mut().filter(|slot| !slot.closed).for_each(|slot| slot.client.send(now));
     }
 
-    fn samples(&mut self) -> Option<&mut Vec<Sample>> {
-        Some(&mut self.samples)
+    fn ended(&mut self) -> Option<&mut Ended> {
+        Some(&mut self.ended)
     }
 
     fn poll_op(&mut self, now: Instant) -> Option<(u64, Op)> {
