@@ -95,7 +95,12 @@ pub(super) fn report_sequencer(limits: &Limits, sequencing: &Sequencing, inbound
 
 /// The bound of the shard's memory, its terms, and what is in use of those that are counted.
 pub(super) fn report(config: &ShardConfig, cores: &Cores, inbound: &InboundTable) -> Value {
-    let remote = cores.sequencing.iter().map(|sequencer| sequencer.config().log_servers.len() as u64 - 1).max();
+    // A lane reaches the LogServer of its own node, on another shard, like those of others.
+    let remote = cores.sequencing.iter().map(|sequencer| {
+        let is_alone = cores.sequencing.lanes(sequencer.loglet()) == 1;
+        sequencer.config().log_servers.len() as u64 - u64::from(is_alone)
+    });
+    let remote = remote.max();
     let terms = terms(&config.limits, config.block_bytes, remote.unwrap_or(0).max(USUAL_REMOTE));
     let bound: u64 = terms.iter().map(|(_, bytes)| bytes).sum();
     let terms: Map<_, _> = terms.into_iter().map(|(name, bytes)| (name.to_owned(), json!(bytes))).collect();
