@@ -6,7 +6,7 @@ mod support;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use naxos::base::LogletId;
+use naxos::base::{Limits, LogletId};
 use naxos::client::{Client, ClientOptions, Log};
 use naxos::io::DriverChoice;
 use naxos::node::{SequencerConfig, SequencerNode};
@@ -58,7 +58,7 @@ fn appends_allocate_nothing_on_the_servers_after_warm_up() {
     // One after the other: they share the counter.
     for driver in [DriverChoice::Uring, DriverChoice::Epoll] {
         let cluster = Cluster::start_on(driver, 3, 1);
-        appends_allocate_nothing_on(driver, &cluster.log());
+        appends_allocate_nothing_on(driver, &[cluster.log()]);
         // The same with the sequencer in the client's process, whose thread counts as a server's.
         let config = SequencerConfig { driver, limits: small_limits(), ..SequencerConfig::new(CLUSTER) };
         let sequencer = SequencerNode::start(config).unwrap();
@@ -68,19 +68,24 @@ fn appends_allocate_nothing_on_the_servers_after_warm_up() {
         let options = ClientOptions { limits: small_limits(), driver, collocated, ..ClientOptions::default() };
         let client = Client::start(options).unwrap();
         client.create(&config, CLUSTER).unwrap();
-        appends_allocate_nothing_on(driver, &client.open(&config, CLUSTER));
+        appends_allocate_nothing_on(driver, &[client.open(&config, CLUSTER)]);
     }
+    let limits = Limits { lanes: 2, ..small_limits() };
+    let cluster = Cluster::start_with(DriverChoice::Uring, 3, 2, limits);
+    appends_allocate_nothing_on(DriverChoice::Uring, &[cluster.log(), cluster.log()]);
 }
 
-fn appends_allocate_nothing_on(driver: DriverChoice, log: &Log) {
+/// Of several, each appends on a lane of its own.
+fn appends_allocate_nothing_on(driver: DriverChoice, logs: &[Log]) {
     const APPENDS: u64 = 2_000;
+    let (lanes, log) = (logs.len(), |number: u64| &logs[number as usize % logs.len()]);
     let append_one_by_one = |count: u64| {
-        for _ in 0..count {
-            log.append(&[1; 100]).wait().unwrap();
+        for number in 0..count {
+            log(number).append(&[1; 100]).wait().unwrap();
         }
     };
     let append_pipelined = |count: u64| {
-        let appends: Vec<_> = (0..count).map(|_| log.append(&[1; 100])).collect();
+        let appends: Vec<_> = (0..count).map(|number| log(number).append(&[1; 100])).collect();
         for append in appends {
             append.wait().unwrap();
         }
@@ -96,6 +101,11 @@ fn appends_allocate_nothing_on(driver: DriverChoice, log: &Log) {
     // What is left is amortised growth: index points, one for 64 KiB of journal, and segments rolling over. How much of it there is depends
     // on how appends share units: 0.006 to 0.011 of an append on a busy machine.
     let per_append = allocations as f64 / (3 * 2 * APPENDS) as f64;
-    println!("{driver}: {allocations} allocations on three servers for {} appends", 2 * APPENDS);
-    assert!(per_append < 0.02, "{driver}: {allocations} allocations for {} appends on three servers", 2 * APPENDS);
+    println!("{driver}, {lanes} lanes: {allocations} allocations on three servers for {} appends", 2 * APPENDS);
+    // What one lane has early for want of another's range is held in memory that grows now and then.
+    assert!(
+        per_append < 0.02 * lanes as f64,
+        "{driver}, {lanes} lanes: {allocations} allocations for {} appends on three servers",
+        2 * APPENDS
+    );
 }
