@@ -211,8 +211,8 @@ impl History {
             let statuses = cluster.servers.iter().filter_map(|server| server.core.as_ref()?.loglets().next());
             let servers = statuses.map(|loglet| loglet.known_tail.0);
             let clients = cluster.clients.iter().map(|client| client.known_tail().0);
-            let sequencer = cluster.process.sequencer(LOGLET).map(|sequencer| sequencer.known_tail().0);
-            let known = servers.chain(clients).chain(sequencer).max().unwrap_or(0);
+            let lanes = (0..cluster.process.lanes()).filter_map(|lane| cluster.process.lane(lane));
+            let known = servers.chain(clients).chain(lanes.map(|lane| lane.known_tail().0)).max().unwrap_or(0);
             self.require(self.acknowledged <= stop, Rule::AcknowledgedBelowStop);
             self.require(self.open <= stop, Rule::OpenBelowStop);
             self.require(known <= stop, Rule::KnownBelowStop);

@@ -84,6 +84,8 @@ pub(super) struct Scenario {
     pub(super) faults: Faults,
     /// The servers that may crash.
     pub(super) crashing: &'static [usize],
+    /// Lanes of the sequencer; with two, each client appends on its own.
+    pub(super) lanes: usize,
     /// Frames between clients and the sequencer arrive at once.
     pub(super) near: bool,
     /// The servers that nobody reaches.
@@ -112,6 +114,7 @@ pub(super) const SEALING: Scenario = Scenario {
     programs: [&[Append], &[Seal, CheckTail]],
     faults: NONE,
     crashing: &[],
+    lanes: 1,
     near: true,
     apart: &[],
     answers: Answers::AtAnyTime,
@@ -228,6 +231,25 @@ pub(super) const FILLING: Scenario = Scenario {
 pub(super) const BUSY: Scenario =
     Scenario { name: "a busy disk", faults: Faults { busy: 1, timers: 1, ..NONE }, ..FILLING };
 
+/// Two lanes, each with an append, and a seal behind one of these.
+pub(super) const LANES: Scenario = Scenario {
+    name: "lanes",
+    programs: [&[Append], &[Append, Seal]],
+    lanes: 2,
+    expects: &["an append is acknowledged", "an append ends sealed, with an offset", "a seal is complete"],
+    ..SEALING
+};
+
+/// Two lanes whose records a tail covers, with connections that break.
+pub(super) const LANES_BREAKING: Scenario = Scenario {
+    name: "lanes with breaking connections",
+    programs: [&[Append, CheckTail], &[Append]],
+    faults: Faults { breaks: 1, timers: 1, ..NONE },
+    lanes: 2,
+    expects: &["an append is acknowledged", "row: none sealed, equal"],
+    ..SEALING
+};
+
 pub(super) const ALL: &[Scenario] = &[
     SEALING,
     TAILING,
@@ -242,3 +264,6 @@ pub(super) const ALL: &[Scenario] = &[
     FILLING,
     BUSY,
 ];
+
+/// Those with more executions than can be gone through.
+pub(super) const BY_CHANCE: &[Scenario] = &[LANES, LANES_BREAKING];

@@ -6,7 +6,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use super::checker::{Cores, Reached};
 use super::history::Rule;
-use super::scenario::{self, Answers, Scenario};
+use super::scenario::{self, Answers, Op, Scenario};
 use crate::base::Rng;
 use crate::base::mutants::Mutant;
 
@@ -111,8 +111,21 @@ fn every_execution_of_an_append_beside_a_check_tail_with_three_servers() {
 }
 
 #[test]
+fn every_execution_of_an_append_on_each_of_two_lanes_with_three_servers() {
+    let (programs, expects): ([&[Op]; 2], _) = ([&[Op::Append]; 2], &["an append is acknowledged"]);
+    prove(Scenario { programs, expects, ..scenario::LANES }.three_reachable(), LONG);
+}
+
+#[test]
+fn every_execution_of_two_lanes_beside_a_seal_without_one_server() {
+    let (programs, expects): ([&[Op]; 2], _) = ([&[Op::Append], &[Op::Seal]], &["a seal is complete"]);
+    let sealing = Scenario { programs, expects, apart: &[2], ..scenario::LANES };
+    prove(Scenario { answers: Answers::Prompt, until_answered: true, ..sealing }, LONG);
+}
+
+#[test]
 fn random_executions_within_larger_bounds() {
-    for scenario in scenario::ALL {
+    for scenario in scenario::ALL.iter().chain(scenario::BY_CHANCE) {
         for answers in Answers::ALL {
             let found = walk(Scenario { answers, ..*scenario }, None, 40);
             assert_eq!(found, None, "{}: a seed and the rule that it breaks", scenario.name);

@@ -83,7 +83,7 @@ impl Action {
 
 impl State {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        let mut cluster = Cluster::new(3, 2, 1);
+        let mut cluster = Cluster::with_lanes(3, 2, scenario.lanes, 1);
         scenario.apart.iter().for_each(|server| cluster.isolate(*server));
         cluster.results.clear();
         cluster.settle_digests();
@@ -196,10 +196,10 @@ impl State {
 
     /// What does not wait for its turn: connections are made, and disks read, and near ones hear each other, as soon as they can.
     fn at_once(&self, scenario: &Scenario) -> Option<Event> {
-        let near = |pair| scenario.near && matches!(pair, (End::Client(_), End::Sequencer));
+        let near = |pair| scenario.near && matches!(pair, (End::Client(_), End::Sequencer | End::Lane(_)));
         let prompt = |pair| match pair {
             (End::Client(_), End::Server(_)) => scenario.answers != Answers::AtAnyTime,
-            (End::Sequencer, End::Server(_)) => scenario.answers == Answers::Prompt,
+            (End::Sequencer | End::Lane(_), End::Server(_)) => scenario.answers == Answers::Prompt,
             _ => false,
         };
         self.cluster.possible().into_iter().find(|event| match *event {
