@@ -584,6 +584,34 @@ fn a_short_virtualization_benchmark_compares_and_verifies() {
 }
 
 #[test]
+fn a_short_tail_benchmark_times_and_verifies_every_delivery() {
+    let times = ["--seconds", "0.3", "--warm-up", "0.1", "--idle", "3"];
+    for (rate, expected) in [(None, "closed"), (Some("200"), "open")] {
+        let rate: Vec<_> = rate.into_iter().flat_map(|rate| ["--rate", rate]).collect();
+        let report = short_benchmark("tail", &[&times[..], &rate].concat());
+        assert_eq!(report["loop"], expected);
+        for of in [&report, &report["idle"]] {
+            let verified = &of["verified"];
+            assert!(verified["acked"].as_u64().unwrap() > 0);
+            assert_eq!(verified["delivered"], verified["acked"]);
+            assert_eq!((&verified["missing"], &verified["wrong"]), (&0.into(), &0.into()));
+            for percentile in ["p50", "p90", "p99", "max"] {
+                let [acked, delivered, after] = ["append_us", "after_append_us", "after_ack_us"]
+                    .map(|name| of[name][percentile].as_f64().unwrap_or_else(|| panic!("{name}: {of}")));
+                assert!(acked > 0.0 && delivered > 0.0 && after <= delivered, "{percentile}: {of}");
+            }
+            assert!((0.0..=1.0).contains(&of["share_before_ack"].as_f64().unwrap()) && of["p50_over_rtt"].is_number());
+        }
+        assert_eq!(report["idle"]["after_ack_us"]["n"], 3);
+        assert_eq!(report["failed"], 0);
+    }
+    let none = short_benchmark("tail", &["--seconds", "0.2", "--warm-up", "0.1", "--idle", "0"]);
+    assert!(none["idle"].is_null(), "{none}");
+    refused(&["bench", "tail", "--record-bytes", "23"], USAGE, &["--record-bytes 23", "24"]);
+    refused(&["bench", "tail", "--rate", "0"], USAGE, &["--rate"]);
+}
+
+#[test]
 fn a_short_chain_benchmark_reads_and_trims_what_it_has_made() {
     let report =
         short_benchmark("chain", &["--segments", "2", "--records", "3", "--rounds", "1", "--record-bytes", "8"]);

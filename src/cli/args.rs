@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::bench_profile::ProfileLoad;
 use super::bench_sweep::SweepOptions;
+use super::bench_tail::TailLoad;
 use super::metastore::MetaStoreChoice;
 use super::status_latency::StatusOptions;
 use super::{exit, help};
@@ -418,6 +419,8 @@ pub(super) enum BenchCommand {
     Sweep(SweepOptions),
     /// Catch up with a log from the disk, and see what readers cost those who append
     Read(ReadLoad),
+    /// Append from one client, and see how soon another one, which subscribes, has each record
+    Tail(TailLoad),
     /// Replace the loglet of a log again and again while it is appended to
     Reconfigure(ReconfigureLoad),
     /// Kill, stop or cut off the node of a log's sequencer again and again while the log is appended to
@@ -741,7 +744,7 @@ fn share(text: &str) -> Result<f64, String> {
     positive(text, 1.0)
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     positive(text, 1e8)
 }
 

@@ -7,7 +7,7 @@ use super::args::{Bench, BenchCommand, FloorOptions, Global};
 use super::directory::Scratch;
 use super::interrupt::Interrupt;
 use super::{
-    bench_append, bench_chain, bench_failover, bench_profile, bench_read, bench_reconfigure, bench_sweep,
+    bench_append, bench_chain, bench_failover, bench_profile, bench_read, bench_reconfigure, bench_sweep, bench_tail,
     bench_virtualization, output,
 };
 use crate::loadgen::explain::{bytes, micros};
@@ -21,6 +21,7 @@ pub(super) fn run(global: &Global, options: &Bench) -> anyhow::Result<()> {
         Some(BenchCommand::Profile(options)) => bench_profile::run(global, options),
         Some(BenchCommand::Sweep(options)) => bench_sweep::run(global, options),
         Some(BenchCommand::Read(options)) => bench_read::run(global, options),
+        Some(BenchCommand::Tail(options)) => bench_tail::run(global, options),
         Some(BenchCommand::Reconfigure(options)) => bench_reconfigure::run(global, options),
         Some(BenchCommand::Failover(options)) => bench_failover::run(global, options),
         Some(BenchCommand::Virtualization(options)) => bench_virtualization::run(global, options),

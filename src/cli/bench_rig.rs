@@ -17,6 +17,7 @@ use super::progress::Progress;
 use super::{dev, exit, lanes, output};
 use crate::base::{ClusterId, Limits, quorum};
 use crate::client::{Client, ClientOptions, Log, VirtualLog};
+use crate::io::DriverChoice;
 use crate::loadgen::cores::{CoreList, Cores};
 use crate::loadgen::counters::sum;
 use crate::loadgen::explain::bytes;
@@ -101,6 +102,11 @@ impl<'a> Rig<'a> {
             commit: commit(),
         };
         Ok(Self { floor, machine, client, setup, sequencer, options, cluster, scratch })
+    }
+
+    /// How the nodes and the clients were told to do input and output.
+    pub(super) fn driver(&self) -> DriverChoice {
+        self.options.site.driver.driver
     }
 
     /// Where the nodes keep their data.

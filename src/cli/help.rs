@@ -279,6 +279,7 @@ Examples:
   naxos bench profile --clients 64 --inflight 1 --svg stages.svg --hlog stages.hlog
   naxos bench append --cores 0-1:2-7
   naxos bench sweep tools/matrices/example.toml
+  naxos bench tail --rate 1000
   naxos bench reconfigure --rounds 50
   naxos bench failover
   naxos bench virtualization --pairs 100

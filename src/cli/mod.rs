@@ -14,6 +14,7 @@ mod bench_read;
 mod bench_reconfigure;
 mod bench_rig;
 mod bench_sweep;
+mod bench_tail;
 mod bench_virtualization;
 mod cluster;
 mod cluster_file;

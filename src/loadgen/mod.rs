@@ -33,6 +33,7 @@ pub mod shell;
 pub mod spread;
 pub mod stages;
 pub mod sweep;
+pub mod tail;
 pub mod verify;
 pub mod waterfall;
 pub mod witness;

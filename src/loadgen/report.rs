@@ -138,7 +138,8 @@ pub struct Latency {
 }
 
 impl Latency {
-    fn of(nanos: &hdrhistogram::Histogram<u64>) -> Self {
+    /// Of a histogram in nanoseconds.
+    pub fn of(nanos: &hdrhistogram::Histogram<u64>) -> Self {
         let at = |quantile| tenths(nanos.value_at_quantile(quantile) as f64 / 1e3);
         Self {
             n: nanos.len(),

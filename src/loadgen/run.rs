@@ -292,9 +292,9 @@ fn read_back(
 }
 
 /// One client of the load: a log handle with its own connection.
-struct Connection(Log);
+pub(super) struct Connection(pub(super) Log);
 
-struct Pending(Append);
+pub(super) struct Pending(Append);
 
 impl Appender for Connection {
     type Append = Pending;

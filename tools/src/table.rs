@@ -54,6 +54,13 @@ fn finding(result: &Value) -> String {
             ": {system} {version}, {shape}: {rate} appends/s, p50 {p50:.1} us, p99 {p99:.1} us ({durability}, copies: {copies})"
         );
     }
+    if let (Some(after), Some(over_rtt)) = (number("after_ack_us.p50"), number("p50_over_rtt")) {
+        let (p99, before) = (plain(result, "after_ack_us.p99"), plain(result, "share_before_ack"));
+        let idle = plain(result, "idle.after_ack_us.p50");
+        return format!(
+            ": delivered p50 {after} us ({over_rtt} round trips), p99 {p99} us after the acknowledgement, {before} of the records before it; on an idle log p50 {idle} us"
+        );
+    }
     if let (Some(p50), Some(ratio)) = (number("p50_added_us"), number("throughput_ratio")) {
         let (sure, p99) = (plain(result, "p50_added_us_ci95"), plain(result, "p99_added_us"));
         let what = if plain(result, "null") == "true" { "another bare loglet" } else { "a virtual log" };
