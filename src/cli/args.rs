@@ -8,6 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use super::bench_profile::ProfileLoad;
+use super::bench_stall::StallLoad;
 use super::bench_sweep::SweepOptions;
 use super::bench_tail::TailLoad;
 use super::metastore::MetaStoreChoice;
@@ -425,6 +426,8 @@ pub(super) enum BenchCommand {
     Reconfigure(ReconfigureLoad),
     /// Kill, stop or cut off the node of a log's sequencer again and again while the log is appended to
     Failover(FailoverLoad),
+    /// Stop one of the LogServers for a while, and see what that does to appends at half of the peak
+    Stall(StallLoad),
     /// Append to a virtual log and to a bare loglet in turn, and see what the chain costs
     Virtualization(VirtualizationLoad),
     /// Open, show, read and trim a log of many chain segments
@@ -740,7 +743,7 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
     positive(text, 86_400.0)
 }
 
-fn share(text: &str) -> Result<f64, String> {
+pub(super) fn share(text: &str) -> Result<f64, String> {
     positive(text, 1.0)
 }
 

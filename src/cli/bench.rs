@@ -7,8 +7,8 @@ use super::args::{Bench, BenchCommand, FloorOptions, Global};
 use super::directory::Scratch;
 use super::interrupt::Interrupt;
 use super::{
-    bench_append, bench_chain, bench_failover, bench_profile, bench_read, bench_reconfigure, bench_sweep, bench_tail,
-    bench_virtualization, output,
+    bench_append, bench_chain, bench_failover, bench_profile, bench_read, bench_reconfigure, bench_stall, bench_sweep,
+    bench_tail, bench_virtualization, output,
 };
 use crate::loadgen::explain::{bytes, micros};
 use crate::loadgen::floor::measure;
@@ -24,6 +24,7 @@ pub(super) fn run(global: &Global, options: &Bench) -> anyhow::Result<()> {
         Some(BenchCommand::Tail(options)) => bench_tail::run(global, options),
         Some(BenchCommand::Reconfigure(options)) => bench_reconfigure::run(global, options),
         Some(BenchCommand::Failover(options)) => bench_failover::run(global, options),
+        Some(BenchCommand::Stall(options)) => bench_stall::run(global, options),
         Some(BenchCommand::Virtualization(options)) => bench_virtualization::run(global, options),
         Some(BenchCommand::Chain(options)) => bench_chain::run(global, options),
         Some(BenchCommand::Floor(options)) => floor(global, options),

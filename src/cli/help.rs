@@ -282,6 +282,7 @@ Examples:
   naxos bench tail --rate 1000
   naxos bench reconfigure --rounds 50
   naxos bench failover
+  naxos bench stall --stop 5
   naxos bench virtualization --pairs 100
   naxos bench chain --segments 100
   naxos bench floor

@@ -54,6 +54,8 @@ pub struct Plan {
 pub struct Generated {
     /// In nanoseconds.
     pub latency: Histogram<u64>,
+    /// The same for each span that was asked for, by the time from which an append's latency counts.
+    pub spans: Vec<Histogram<u64>>,
     /// Acknowledgements in the measured time.
     pub appended: u64,
     /// How long after its due time an append was taken up, in nanoseconds; of an open loop only.
@@ -105,6 +107,18 @@ pub struct Progress {
 
 /// Carries out a plan on the calling thread, one client for each appender, starting at `start`.
 pub fn generate<A: Appender>(plan: &Plan, appenders: Vec<A>, start: Instant, progress: &Mutex<Progress>) -> Generated {
+    generate_in_spans(plan, &[], appenders, start, progress)
+}
+
+/// As [`generate`], and keeps the latencies of the parts of the measured time apart: these are their ends, in order, from the start.
+pub fn generate_in_spans<A: Appender>(
+    plan: &Plan,
+    ends: &[Duration],
+    appenders: Vec<A>,
+    start: Instant,
+    progress: &Mutex<Progress>,
+) -> Generated {
+    assert!(ends.is_sorted(), "a span ends after the one before");
     assert!(!appenders.is_empty(), "load needs a client");
     // The kernel rounds sleeps up by 50 us by default. Without it, the lag says so.
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
@@ -130,8 +144,10 @@ pub fn generate<A: Appender>(plan: &Plan, appenders: Vec<A>, start: Instant, pro
         taken_up: 0,
         scratch: Vec::new(),
         acknowledged: 0,
+        span_ends: ends.iter().map(|end| end.as_nanos() as u64).collect(),
         out: Generated {
             latency: histogram(),
+            spans: ends.iter().map(|_| histogram()).collect(),
             appended: 0,
             lag: timetable.map(|_| histogram()),
             ledgers: Vec::new(),
@@ -172,6 +188,8 @@ struct Generator<'a, A: Appender> {
     taken_up: u64,
     scratch: Vec<u8>,
     acknowledged: u64,
+    /// In nanoseconds from the start.
+    span_ends: Vec<u64>,
     out: Generated,
 }
 
@@ -269,7 +287,11 @@ impl<A: Appender> Generator<'_, A> {
                     None => in_window,
                 };
                 if counts {
-                    self.out.latency.saturating_record(now.saturating_sub(since).max(1));
+                    let took = now.saturating_sub(since).max(1);
+                    self.out.latency.saturating_record(took);
+                    if let Some(span) = self.span_ends.iter().position(|end| since < *end) {
+                        self.out.spans[span].saturating_record(took);
+                    }
                 }
             }
             if count < GROUP {

@@ -50,6 +50,17 @@ fn a_closed_loop_runs_its_time_and_every_append_has_a_latency() {
 }
 
 #[test]
+fn spans_have_the_latencies_of_what_was_due_in_them() {
+    let (plan, log) = (plan(Pace::Open { appends_per_s: 10_000.0 }), Rc::default());
+    let appenders = (0..4).map(|_| Instantly { log: Rc::clone(&log), fails_from: usize::MAX }).collect();
+    let ends = [10, 25, 30].map(Duration::from_millis);
+    let generated = generate_in_spans(&plan, &ends, appenders, Instant::now(), &Mutex::default());
+    let counts: Vec<_> = generated.spans.iter().map(Histogram::len).collect();
+    assert_eq!(counts, [50, 150, 50], "from the end of the warm-up at 5 ms to the end of the last span");
+    assert_eq!(generated.latency.len(), 300);
+}
+
+#[test]
 fn an_open_loop_offers_its_rate() {
     let (plan, log) = (plan(Pace::Open { appends_per_s: 10_000.0 }), Rc::default());
     let appenders = (0..4).map(|_| Instantly { log: Rc::clone(&log), fails_from: usize::MAX }).collect();

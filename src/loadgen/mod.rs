@@ -32,6 +32,7 @@ pub mod run;
 pub mod shell;
 pub mod spread;
 pub mod stages;
+pub mod stall;
 pub mod sweep;
 pub mod tail;
 pub mod verify;

@@ -56,7 +56,7 @@ pub(crate) fn check_result(result: &Value) -> anyhow::Result<()> {
     text(result, "commit")?;
     match kind(result) {
         Kind::Named => match text(result, "bench")? {
-            "read" | "tail" | "reconfigure" | "failover" | "virtualization" | "chain"
+            "read" | "tail" | "reconfigure" | "failover" | "stall" | "virtualization" | "chain"
                 if result.get("valid").and_then(Value::as_bool) != Some(true) =>
             {
                 bail!("valid: it is not true")

@@ -61,6 +61,13 @@ fn finding(result: &Value) -> String {
             ": delivered p50 {after} us ({over_rtt} round trips), p99 {p99} us after the acknowledgement, {before} of the records before it; on an idle log p50 {idle} us"
         );
     }
+    if let (Some(before), Some(stopped)) = (number("before_us.p99"), number("stopped_us.p99")) {
+        let (times, caught_up) = (plain(result, "p99_ratio"), plain(result, "caught_up_ms"));
+        let rate = thousands(number("offered_per_s").unwrap_or(0.0));
+        return format!(
+            ": one LogServer stopped under {rate} appends/s: p99 {before} us before, {stopped} us meanwhile (x {times}); at the tail again after {caught_up} ms"
+        );
+    }
     if let (Some(p50), Some(ratio)) = (number("p50_added_us"), number("throughput_ratio")) {
         let (sure, p99) = (plain(result, "p50_added_us_ci95"), plain(result, "p99_added_us"));
         let what = if plain(result, "null") == "true" { "another bare loglet" } else { "a virtual log" };
