@@ -164,6 +164,26 @@ mod tests {
     }
 
     #[test]
+    fn a_tail_and_a_stall_say_what_they_were_run_for() {
+        let named = |mut result: Value| {
+            result["commit"] = "0123456789ab".into();
+            table(&[Record { file: "x.json".into(), name: "x".to_owned(), command: Some("naxos".to_owned()), result }])
+        };
+        let tail = named(serde_json::json!({
+            "bench": "tail", "after_ack_us": {"p50": 8.5, "p99": 40.0}, "p50_over_rtt": 0.9, "share_before_ack": 0.25,
+            "idle": {"after_ack_us": {"p50": 0.0}}
+        }));
+        let expected = "x: delivered p50 8.5 us (0.9 round trips), p99 40.0 us after the acknowledgement, 0.25 of the records before it; on an idle log p50 0.0 us (`naxos`, 0123456789ab)";
+        assert!(tail.contains(expected), "{tail}");
+        let stall = named(serde_json::json!({
+            "bench": "stall", "before_us": {"p99": 900.0}, "stopped_us": {"p99": 1080.0}, "p99_ratio": 1.2,
+            "caught_up_ms": 270.6, "offered_per_s": 1_000_000.0
+        }));
+        let expected = "x: one LogServer stopped under 1 000 000 appends/s: p99 900 us before, 1080 us meanwhile (x 1.2); at the tail again after 270.6 ms (`naxos`, 0123456789ab)";
+        assert!(stall.contains(expected), "{stall}");
+    }
+
+    #[test]
     fn a_load_is_one_line_that_says_how_it_was_made() {
         let mut object: Value = serde_json::from_str(include_str!("../tests/fixtures/append.json")).unwrap();
         let (name, file) = ("peak".to_owned(), "peak.json".into());
