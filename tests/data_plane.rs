@@ -4,27 +4,11 @@ mod support;
 
 use naxos::base::Offset;
 use naxos::client::{AppendError, Delivery, Event, Log, ReadResult, StopConflict};
-use support::{Cluster, record};
+use support::{Cluster, read_all, record};
 
 fn append_all(log: &Log, records: impl Iterator<Item = Vec<u8>>) -> Vec<Offset> {
     let appends: Vec<_> = records.map(|record| log.append(&record)).collect();
     appends.into_iter().map(|append| append.wait().unwrap()).collect()
-}
-
-fn read_all(log: &Log, from: u64, to: u64) -> Vec<Vec<u8>> {
-    let mut records = Vec::new();
-    let mut next = Offset(from);
-    while next < Offset(to) {
-        match log.read(next, Offset(to), 64 << 10).unwrap() {
-            ReadResult::Records(delivery) => {
-                assert_eq!(delivery.first(), next);
-                records.extend(delivery.records().map(<[u8]>::to_vec));
-                next = delivery.end();
-            }
-            other => panic!("expected records at {next}, got {other:?}"),
-        }
-    }
-    records
 }
 
 #[test]

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::thread;
 
 use naxos::base::{Limits, LogPos, Offset};
-use naxos::client::{AppendError, Client, Extended, Log, ReadResult, VirtualLog};
+use naxos::client::{AppendError, Client, Extended, ReadResult, VirtualLog};
 use naxos::io::DriverChoice;
 use naxos::node::{Node, NodeConfig};
 use serde_json::Value;
-use support::{CLUSTER, Cluster, record};
+use support::{CLUSTER, Cluster, read_all, record};
 
 const APPENDERS: u64 = 4;
 
@@ -28,21 +28,6 @@ fn shards(cluster: &Cluster) -> Vec<Value> {
 /// Records that each shard has taken in.
 fn taken(cluster: &Cluster) -> Vec<u64> {
     shards(cluster).iter().map(|shard| shard["appends"]["append_records"].as_u64().unwrap()).collect()
-}
-
-fn read_all(log: &Log, to: u64) -> Vec<Vec<u8>> {
-    let (mut records, mut next) = (Vec::new(), Offset(0));
-    while next < Offset(to) {
-        match log.read(next, Offset(to), 64 << 10).unwrap() {
-            ReadResult::Records(delivery) => {
-                assert_eq!(delivery.first(), next);
-                records.extend(delivery.records().map(<[u8]>::to_vec));
-                next = delivery.end();
-            }
-            other => panic!("expected records at {next}, got {other:?}"),
-        }
-    }
-    records
 }
 
 /// What became of each record of an appender, up to the first that was not acknowledged.
@@ -92,7 +77,7 @@ fn appends_enter_on_every_shard(driver: DriverChoice) {
     let log = cluster.log();
     let tail = log.check_tail().unwrap();
     assert_eq!((tail.tail, tail.sealed), (Offset(total), false));
-    assert!(expected.into_values().eq(read_all(&log, total)));
+    assert!(expected.into_values().eq(read_all(&log, 0, total)));
 
     let taken = taken(&cluster);
     assert_eq!(taken.iter().sum::<u64>(), total, "{taken:?}");
@@ -131,7 +116,7 @@ fn a_seal_under_load_settles_the_appends_of_every_lane() {
     let stop = sealer.check_tail().unwrap();
     assert!(stop.sealed);
     sealer.set_stop(stop.tail).unwrap();
-    let stored = read_all(&sealer, stop.tail.0);
+    let stored = read_all(&sealer, 0, stop.tail.0);
     let mut acknowledged = 0;
     for (writer, fates) in fates.iter().enumerate() {
         assert!(fates.iter().any(Result::is_err), "every lane has heard of the seal");

@@ -17,7 +17,7 @@ use super::interrupt::Interrupt;
 use super::progress::Progress;
 use crate::base::{LogletId, NodeId, Offset};
 use crate::client::VirtualLog;
-use crate::loadgen::explain::{count, micros};
+use crate::loadgen::explain::{count, micros, verification};
 use crate::loadgen::floor::Floor;
 use crate::loadgen::generator::{Generated, Pace, Plan};
 use crate::loadgen::machine::Machine;
@@ -396,15 +396,7 @@ fn text(report: &Report) -> String {
         line(format!("  of {} records it has no copy; the others are a majority for them", count(missing as f64)));
     }
     line(format!("  reconfigurations: {}", report.reconfigurations));
-    let verified = &report.verified;
-    line(if verified.holds() {
-        format!("  verified    all {} acknowledged records were read back and are equal", verified.acked)
-    } else {
-        format!(
-            "  VERIFICATION FAILED: of {} acknowledged records {} are missing; {} corrupt, {} twice",
-            verified.acked, verified.missing, verified.corrupt, verified.duplicate
-        )
-    });
+    line(verification(&report.verified));
     if let Some(error) = &report.first_error {
         line(format!("  {} appends failed; the first: {error}", report.failed));
     }

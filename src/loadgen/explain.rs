@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::report::Report;
+use super::verify::Verified;
 
 /// Shows a [`Report`] for people.
 pub struct Explained<'a>(pub &'a Report);
@@ -78,19 +79,21 @@ impl Display for Explained<'_> {
                 nanos(server)
             )?,
         }
-        let verified = &report.verified;
-        if verified.holds() {
-            writeln!(f, "  verified    all {} acknowledged records were read back and are equal", verified.acked)?;
-        } else {
-            writeln!(
-                f,
-                "  VERIFICATION FAILED: of {} acknowledged records {} are missing; {} corrupt, {} twice, {} clients with \
-                 records at other offsets",
-                verified.acked, verified.missing, verified.corrupt, verified.duplicate, verified.misplaced_clients
-            )?;
-        }
+        writeln!(f, "{}", verification(&report.verified))?;
         self.remarks(f)
     }
+}
+
+/// What reading everything back has shown, in a line.
+pub fn verification(verified: &Verified) -> String {
+    if verified.holds() {
+        return format!("  verified    all {} acknowledged records were read back and are equal", verified.acked);
+    }
+    format!(
+        "  VERIFICATION FAILED: of {} acknowledged records {} are missing; {} corrupt, {} twice, {} clients with records at \
+         other offsets",
+        verified.acked, verified.missing, verified.corrupt, verified.duplicate, verified.misplaced_clients
+    )
 }
 
 impl Explained<'_> {

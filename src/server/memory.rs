@@ -79,18 +79,12 @@ fn sequencer_terms(limits: &Limits, log_servers: u64) -> Vec<(&'static str, u64)
 pub(super) fn report_sequencer(limits: &Limits, sequencing: &Sequencing, inbound: &InboundTable) -> Value {
     let servers = sequencing.iter().map(|sequencer| sequencer.config().log_servers.len() as u64).max();
     let terms = sequencer_terms(limits, servers.unwrap_or(0).max(USUAL_REMOTE + 1));
-    let bound: u64 = terms.iter().map(|(_, bytes)| bytes).sum();
-    let terms: Map<_, _> = terms.into_iter().map(|(name, bytes)| (name.to_owned(), json!(bytes))).collect();
-    json!({
-        "bound_bytes": bound,
-        "terms": terms,
-        "in_use": {
-            "connection_frames": inbound.memory_bytes(),
-            "sequencer_windows": sequencing.memory_bytes(),
-            "ended_loglets": sequencing.ended(),
-        },
-        "process_resident_bytes": resident_bytes(),
-    })
+    let in_use = json!({
+        "connection_frames": inbound.memory_bytes(),
+        "sequencer_windows": sequencing.memory_bytes(),
+        "ended_loglets": sequencing.ended(),
+    });
+    with_bound(terms, in_use)
 }
 
 /// The bound of the shard's memory, its terms, and what is in use of those that are counted.
@@ -100,20 +94,24 @@ pub(super) fn report(config: &ShardConfig, cores: &Cores, inbound: &InboundTable
         let is_alone = cores.sequencing.lanes(sequencer.loglet()) == 1;
         sequencer.config().log_servers.len() as u64 - u64::from(is_alone)
     });
-    let remote = remote.max();
-    let terms = terms(&config.limits, config.block_bytes, remote.unwrap_or(0).max(USUAL_REMOTE));
+    let terms = terms(&config.limits, config.block_bytes, remote.max().unwrap_or(0).max(USUAL_REMOTE));
+    let in_use = json!({
+        "connection_frames": inbound.memory_bytes(),
+        "sequencer_windows": cores.sequencing.memory_bytes(),
+        "early_arrivals": cores.log_server.early_bytes(),
+        "reads_under_way": cores.log_server.reads_under_way(),
+        "ended_loglets": cores.sequencing.ended(),
+    });
+    with_bound(terms, in_use)
+}
+
+fn with_bound(terms: Vec<(&'static str, u64)>, in_use: Value) -> Value {
     let bound: u64 = terms.iter().map(|(_, bytes)| bytes).sum();
     let terms: Map<_, _> = terms.into_iter().map(|(name, bytes)| (name.to_owned(), json!(bytes))).collect();
     json!({
         "bound_bytes": bound,
         "terms": terms,
-        "in_use": {
-            "connection_frames": inbound.memory_bytes(),
-            "sequencer_windows": cores.sequencing.memory_bytes(),
-            "early_arrivals": cores.log_server.early_bytes(),
-            "reads_under_way": cores.log_server.reads_under_way(),
-            "ended_loglets": cores.sequencing.ended(),
-        },
+        "in_use": in_use,
         "process_resident_bytes": resident_bytes(),
     })
 }

@@ -1,4 +1,5 @@
 use super::inbound::{Inbound, peer_of};
+use super::requests::{Answers, Input};
 use super::sequencer_shard::SequencerShardConfig;
 use super::sequencing::{Admission, Sequencing};
 use crate::base::Instant;
@@ -8,25 +9,6 @@ use crate::wire::{FrameHeader, Hello, LogletConfig, Message, RejectCode, Role};
 
 /// What everything that a sequencer's node does not do is answered with.
 const SEQUENCES_ONLY: &str = "this node sequences and does nothing else: it stores nothing and keeps no registers";
-
-/// What a connection's messages lead to on the connection itself, collected while the connection is being read.
-#[derive(Default)]
-pub(super) struct Answers {
-    pub(super) messages: Vec<Message<'static>>,
-    pub(super) reject: Option<(RejectCode, String)>,
-    pub(super) hold: bool,
-    pub(super) status: Option<u64>,
-    /// Whether any message was taken in.
-    pub(super) moved: bool,
-}
-
-/// Where a connection's messages come from.
-pub(super) enum Input<'a> {
-    /// Bytes received now.
-    Received(&'a [u8]),
-    /// What was held back.
-    Held,
-}
 
 /// What the messages of a connection go to.
 pub(super) struct Host<'a> {

@@ -9,8 +9,8 @@ pub mod process;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use naxos::base::{ClusterId, Limits, LogletId, NodeId};
-use naxos::client::{Client, ClientOptions, Log};
+use naxos::base::{ClusterId, Limits, LogletId, NodeId, Offset};
+use naxos::client::{Client, ClientOptions, Log, ReadResult};
 use naxos::io::DriverChoice;
 use naxos::node::{Node, NodeConfig};
 use naxos::wire::{LogletConfig, Member, Sequencer};
@@ -25,6 +25,23 @@ pub fn scratch() -> tempfile::TempDir {
 /// Small segments, so that tests roll over and prepare quickly.
 pub fn small_limits() -> Limits {
     Limits { segment_bytes: 8 << 20, segments_prepared: 2, ..Limits::default() }
+}
+
+/// The records of a loglet from one offset up to another.
+pub fn read_all(log: &Log, from: u64, to: u64) -> Vec<Vec<u8>> {
+    let mut records = Vec::new();
+    let mut next = Offset(from);
+    while next < Offset(to) {
+        match log.read(next, Offset(to), 64 << 10).unwrap() {
+            ReadResult::Records(delivery) => {
+                assert_eq!(delivery.first(), next);
+                records.extend(delivery.records().map(<[u8]>::to_vec));
+                next = delivery.end();
+            }
+            other => panic!("expected records at {next}, got {other:?}"),
+        }
+    }
+    records
 }
 
 pub fn node_config(directory: &Path) -> NodeConfig {
