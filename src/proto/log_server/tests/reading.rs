@@ -208,3 +208,18 @@ fn damaged_records_are_a_gap_and_never_served() {
     assert_eq!(server.answers(), [(CLIENT, gap(8, 4, 6))]);
     assert_eq!(tail_of(&mut server), Offset(6), "tails stand (P10)");
 }
+
+/// L3: the sequencer is told whether somebody waits here for the known tail.
+#[test]
+fn an_answer_to_stores_says_whether_somebody_follows() {
+    let mut server = with_records(1);
+    subscribe(&mut server, 5, 0, 0, 4096);
+    store(&mut server, 1, 2, 0);
+    server.flush();
+    let followed = Message::Stored { loglet: ID, tail: Offset(2), followed: true };
+    assert_eq!(server.answers(), [(SEQUENCER, followed)]);
+    subscribe(&mut server, 5, 0, 0, 0);
+    store(&mut server, 2, 3, 0);
+    server.flush();
+    assert_eq!(server.answers(), [(SEQUENCER, stored(3))], "the subscription has ended");
+}
