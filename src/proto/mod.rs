@@ -9,6 +9,7 @@ pub mod native;
 pub mod peer;
 pub mod sequencer;
 pub mod sequencers;
+pub mod striped;
 #[cfg(test)]
 pub mod testing;
 pub mod virtual_log;
