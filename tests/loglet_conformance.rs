@@ -65,10 +65,14 @@ impl Nodes {
                 Ok(first) => {
                     let offsets = (first.0..).map(Offset);
                     assert!(outcomes.iter().zip(offsets).all(|(outcome, offset)| *outcome == Ok(offset)));
-                    LogletResult::Appended { first, records }
+                    LogletResult::Appended { first, stride: 1, records }
                 }
-                Err(AppendError::Sealed { record_at: first }) => LogletResult::AppendSealed { first, records },
-                Err(AppendError::NoSpace { record_at: first }) => LogletResult::AppendNoSpace { first, records },
+                Err(AppendError::Sealed { record_at: first }) => {
+                    LogletResult::AppendSealed { first, stride: 1, records }
+                }
+                Err(AppendError::NoSpace { record_at: first }) => {
+                    LogletResult::AppendNoSpace { first, stride: 1, records }
+                }
                 Err(AppendError::SequencerLost { maybe_stored }) => {
                     LogletResult::SequencerLost { maybe_stored, records }
                 }

@@ -177,15 +177,15 @@ impl Session {
 
     fn deliver(&mut self, id: OpId, result: LogletResult, now: Instant) {
         match result {
-            LogletResult::Appended { first, records } => {
+            LogletResult::Appended { first, records, .. } => {
                 self.committed = self.committed.max(first + u64::from(records.count));
                 self.measure(id, first, records.count, now);
                 self.settle(id, Ok(first), records);
             }
-            LogletResult::AppendSealed { first, records } => {
+            LogletResult::AppendSealed { first, records, .. } => {
                 self.settle(id, Err(AppendError::Sealed { record_at: first }), records);
             }
-            LogletResult::AppendNoSpace { first, records } => {
+            LogletResult::AppendNoSpace { first, records, .. } => {
                 self.settle(id, Err(AppendError::NoSpace { record_at: first }), records);
             }
             LogletResult::SequencerLost { maybe_stored, records } if records.count > 0 => {

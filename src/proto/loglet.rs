@@ -72,10 +72,12 @@ pub enum LogletOp {
 /// The end of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LogletResult {
-    /// On stable storage on a majority, at `first..`.
+    /// On stable storage on a majority, at `first`, `first + stride`, and so on, as everything below the last of them is.
     Appended {
         /// Offset of the first record.
         first: Offset,
+        /// From one record to the next: 1, but in a loglet of several stripes.
+        stride: u32,
         /// The records, for reuse of their memory.
         records: Records,
     },
@@ -84,6 +86,8 @@ pub enum LogletResult {
     AppendSealed {
         /// Offset of the first record, if it was given one.
         first: Option<Offset>,
+        /// From one record to the next.
+        stride: u32,
         /// The records, for a retry elsewhere.
         records: Records,
     },
@@ -92,6 +96,8 @@ pub enum LogletResult {
     AppendNoSpace {
         /// Offset of the first record, if it was given one.
         first: Option<Offset>,
+        /// From one record to the next.
+        stride: u32,
         /// The records, for a retry.
         records: Records,
     },

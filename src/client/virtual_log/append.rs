@@ -46,8 +46,8 @@ pub enum LogAppendError {
 /// What has become of a batch.
 #[derive(Debug, Clone)]
 pub(in crate::client) enum BatchEnd {
-    /// All of it is at this position and the next ones.
-    At(LogPos),
+    /// All of it is here.
+    At(Run),
     /// The first records are where the runs say, and the others have failed, if there are others.
     Apart(Arc<(Vec<Run>, Option<AppendFailure>)>),
     /// The client has been closed.
@@ -58,20 +58,20 @@ impl BatchEnd {
     /// What has become of one record of the batch.
     fn of(self, index: u32) -> Result<LogPos, LogAppendError> {
         let (runs, failure) = match &self {
-            Self::At(first) => return Ok(*first + u64::from(index)),
+            Self::At(run) => return Ok(run.position(index)),
             Self::Closed => return Err(LogAppendError::Closed),
             Self::Apart(apart) => (&apart.0, apart.1),
         };
         let mut left = index;
         for run in runs {
             if left < run.count {
-                return Ok(run.first + u64::from(left));
+                return Ok(run.position(left));
             }
             left -= run.count;
         }
         Err(match failure {
-            Some(AppendFailure::NoSpace { first }) => {
-                LogAppendError::NoSpace { record_at: first.map(|first| first + u64::from(left)) }
+            Some(AppendFailure::NoSpace { at }) => {
+                LogAppendError::NoSpace { record_at: at.map(|run| run.position(left)) }
             }
             Some(AppendFailure::Unavailable { maybe_stored }) => LogAppendError::Unavailable { maybe_stored },
             Some(AppendFailure::Deleted { maybe_stored }) => LogAppendError::Deleted { maybe_stored },
@@ -164,12 +164,13 @@ mod tests {
 
     #[test]
     fn a_divided_batch_says_of_each_record_where_it_is() {
-        let runs = vec![Run { count: 2, first: LogPos(5) }, Run { count: 1, first: LogPos(40) }];
-        let failure = Some(AppendFailure::NoSpace { first: Some(LogPos(60)) });
+        let run = |count, first, stride| Run { count, first: LogPos(first), stride };
+        let runs = vec![run(2, 5, 3), run(1, 40, 1)];
+        let failure = Some(AppendFailure::NoSpace { at: Some(run(2, 60, 4)) });
         let end = BatchEnd::Apart(Arc::new((runs, failure)));
         let of = |index| end.clone().of(index);
-        assert_eq!((of(0), of(1), of(2)), (Ok(LogPos(5)), Ok(LogPos(6)), Ok(LogPos(40))));
+        assert_eq!((of(0), of(1), of(2)), (Ok(LogPos(5)), Ok(LogPos(8)), Ok(LogPos(40))));
         assert_eq!(of(3), Err(LogAppendError::NoSpace { record_at: Some(LogPos(60)) }));
-        assert_eq!(of(4), Err(LogAppendError::NoSpace { record_at: Some(LogPos(61)) }));
+        assert_eq!(of(4), Err(LogAppendError::NoSpace { record_at: Some(LogPos(64)) }));
     }
 }

@@ -276,9 +276,9 @@ impl LogSession {
 
     fn deliver(&mut self, id: OpId, result: LogResult, now: Instant) {
         let (end, records) = match result {
-            LogResult::Appended { first, records } => {
-                self.measure(id, first, records.count, now);
-                (BatchEnd::At(first), records)
+            LogResult::Appended { at, records } => {
+                self.measure(id, at.first, records.count, now);
+                (BatchEnd::At(at), records)
             }
             LogResult::AppendedApart { runs, failure, records } => {
                 (BatchEnd::Apart(Arc::new((runs, failure))), records)

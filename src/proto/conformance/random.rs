@@ -81,7 +81,7 @@ impl Run {
         }
         let asked = self.asked.remove(&id).expect("one result for one operation");
         match (asked, result) {
-            (Asked::Append, LogletResult::Appended { first, records }) => {
+            (Asked::Append, LogletResult::Appended { first, records, .. }) => {
                 self.note(first.0, &records);
                 self.acknowledged = self.acknowledged.max(first.0 + u64::from(records.count));
                 self.counts[0] += 1;

@@ -119,15 +119,15 @@ impl NativeLoglet {
                 }
                 // Its own acknowledgement: reached by the sequencer's count of unsealed answers (P1 a).
                 self.shared.learn(first + u64::from(count));
-                LogletResult::Appended { first, records }
+                LogletResult::Appended { first, stride: 1, records }
             }
             Message::AppendSealed { first, count, .. } if count == 0 || count == count_given => {
                 // L1: whoever hears of a seal completes it.
                 self.shared.sealer.want();
-                LogletResult::AppendSealed { first: (count > 0).then_some(first), records }
+                LogletResult::AppendSealed { first: (count > 0).then_some(first), stride: 1, records }
             }
             Message::AppendNoSpace { first, count, .. } if count == 0 || count == count_given => {
-                LogletResult::AppendNoSpace { first: (count > 0).then_some(first), records }
+                LogletResult::AppendNoSpace { first: (count > 0).then_some(first), stride: 1, records }
             }
             // Refused before it was given an offset.
             Message::Reject { .. } | Message::Unavailable { .. } => {
@@ -167,7 +167,7 @@ impl NativeLoglet {
     pub(super) fn settle_unsent(&mut self) {
         let from = self.shared.results.len();
         while let Some(Pending { id, records, .. }) = self.appends.pop_unsent() {
-            self.shared.results.push_back((id, LogletResult::AppendSealed { first: None, records }));
+            self.shared.results.push_back((id, LogletResult::AppendSealed { first: None, stride: 1, records }));
         }
         self.shared.results.make_contiguous()[from..].reverse();
     }
@@ -229,8 +229,9 @@ mod tests {
         rig.sequencer(appended(requests[0], 0, 1));
         rig.sequencer(appended(requests[0], 0, 1));
         rig.sequencer(appended(requests[2], 3, 3));
-        let expected = [(2, 1, 2), (1, 0, 1), (3, 3, 3)]
-            .map(|(id, first, count)| (id, LogletResult::Appended { first: Offset(first), records: honest(0..count) }));
+        let expected = [(2, 1, 2), (1, 0, 1), (3, 3, 3)].map(|(id, first, count)| {
+            (id, LogletResult::Appended { first: Offset(first), stride: 1, records: honest(0..count) })
+        });
         assert_eq!(ids(&mut rig), expected);
         assert_eq!(rig.core.known_tail(), Offset(6));
         assert_eq!(rig.core.appends.oldest(), None);
@@ -289,7 +290,7 @@ mod tests {
             |request, first, count| Message::AppendSealed { request, loglet: LOGLET, first: Offset(first), count };
         rig.sequencer(sealed(rig.appends[0].0, 7, 2));
         rig.sequencer(sealed(rig.appends[1].0, 9, 0));
-        let result = |first, count| LogletResult::AppendSealed { first, records: honest(0..count) };
+        let result = |first, count| LogletResult::AppendSealed { first, stride: 1, records: honest(0..count) };
         assert_eq!(ids(&mut rig), [(1, result(Some(Offset(7)), 2)), (2, result(None, 1))]);
         rig.run();
         assert!(rig.servers.iter().all(|server| server.sealed));
@@ -318,7 +319,7 @@ mod tests {
         let refused = |request, first, count| Message::AppendNoSpace { request, loglet, first: Offset(first), count };
         rig.sequencer(refused(rig.appends[0].0, 7, 1));
         rig.sequencer(refused(rig.appends[1].0, 8, 0));
-        let result = |first, count| LogletResult::AppendNoSpace { first, records: honest(0..count) };
+        let result = |first, count| LogletResult::AppendNoSpace { first, stride: 1, records: honest(0..count) };
         assert_eq!(ids(&mut rig), [(1, result(Some(Offset(7)), 1)), (2, result(None, 2))]);
         rig.sequencer(appended(rig.appends[2].0, 8, 3));
         assert!(matches!(ids(&mut rig)[..], [(3, LogletResult::Appended { .. })]), "later ones may succeed");
@@ -355,7 +356,7 @@ mod tests {
         rig.start(9, LogletOp::Seal);
         rig.run();
         append(&mut rig, 3, 3);
-        let sealed = |count| LogletResult::AppendSealed { first: None, records: honest(0..count) };
+        let sealed = |count| LogletResult::AppendSealed { first: None, stride: 1, records: honest(0..count) };
         let results: Vec<_> = ids(&mut rig).into_iter().filter(|(id, _)| *id != 9).collect();
         assert_eq!(results, [(1, sealed(1)), (2, sealed(2)), (3, sealed(3))]);
         assert!(!rig.core.wants(Target::Sequencer));

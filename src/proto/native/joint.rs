@@ -302,7 +302,7 @@ impl World {
 
     fn judge(&mut self, id: OpId, result: LogletResult) {
         match result {
-            LogletResult::Appended { first, records } => {
+            LogletResult::Appended { first, records, .. } => {
                 self.acknowledged.push(first.0 + u64::from(records.count));
                 for tail in &self.sealed {
                     assert!(first.0 + u64::from(records.count) <= *tail, "acknowledged beyond a sealed tail {tail}");
@@ -334,7 +334,7 @@ impl World {
                     );
                 }
             }
-            LogletResult::AppendSealed { first, records } => {
+            LogletResult::AppendSealed { first, records, .. } => {
                 self.settled.push((first.map(|first| first.0), records));
             }
             _ => {}

@@ -81,23 +81,38 @@ pub struct ExtendOp {
     pub intent: Option<Intent>,
 }
 
-/// Neighbouring records of one batch at neighbouring positions.
+/// Where neighbouring records of one batch are: at `first`, `first + stride`, and so on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Run {
     /// How many.
     pub count: u32,
     /// Where the first of them is.
     pub first: LogPos,
+    /// From one to the next: 1, but in a loglet of several stripes.
+    pub stride: u32,
+}
+
+impl Run {
+    /// Where one of them is, or would be if it were one of them.
+    pub fn position(&self, index: u32) -> LogPos {
+        self.first + u64::from(index) * u64::from(self.stride)
+    }
+
+    /// The first position behind all of them.
+    pub fn end(&self) -> LogPos {
+        assert!(self.count > 0, "a run has records");
+        self.position(self.count - 1) + 1
+    }
 }
 
 /// Why records were not acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AppendFailure {
-    /// Fewer LogServers than a majority have space. With a position, the first of the records may become part of the log there, the others
-    /// behind it, and nowhere else; without, they never will.
+    /// Fewer LogServers than a majority have space. With a run, the records may become part of the log there, and nowhere else; without, they
+    /// never will.
     NoSpace {
-        /// Of the first record that is not acknowledged.
-        first: Option<LogPos>,
+        /// Of the records that are not acknowledged.
+        at: Option<Run>,
     },
     /// The log has been deleted.
     Deleted {
@@ -114,10 +129,10 @@ pub enum AppendFailure {
 /// The end of an operation.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum LogResult {
-    /// On stable storage on a majority, at `first..`.
+    /// On stable storage on a majority.
     Appended {
-        /// Position of the first record.
-        first: LogPos,
+        /// Where they are.
+        at: Run,
         /// The records, for reuse of their memory.
         records: Records,
     },

@@ -141,7 +141,7 @@ impl History {
     pub(super) fn judge(&mut self, client: usize, id: OpId, result: &LogletResult, cluster: &Cluster) -> &'static str {
         let asked = self.asked.remove(&id).expect("one result for one operation");
         match (asked, result) {
-            (Asked::Append { least, after_seal }, LogletResult::Appended { first, records }) => {
+            (Asked::Append { least, after_seal }, LogletResult::Appended { first, records, .. }) => {
                 self.note(first.0, records);
                 self.acknowledged = self.acknowledged.max(first.0 + u64::from(records.count));
                 self.require(first.0 >= least, Rule::AppendsInOrder);

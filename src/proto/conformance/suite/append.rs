@@ -17,7 +17,7 @@ pub(crate) fn offsets_are_contiguous<L: LogletUnderTest>(bench: &mut Bench<'_, L
     let mut expected = 0;
     for (id, count) in ids {
         let records = records(&all_numbered(expected..expected + count));
-        assert_eq!(bench.wait(id), LogletResult::Appended { first: Offset(expected), records });
+        assert_eq!(bench.wait(id), LogletResult::Appended { first: Offset(expected), stride: 1, records });
         expected += count;
     }
     assert_eq!(bench.read(0, 0, next, next, 100), all_numbered(0..next));

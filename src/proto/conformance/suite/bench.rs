@@ -91,7 +91,7 @@ impl<'a, L: LogletUnderTest> Bench<'a, L> {
     pub(crate) fn append<P: AsRef<[u8]>>(&mut self, client: usize, payloads: &[P]) -> u64 {
         let records = records(payloads);
         match self.run(client, LogletOp::Append { records: records.clone() }) {
-            LogletResult::Appended { first, records: back } => {
+            LogletResult::Appended { first, records: back, .. } => {
                 assert_eq!(back, records, "the records come back");
                 first.0
             }

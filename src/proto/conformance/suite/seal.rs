@@ -5,7 +5,7 @@ use crate::proto::loglet::{LogletOp, LogletResult};
 fn refused<L: LogletUnderTest>(bench: &mut Bench<'_, L>, client: usize) {
     let records = records(&[b"late"]);
     match bench.run(client, LogletOp::Append { records: records.clone() }) {
-        LogletResult::AppendSealed { first: _, records: back } => assert_eq!(back, records, "for a retry elsewhere"),
+        LogletResult::AppendSealed { records: back, .. } => assert_eq!(back, records, "for a retry elsewhere"),
         other => panic!("an append to a sealed loglet: {other:?}"),
     }
 }

@@ -76,9 +76,9 @@ impl Loglet {
                 // The order rule: what is committed is so with all below it.
                 Some(first) if !self.sealed && !self.deleted => {
                     self.committed = self.committed.max(first.0 + u64::from(records.count));
-                    LogletResult::Appended { first, records }
+                    LogletResult::Appended { first, stride: 1, records }
                 }
-                first => LogletResult::AppendSealed { first, records },
+                first => LogletResult::AppendSealed { first, stride: 1, records },
             },
             (LogletOp::CheckTail | LogletOp::Seal | LogletOp::ReadNext { .. }, _) if self.deleted => LogletResult::Gone,
             (LogletOp::CheckTail, Answer::Tail(tail)) => {

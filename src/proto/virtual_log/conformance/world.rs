@@ -312,8 +312,8 @@ impl World {
         }
         let began = self.clients[client].busy.take().expect("one is under way");
         let ending = match result {
-            LogResult::Appended { first, records } => {
-                for (position, number) in (first.0..).map(LogPos).zip(numbers(&records)) {
+            LogResult::Appended { at, records } => {
+                for (position, number) in (at.first.0..).map(LogPos).zip(numbers(&records)) {
                     let is_new = self.acknowledged.insert(position, number).is_none();
                     self.broken.extend((!is_new).then_some(Rule::Lost));
                     self.broken.extend((position < began).then_some(Rule::Stale));

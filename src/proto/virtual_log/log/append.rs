@@ -4,7 +4,7 @@ use super::super::chain::{Chain, Settled};
 use super::super::contract::{AppendFailure, LogResult, Request, Run};
 use super::machine::VirtualLog;
 use super::trouble::Sign;
-use crate::base::{Instant, Limits, LogPos, LogletId, Offset};
+use crate::base::{Instant, Limits, LogletId, Offset};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
 use crate::wire::Batch;
 
@@ -40,7 +40,7 @@ enum State {
     /// With a loglet, as this request.
     UnderWay { loglet: LogletId, request: OpId },
     /// A sealed loglet had given it these offsets: where that loglet ends decides whether it is part of the log (P16).
-    Unsettled { loglet: LogletId, first: Offset, records: Records },
+    Unsettled { loglet: LogletId, first: Offset, stride: u32, records: Records },
 }
 
 impl Appends {
@@ -72,12 +72,12 @@ impl Pending {
     }
 }
 
-/// The result, when the records that are left have this end: all of them at `first`, or this failure.
+/// The result, when the records that are left have this end: where all of them are, or this failure.
 fn ended(
     maybe_stored: bool,
     divided: Option<Box<Divided>>,
     records: Records,
-    end: Result<LogPos, AppendFailure>,
+    end: Result<Run, AppendFailure>,
 ) -> LogResult {
     // A later try does not say what has become of an earlier one.
     let end = end.map_err(|failure| match maybe_stored {
@@ -86,13 +86,13 @@ fn ended(
         false => failure,
     });
     match (divided, end) {
-        (None, Ok(first)) => LogResult::Appended { first, records },
+        (None, Ok(at)) => LogResult::Appended { at, records },
         (None, Err(failure)) => LogResult::AppendedApart { runs: Vec::new(), failure: Some(failure), records },
         (Some(divided), end) => {
             let Divided { mut runs, whole } = *divided;
             let failure = match end {
-                Ok(first) => {
-                    runs.push(Run { count: records.count, first });
+                Ok(run) => {
+                    runs.push(run);
                     None
                 }
                 Err(failure) => Some(failure),
@@ -139,13 +139,17 @@ impl VirtualLog {
         let State::UnderWay { loglet, .. } = self.appends.pending[at].state else { unreachable!("found as such") };
         let pending = &mut self.appends.pending[at];
         let sign = match result {
-            LogletResult::Appended { first, records } => return self.acknowledged(at, loglet, first, records),
-            LogletResult::AppendNoSpace { first, records } => return self.without_space(at, loglet, first, records),
-            LogletResult::AppendSealed { first: Some(first), records } => {
-                pending.state = State::Unsettled { loglet, first, records };
+            LogletResult::Appended { first, stride, records } => {
+                return self.acknowledged(at, loglet, (first, stride), records);
+            }
+            LogletResult::AppendNoSpace { first, stride, records } => {
+                return self.without_space(at, loglet, first.map(|first| (first, stride)), records);
+            }
+            LogletResult::AppendSealed { first: Some(first), stride, records } => {
+                pending.state = State::Unsettled { loglet, first, stride, records };
                 Sign::Sealed
             }
-            LogletResult::AppendSealed { first: None, records } => {
+            LogletResult::AppendSealed { first: None, records, .. } => {
                 pending.state = State::Queued { records };
                 Sign::Sealed
             }
@@ -162,7 +166,7 @@ impl VirtualLog {
         self.settle_appends();
     }
 
-    fn acknowledged(&mut self, at: usize, loglet: LogletId, first: Offset, records: Records) {
+    fn acknowledged(&mut self, at: usize, loglet: LogletId, (first, stride): (Offset, u32), records: Records) {
         let chain = self.chain.as_ref().expect("there was one when it was sent");
         let place = chain.segment_of(loglet).and_then(|segment| chain.position(segment, first));
         let Some(position) = place else {
@@ -173,22 +177,25 @@ impl VirtualLog {
             return self.settle_appends();
         };
         if chain.last().loglet.id == loglet {
-            self.committed = self.committed.max(first + u64::from(records.count));
+            self.committed = self.committed.max(first + u64::from(records.count - 1) * u64::from(stride) + 1);
         }
-        self.close(at, records, Ok(position));
+        let run = Run { count: records.count, first: position, stride };
+        self.close(at, records, Ok(run));
         if self.appends.held {
             self.settle_appends();
         }
     }
 
-    fn without_space(&mut self, at: usize, loglet: LogletId, first: Option<Offset>, records: Records) {
+    fn without_space(&mut self, at: usize, loglet: LogletId, given: Option<(Offset, u32)>, records: Records) {
         let chain = self.chain.as_ref().expect("there was one when it was sent");
-        let position = |first| chain.segment_of(loglet).and_then(|segment| chain.position(segment, first));
-        let first = first.and_then(position);
-        self.close(at, records, Err(AppendFailure::NoSpace { first }));
+        let given = given.and_then(|(first, stride)| {
+            let first = chain.position(chain.segment_of(loglet)?, first)?;
+            Some(Run { count: records.count, first, stride })
+        });
+        self.close(at, records, Err(AppendFailure::NoSpace { at: given }));
     }
 
-    fn close(&mut self, at: usize, records: Records, end: Result<LogPos, AppendFailure>) {
+    fn close(&mut self, at: usize, records: Records, end: Result<Run, AppendFailure>) {
         let pending = self.appends.pending.remove(at).expect("an append that is not over");
         let Pending { id, maybe_stored, divided, .. } = pending;
         self.give(id, ended(maybe_stored, divided, records, end));
@@ -215,15 +222,16 @@ impl VirtualLog {
                     self.appends.pending[at].state = self.send(records);
                     at += 1;
                 }
-                State::Unsettled { loglet, first, records } => {
-                    let (loglet, first, records) = (*loglet, *first, std::mem::take(records));
+                State::Unsettled { loglet, first, stride, records } => {
                     let chain = self.chain.as_ref().expect("looked at above");
-                    match settle(chain, loglet, first, records.count) {
-                        Verdict::Open => {
-                            self.appends.pending[at].state = State::Unsettled { loglet, first, records };
-                            return;
-                        }
-                        Verdict::Whole(position) => self.close(at, records, Ok(position)),
+                    let verdict = settle(chain, *loglet, (*first, *stride), records.count);
+                    if matches!(verdict, Verdict::Open) {
+                        return;
+                    }
+                    let records = std::mem::take(records);
+                    match verdict {
+                        Verdict::Open => unreachable!("looked at above"),
+                        Verdict::Whole(run) => self.close(at, records, Ok(run)),
                         Verdict::None { maybe_stored } => {
                             let pending = &mut self.appends.pending[at];
                             pending.state = State::Queued { records };
@@ -277,7 +285,7 @@ impl VirtualLog {
 enum Verdict {
     /// The loglet has no stop yet.
     Open,
-    Whole(LogPos),
+    Whole(Run),
     /// Only these.
     First(Run),
     /// None of it, as far as can be known.
@@ -286,16 +294,17 @@ enum Verdict {
     },
 }
 
-fn settle(chain: &Chain, loglet: LogletId, first: Offset, count: u32) -> Verdict {
+fn settle(chain: &Chain, loglet: LogletId, (first, stride): (Offset, u32), count: u32) -> Verdict {
     let position = match chain.settle(loglet, first) {
         Settled::Open => return Verdict::Open,
         Settled::Never => return Verdict::None { maybe_stored: false },
         Settled::Trimmed => return Verdict::None { maybe_stored: true },
         Settled::At(position) => position,
     };
-    let is_in = |index: u32| matches!(chain.settle(loglet, first + u64::from(index)), Settled::At(_));
+    let offset = |index: u32| first + u64::from(index) * u64::from(stride);
+    let is_in = |index: u32| matches!(chain.settle(loglet, offset(index)), Settled::At(_));
     match (1..count).find(|index| !is_in(*index)) {
-        None => Verdict::Whole(position),
-        Some(count) => Verdict::First(Run { count, first: position }),
+        None => Verdict::Whole(Run { count, first: position, stride }),
+        Some(count) => Verdict::First(Run { count, first: position, stride }),
     }
 }

@@ -120,7 +120,7 @@ fn a_batch_across_the_stop_is_divided_and_keeps_its_order() {
     rig.start(2, LogOp::Append { records: records(&["d"]) });
     let sent = rig.appends();
     assert_eq!(sent.iter().map(|(loglet, ..)| *loglet).collect::<Vec<_>>(), [id(1, 1); 2]);
-    let sealed = |first, records: &Records| LogletResult::AppendSealed { first, records: records.clone() };
+    let sealed = |first, records: &Records| LogletResult::AppendSealed { first, stride: 1, records: records.clone() };
     rig.answer(sent[1].1, sealed(None, &sent[1].2));
     rig.answer(sent[0].1, sealed(Some(Offset(5)), &sent[0].2));
     assert!(rig.appends().is_empty(), "the loglet has no stop yet");
@@ -136,19 +136,43 @@ fn a_batch_across_the_stop_is_divided_and_keeps_its_order() {
     let mut first = 0;
     for (_, request, records) in again {
         let count = u64::from(records.count);
-        rig.answer(request, LogletResult::Appended { first: Offset(first), records });
+        rig.answer(request, LogletResult::Appended { first: Offset(first), stride: 1, records });
         first += count;
     }
-    let runs = vec![Run { count: 1, first: LogPos(5) }, Run { count: 2, first: LogPos(6) }];
+    let run = |count, first| Run { count, first: LogPos(first), stride: 1 };
+    let runs = vec![run(1, 5), run(2, 6)];
     let whole = records(&["a", "b", "c"]);
     assert_eq!(
         rig.results(),
         [
             (1, LogResult::AppendedApart { runs, failure: None, records: whole }),
-            (2, LogResult::Appended { first: LogPos(8), records: records(&["d"]) }),
-            (3, LogResult::Appended { first: LogPos(9), records: records(&["e"]) }),
+            (2, LogResult::Appended { at: run(1, 8), records: records(&["d"]) }),
+            (3, LogResult::Appended { at: run(1, 9), records: records(&["e"]) }),
         ]
     );
+}
+
+/// P6, P16: the records of a batch lie apart in a loglet of several stripes, and the stop divides them all the same.
+#[test]
+fn a_batch_of_one_stripe_is_divided_where_its_own_records_end() {
+    let mut rig = Rig::new();
+    rig.start(1, LogOp::Append { records: records(&["a", "b", "c"]) });
+    rig.start(2, LogOp::Append { records: records(&["d", "e"]) });
+    let sent = rig.appends();
+    let second = LogletResult::Appended { first: Offset(0), stride: 4, records: sent[1].2.clone() };
+    rig.answer(sent[1].1, second);
+    let at = Run { count: 2, first: LogPos(0), stride: 4 };
+    assert_eq!(rig.results(), [(2, LogResult::Appended { at, records: records(&["d", "e"]) })]);
+    let sealed = LogletResult::AppendSealed { first: Some(Offset(1)), stride: 4, records: sent[0].2.clone() };
+    rig.answer(sent[0].1, sealed);
+    rig.extend(6);
+    rig.pass_time(Duration::from_millis(10));
+    let (_, request, rest) = rig.appends().remove(0);
+    assert_eq!(rest, records(&["c"]), "the others are at 1 and at 5");
+    rig.answer(request, LogletResult::Appended { first: Offset(0), stride: 4, records: rest });
+    let runs = [(2, 1), (1, 6)].map(|(count, first)| Run { count, first: LogPos(first), stride: 4 });
+    let divided = LogResult::AppendedApart { runs: runs.into(), failure: None, records: records(&["a", "b", "c"]) };
+    assert_eq!(rig.results(), [(1, divided)]);
 }
 
 /// Nobody ends it, and nobody can: it does not wait for ever, and says what may have become of it.
@@ -182,7 +206,7 @@ fn the_doubt_of_one_try_outlives_the_next() {
     rig.pass_time(Duration::from_millis(10));
     let (loglet, request, given) = rig.appends().remove(0);
     assert_eq!(loglet, id(2, 50));
-    rig.answer(request, LogletResult::AppendNoSpace { first: None, records: given });
+    rig.answer(request, LogletResult::AppendNoSpace { first: None, stride: 1, records: given });
     let failure = Some(AppendFailure::Unavailable { maybe_stored: true });
     let doubtful = LogResult::AppendedApart { runs: Vec::new(), failure, records: records(&["a"]) };
     assert_eq!(rig.results(), [(1, doubtful)]);
@@ -291,7 +315,7 @@ fn whatever_waits_for_a_deleted_log_ends() {
     rig.start(4, LogOp::CheckTail);
     rig.requests();
     rig.deleted = true;
-    let sealed = LogletResult::AppendSealed { first: Some(Offset(5)), records: records(&["a"]) };
+    let sealed = LogletResult::AppendSealed { first: Some(Offset(5)), stride: 1, records: records(&["a"]) };
     rig.answer(appends[0].1, sealed);
     rig.requests();
     let deleted = LogResult::Unavailable { reason: "the log has been deleted".to_owned() };
@@ -302,7 +326,7 @@ fn whatever_waits_for_a_deleted_log_ends() {
     };
     assert_eq!(rig.results(), [(4, deleted.clone()), (1, lost(true, "a")), (3, deleted.clone())]);
     // What was with the loglet ends when that says so, and what comes now at once.
-    rig.answer(appends[1].1, LogletResult::AppendSealed { first: None, records: records(&["b"]) });
+    rig.answer(appends[1].1, LogletResult::AppendSealed { first: None, stride: 1, records: records(&["b"]) });
     rig.start(5, LogOp::Append { records: records(&["c"]) });
     rig.start(6, LogOp::Chain);
     rig.start(7, LogOp::Subscribe { from: LogPos(0), credit: 100 });
