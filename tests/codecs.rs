@@ -13,7 +13,8 @@ use proptest::prelude::*;
 const LIMIT: u32 = 1 << 20;
 /// Records are given offsets below this.
 const OFFSETS: u64 = 1 << 62;
-const KINDS: u8 = 37;
+const KINDS: u8 = 39;
+const APPEND: u8 = 15;
 
 /// What messages are made of.
 #[derive(Debug, Clone)]
@@ -155,7 +156,7 @@ fn message<'a>(kind: u8, parts: &'a Parts, batch: Batch<'a>) -> Message<'a> {
         12 => Message::Trim { request, loglet, point: a, committed: b },
         13 => Message::Repair { request, loglet, first, batch },
         14 => Message::Delete { request, loglet, chain_version: a.0, live: vec![loglet; count as usize % 3] },
-        15 => Message::Append { request, loglet, batch },
+        APPEND => Message::Append { request, loglet, batch },
         16 => Message::Status { request },
         17 => Message::Done { request, loglet },
         18 => Message::Stored { loglet, tail: a, followed: b.0 % 2 == 1 },
@@ -183,6 +184,8 @@ fn message<'a>(kind: u8, parts: &'a Parts, batch: Batch<'a>) -> Message<'a> {
         }
         34 => Message::Ping { request },
         35 => Message::Pong { request },
+        36 => Message::FillTo { request, loglet, offset: first },
+        37 => Message::Filled { request, loglet, placed: b.0, known_tail: a },
         _ => Message::Unavailable { request, loglet, reason: &parts.text },
     };
     let number = match message {
@@ -201,7 +204,7 @@ fn message<'a>(kind: u8, parts: &'a Parts, batch: Batch<'a>) -> Message<'a> {
         Message::Trim { .. } => 12,
         Message::Repair { .. } => 13,
         Message::Delete { .. } => 14,
-        Message::Append { .. } => 15,
+        Message::Append { .. } => APPEND,
         Message::Status { .. } => 16,
         Message::Done { .. } => 17,
         Message::Stored { .. } => 18,
@@ -222,15 +225,23 @@ fn message<'a>(kind: u8, parts: &'a Parts, batch: Batch<'a>) -> Message<'a> {
         Message::Register { .. } => 33,
         Message::Ping { .. } => 34,
         Message::Pong { .. } => 35,
-        Message::Unavailable { .. } => 36,
+        Message::FillTo { .. } => 36,
+        Message::Filled { .. } => 37,
+        Message::Unavailable { .. } => 38,
     };
     assert_eq!(number, kind % KINDS, "every kind is drawn");
     message
 }
 
-fn batch_of(records: &[Vec<u8>]) -> Vec<u8> {
+/// The batch of a message of this kind: with no-ops among the records, where it may have some.
+fn batch_of(kind: u8, records: &[Vec<u8>]) -> Vec<u8> {
     let mut builder = BatchBuilder::default();
-    records.iter().for_each(|record| builder.push(record));
+    for record in records {
+        match kind != APPEND && record.len().is_multiple_of(5) {
+            true => builder.push_no_op(),
+            false => builder.push(record),
+        }
+    }
     let mut bytes = Vec::new();
     builder.write_to(&mut bytes);
     bytes
@@ -257,9 +268,9 @@ fn read(frame: &[u8]) -> Result<Option<Message<'_>>, FrameError> {
 proptest! {
     #[test]
     fn every_message_survives_its_frame(parts in parts()) {
-        let bytes = batch_of(&parts.records);
-        let batch = Batch::new(parts.records.len() as u32, &bytes).unwrap();
         for kind in 0..KINDS {
+            let bytes = batch_of(kind, &parts.records);
+            let batch = Batch::new(parts.records.len() as u32, &bytes).unwrap();
             let message = message(kind, &parts, batch);
             let frame = framed(&message);
             prop_assert_eq!(read(&frame).unwrap(), Some(message));
@@ -268,7 +279,7 @@ proptest! {
 
     #[test]
     fn a_frame_that_is_cut_short_says_nothing(kind in 0..KINDS, parts in parts(), cut in any::<prop::sample::Index>()) {
-        let bytes = batch_of(&parts.records);
+        let bytes = batch_of(kind, &parts.records);
         let message = message(kind, &parts, Batch::new(parts.records.len() as u32, &bytes).unwrap());
         let frame = framed(&message);
         prop_assert_eq!(read(&frame[..cut.index(frame.len())]).unwrap(), None);
@@ -290,7 +301,7 @@ proptest! {
         at in any::<prop::sample::Index>(),
         flip in 1..=255_u8,
     ) {
-        let bytes = batch_of(&parts.records);
+        let bytes = batch_of(kind, &parts.records);
         let mut frame = framed(&message(kind, &parts, Batch::new(parts.records.len() as u32, &bytes).unwrap()));
         let at = at.index(frame.len());
         frame[at] ^= flip;
@@ -304,12 +315,13 @@ proptest! {
 
     #[test]
     fn offsets_out_of_range_are_refused(parts in parts(), beyond in OFFSETS.., count in 1_u32 << 31..) {
-        let bytes = batch_of(&parts.records);
+        let bytes = batch_of(APPEND, &parts.records);
         let batch = Batch::new(parts.records.len() as u32, &bytes).unwrap();
         for parts in [Parts { first: Offset(beyond), ..parts.clone() }, Parts { count, ..parts.clone() }] {
-            for kind in [4, 13, 24, 27, 28] {
+            for kind in [4, 13, 24, 27, 28, 36] {
                 let of_records = matches!(kind, 4 | 13 | 24);
-                if !(of_records && parts.first.0 < OFFSETS) {
+                let without_count = of_records || kind == 36;
+                if !(without_count && parts.first.0 < OFFSETS) {
                     prop_assert!(read(&framed(&message(kind, &parts, batch))).is_err(), "kind {}", kind);
                 }
             }

@@ -125,6 +125,7 @@ fn read(bytes: &[u8], cuts: &[usize]) -> (usize, bool) {
 fn use_up(batch: Batch<'_>) {
     let payload: usize = batch.records().map(|(payload, _)| payload.len()).sum();
     assert_eq!(payload + 8 * batch.count() as usize, batch.len(), "a batch is its records and their table");
+    assert_eq!(batch.values().filter(Option::is_none).count(), batch.no_ops() as usize);
     let _ = batch.verify();
     let mut out = Vec::new();
     let copied = batch.copy_range(batch.count() / 2, u32::MAX, 100, &mut out);

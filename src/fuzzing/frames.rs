@@ -91,6 +91,7 @@ fn read(stream: &[u8], sizes: &[usize], pauses: bool) -> (Vec<Vec<u8>>, bool) {
 fn use_up(batch: Batch<'_>) {
     let payload: usize = batch.records().map(|(payload, _)| payload.len()).sum();
     assert_eq!(payload + 8 * batch.count() as usize, batch.len(), "a batch is its records and their table");
+    assert_eq!(batch.values().filter(Option::is_none).count(), batch.no_ops() as usize);
     let verified = batch.verify();
     assert!(verified.is_ok() || verified.is_err_and(|at| at < batch.count()));
     let mut out = Vec::new();

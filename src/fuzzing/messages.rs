@@ -24,6 +24,10 @@ fn batch(input: &mut Input<'_>) -> (u32, Vec<u8>) {
     for _ in 0..=input.below(4) {
         let bytes = match input.byte() {
             byte @ ..=250 => usize::from(byte) % 40,
+            255 => {
+                builder.push_no_op();
+                continue;
+            }
             byte => usize::from(byte - 250) * 700,
         };
         builder.push(&vec![input.byte(); bytes]);
@@ -124,11 +128,13 @@ pub(super) fn frame(input: &mut Input<'_>, out: &mut Vec<u8>) -> u64 {
         25 => Message::Gap { request, loglet, from: first, to: limit },
         26 => Message::Trimmed { request, loglet, trim_point },
         27 => Message::Appended { request, loglet, first, count: 1, known_tail, residence: None },
+        28 if request % 4 == 3 => Message::Filled { request, loglet, placed: limit.0, known_tail },
         28 => Message::AppendSealed { request, loglet, first, count: 1 },
         29 => Message::SequencerLost { request, loglet },
         30 if request % 4 == 3 => Message::Pong { request },
         30 => Message::StatusReport { request, json: b"{}" },
         31 => Message::Unavailable { request, loglet, reason: "full" },
+        _ if request % 4 == 3 => Message::FillTo { request, loglet, offset: first },
         _ => Message::Seal { request: 0, loglet },
     }
     .encode(out);

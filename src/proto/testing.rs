@@ -8,6 +8,9 @@ use crate::proto::log_server::{Disk, LogServer, Output, ReadId, ReadOutcome, Rec
 use crate::proto::peer::PeerId;
 use crate::wire::{Batch, BatchBuilder, Hello, LogletConfig, Member, Message, Role, Sequencer};
 
+/// The payload that stands for a no-op: a value of its own, which nobody appends.
+pub const NO_OP: &[u8] = b"\0no-op";
+
 /// Records with the memory they are in.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Owned {
@@ -18,10 +21,15 @@ pub struct Owned {
 }
 
 impl Owned {
-    /// A batch of these payloads.
+    /// A batch of these payloads, and of no-ops where these stand.
     pub fn of<P: AsRef<[u8]>>(payloads: &[P]) -> Self {
         let mut builder = BatchBuilder::default();
-        payloads.iter().for_each(|payload| builder.push(payload.as_ref()));
+        for payload in payloads {
+            match payload.as_ref() {
+                NO_OP => builder.push_no_op(),
+                payload => builder.push(payload),
+            }
+        }
         let mut bytes = Vec::new();
         builder.write_to(&mut bytes);
         Self { count: builder.count(), bytes }
@@ -34,7 +42,7 @@ impl Owned {
 
     /// Its payloads.
     pub fn payloads(&self) -> Vec<Vec<u8>> {
-        self.batch().records().map(|(payload, _)| payload.to_vec()).collect()
+        self.batch().values().map(|payload| payload.unwrap_or(NO_OP).to_vec()).collect()
     }
 }
 

@@ -129,7 +129,7 @@ impl Reading {
             let batch = unit.payload(entry).and_then(|payload| Batch::new(entry.count.get(), payload).ok());
             let Some(batch) = batch else { return Gathered::Damaged { to: entry.end() } };
             let skip = self.next.since(entry.first()) as usize;
-            for (payload, checksum) in batch.records().skip(skip) {
+            for (index, (payload, checksum)) in (0..).zip(batch.records()).skip(skip) {
                 let bytes = self.gathered.len() + payload.len() + crate::base::Limits::RECORD_OVERHEAD as usize;
                 if self.next >= self.request.to
                     || (!self.gathered.is_empty() && bytes > self.request.bytes_max as usize)
@@ -139,7 +139,10 @@ impl Reading {
                 if crc32c(payload) != checksum && !mutants::is(Mutant::SkipUnitChecksum) {
                     return Gathered::Damaged { to: self.next + 1 };
                 }
-                self.gathered.push_with(payload, checksum);
+                match batch.is_no_op(index) {
+                    true => self.gathered.push_no_op(),
+                    false => self.gathered.push_with(payload, checksum),
+                }
                 self.next = self.next + 1;
             }
         }

@@ -3,9 +3,14 @@ use crate::base::checksum::crc32c;
 
 /// Bytes of one entry of the record table: length and CRC-32C.
 const TABLE_ENTRY: usize = Limits::RECORD_OVERHEAD as usize;
+/// The length that makes a record a no-op. No record has it: a whole batch is far smaller.
+const NO_OP: u32 = u32::MAX;
 
 /// Records at contiguous offsets: a table of (length, CRC-32C), then the payloads without gaps. The same bytes travel in an
 /// append, in a store, in a journal entry and to the reader; nobody re-encodes them on the way.
+///
+/// A *no-op* is a record that a sequencer has placed where nobody appended anything (P6): it has an offset and is stored like any other
+/// (P17), but no payload, and no reader is handed it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Batch<'a> {
     table: &'a [u8],
@@ -27,10 +32,23 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// The lengths do not add up, or there are no records.
     pub fn new(count: u32, bytes: &'a [u8]) -> Result<Self, InvalidBatch> {
+        Self::checked(count, bytes, payload_bytes)
+    }
+
+    /// As [`Batch::new`], for a batch that may not have no-ops.
+    ///
+    /// # Errors
+    /// As [`Batch::new`], or there is a no-op.
+    pub fn without_no_ops(count: u32, bytes: &'a [u8]) -> Result<Self, InvalidBatch> {
+        // Taken at its word, the length of a no-op is more than any body has.
+        Self::checked(count, bytes, |len| len)
+    }
+
+    fn checked(count: u32, bytes: &'a [u8], length: impl Fn(u32) -> u32) -> Result<Self, InvalidBatch> {
         let invalid = InvalidBatch { count, bytes: bytes.len() };
         let Some((table, payload)) = bytes.split_at_checked(count as usize * TABLE_ENTRY) else { return Err(invalid) };
         let batch = Self { table, payload };
-        let lengths: u64 = batch.entries().map(|(len, _)| u64::from(len)).sum();
+        let lengths: u64 = batch.entries().map(|(len, _)| u64::from(length(len))).sum();
         if count > 0 && lengths == payload.len() as u64 { Ok(batch) } else { Err(invalid) }
     }
 
@@ -41,7 +59,7 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// Number of records, at least 1.
+    /// Number of records, at least 1; no-ops count like others.
     pub fn count(&self) -> u32 {
         (self.table.len() / TABLE_ENTRY) as u32
     }
@@ -63,22 +81,47 @@ impl<'a> Batch<'a> {
         out.extend_from_slice(self.payload);
     }
 
-    /// The CRC-32C of one record, as its client computed it.
-    pub fn checksum(&self, index: u32) -> u32 {
+    /// Length as it stands in the table, and checksum, of one record.
+    fn entry(&self, index: u32) -> (u32, u32) {
         // Not through the iterator, which walks over all that come before: whoever asks for each in turn would wait quadratically long.
         let (entries, _) = self.table.as_chunks::<TABLE_ENTRY>();
-        let [.., c0, c1, c2, c3] = entries[index as usize];
-        u32::from_le_bytes([c0, c1, c2, c3])
+        let [l0, l1, l2, l3, c0, c1, c2, c3] = entries[index as usize];
+        (u32::from_le_bytes([l0, l1, l2, l3]), u32::from_le_bytes([c0, c1, c2, c3]))
     }
 
-    /// The payloads in order, each with the CRC-32C that its client computed.
+    /// What two copies of one record have in common, and two records at one offset do not, but for a chance of one in 2^32: the CRC-32C,
+    /// as its client computed it. That of a no-op is the one of no record without payload, which has the same CRC-32C.
+    pub fn fingerprint(&self, index: u32) -> u32 {
+        match self.entry(index) {
+            (NO_OP, checksum) => !checksum,
+            (_, checksum) => checksum,
+        }
+    }
+
+    /// Whether this record is a no-op.
+    pub fn is_no_op(&self, index: u32) -> bool {
+        self.entry(index).0 == NO_OP
+    }
+
+    /// How many of the records are no-ops.
+    pub fn no_ops(&self) -> u32 {
+        self.entries().filter(|(len, _)| *len == NO_OP).count() as u32
+    }
+
+    /// The payloads in order, each with the CRC-32C that its client computed. A no-op's is that of no bytes, and so like an empty record's;
+    /// see [`Batch::values`].
     pub fn records(&self) -> impl Iterator<Item = (&'a [u8], u32)> + use<'a> {
         let mut rest = self.payload;
         self.entries().map(move |(len, checksum)| {
-            let (payload, after) = rest.split_at(len as usize);
+            let (payload, after) = rest.split_at(payload_bytes(len) as usize);
             rest = after;
             (payload, checksum)
         })
+    }
+
+    /// The payloads in order; nothing for a no-op.
+    pub fn values(&self) -> impl Iterator<Item = Option<&'a [u8]>> + use<'a> {
+        self.entries().zip(self.records()).map(|((len, _), (payload, _))| (len != NO_OP).then_some(payload))
     }
 
     /// The index of the first record whose payload does not match its checksum.
@@ -93,13 +136,14 @@ impl<'a> Batch<'a> {
     /// `bytes_max`, as a batch of its own to the end of `out`. Returns how many were copied.
     pub fn copy_range(&self, skip: u32, records: u32, bytes_max: usize, out: &mut Vec<u8>) -> u32 {
         assert!(skip < self.count() && records > 0, "the range has records in the batch");
-        let before: usize = self.entries().take(skip as usize).map(|(len, _)| len as usize).sum();
+        let lengths = || self.entries().map(|(len, _)| payload_bytes(len) as usize);
+        let before: usize = lengths().take(skip as usize).sum();
         let (mut taken, mut payload) = (0, 0);
-        for (len, _) in self.entries().skip(skip as usize).take(records as usize) {
-            if taken > 0 && payload + len as usize + (taken + 1) * TABLE_ENTRY > bytes_max {
+        for len in lengths().skip(skip as usize).take(records as usize) {
+            if taken > 0 && payload + len + (taken + 1) * TABLE_ENTRY > bytes_max {
                 break;
             }
-            payload += len as usize;
+            payload += len;
             taken += 1;
         }
         let table = skip as usize * TABLE_ENTRY;
@@ -109,6 +153,11 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// Bytes that a record of this length in the table has among the payloads.
+fn payload_bytes(len: u32) -> u32 {
+    if len == NO_OP { 0 } else { len }
+}
+
 impl std::fmt::Debug for Batch<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Batch({} records, {} bytes)", self.count(), self.len())
@@ -116,7 +165,7 @@ impl std::fmt::Debug for Batch<'_> {
 }
 
 /// Collects records into a batch; keeps its memory when cleared.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 pub struct BatchBuilder {
     table: Vec<u8>,
     payload: Vec<u8>,
@@ -130,10 +179,19 @@ impl BatchBuilder {
 
     /// Adds a record with the checksum that its client computed.
     pub fn push_with(&mut self, payload: &[u8], checksum: u32) {
-        let len = u32::try_from(payload.len()).expect("records are far below 4 GiB");
+        let len = u32::try_from(payload.len()).ok().filter(|len| *len != NO_OP).expect("records are far below 4 GiB");
+        self.push_entry(len, checksum);
+        self.payload.extend_from_slice(payload);
+    }
+
+    /// Adds a no-op, whose checksum is that of no bytes.
+    pub fn push_no_op(&mut self) {
+        self.push_entry(NO_OP, crc32c(&[]));
+    }
+
+    fn push_entry(&mut self, len: u32, checksum: u32) {
         self.table.extend_from_slice(&len.to_le_bytes());
         self.table.extend_from_slice(&checksum.to_le_bytes());
-        self.payload.extend_from_slice(payload);
     }
 
     /// Number of records so far.
@@ -166,6 +224,11 @@ impl BatchBuilder {
         Batch { table: &self.table, payload: &self.payload }
     }
 
+    /// Bytes of memory held.
+    pub fn memory_bytes(&self) -> usize {
+        self.table.capacity() + self.payload.capacity()
+    }
+
     /// Forgets the records and keeps the memory.
     pub fn clear(&mut self) {
         self.table.clear();
@@ -192,6 +255,63 @@ mod tests {
         batch.verify().unwrap();
         let records: Vec<_> = batch.records().map(|(payload, _)| payload).collect();
         assert_eq!(records, [&b"one"[..], b"", b"three"]);
+    }
+
+    /// A record, a no-op, a record without payload, a no-op, and a record.
+    fn with_no_ops() -> Vec<u8> {
+        let mut builder = BatchBuilder::default();
+        builder.push(b"one");
+        builder.push_no_op();
+        builder.push(b"");
+        builder.push_no_op();
+        builder.push(b"five");
+        let mut bytes = Vec::new();
+        builder.write_to(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn a_no_op_is_a_record_without_payload_and_is_told_from_an_empty_one() {
+        let bytes = with_no_ops();
+        let batch = Batch::new(5, &bytes).unwrap();
+        batch.verify().unwrap();
+        assert_eq!(bytes.len(), 5 * TABLE_ENTRY + 7);
+        assert_eq!(&bytes[TABLE_ENTRY..2 * TABLE_ENTRY], [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0]);
+        assert_eq!((batch.count(), batch.no_ops()), (5, 2));
+        assert_eq!([0, 1, 2, 3, 4].map(|index| batch.is_no_op(index)), [false, true, false, true, false]);
+        let values: Vec<_> = batch.values().collect();
+        assert_eq!(values, [Some(&b"one"[..]), None, Some(b""), None, Some(b"five")]);
+        let records: Vec<_> = batch.records().map(|(payload, _)| payload).collect();
+        assert_eq!(records, [&b"one"[..], b"", b"", b"", b"five"]);
+        assert_ne!(batch.fingerprint(1), batch.fingerprint(2));
+        assert_eq!(batch.fingerprint(0), crc32c(b"one"));
+    }
+
+    #[test]
+    fn a_range_keeps_its_no_ops() {
+        let bytes = with_no_ops();
+        let batch = Batch::new(5, &bytes).unwrap();
+        let mut out = Vec::new();
+        assert_eq!(batch.copy_range(1, 9, 3 * TABLE_ENTRY, &mut out), 3, "no-ops have no bytes but their table's");
+        let range: Vec<_> = Batch::new(3, &out).unwrap().values().collect();
+        assert_eq!(range, [None, Some(&b""[..]), None]);
+        out.clear();
+        batch.copy_range(3, 2, usize::MAX, &mut out);
+        assert_eq!(Batch::new(2, &out).unwrap().values().collect::<Vec<_>>(), [None, Some(&b"five"[..])]);
+    }
+
+    /// Only a sequencer places them (P6).
+    #[test]
+    fn a_batch_that_may_not_have_no_ops_is_refused_with_one() {
+        assert!(Batch::without_no_ops(5, &with_no_ops()).is_err());
+        assert!(Batch::without_no_ops(2, &batch_of(&[b"one", b""])).is_ok());
+    }
+
+    #[test]
+    fn a_no_op_with_a_checksum_of_something_is_damage() {
+        let mut bytes = with_no_ops();
+        bytes[2 * TABLE_ENTRY - 1] ^= 1;
+        assert_eq!(Batch::new(5, &bytes).unwrap().verify(), Err(1));
     }
 
     #[test]

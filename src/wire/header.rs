@@ -107,6 +107,8 @@ opcodes! {
     RegisterAccept = 27,
     /// Tells an acceptor a decision.
     RegisterLearn = 28,
+    /// Client to sequencer: place no-ops, so that every offset below one is given out (P6).
+    FillTo = 29,
     /// Done, with nothing to add.
     Done = 40,
     /// Everything below an offset is durable here and the loglet is open here.
@@ -155,6 +157,8 @@ opcodes! {
     RegisterBehind = 62,
     /// The acceptor holds a decision at or beyond the one that it was told.
     RegisterLearned = 63,
+    /// What a sequencer has placed is committed.
+    Filled = 64,
 }
 
 /// Why bytes are not a frame. The connection that sent them is closed.

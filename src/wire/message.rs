@@ -153,8 +153,11 @@ pub enum Message<'a> {
     Repair { request: u64, loglet: LogletId, first: Offset, batch: Batch<'a> },
     /// Deletes the loglet, on a chain version that does not name it, but `live` (P5). Answer: `Gone`.
     Delete { request: u64, loglet: LogletId, chain_version: u64, live: Vec<LogletId> },
-    /// Appends. Answer: `Appended`, `AppendSealed`, `AppendNoSpace` or `SequencerLost`.
+    /// Appends; without no-ops. Answer: `Appended`, `AppendSealed`, `AppendNoSpace` or `SequencerLost`.
     Append { request: u64, loglet: LogletId, batch: Batch<'a> },
+    /// Gives out every offset below `offset` that is not given out yet, as far as one request reaches, to no-ops; nothing where it is
+    /// there already (P6). Answer: `Filled`, when that is committed; else as to an append, with `count` 0.
+    FillTo { request: u64, loglet: LogletId, offset: Offset },
     /// Asks a node about itself. Answer: `StatusReport`.
     Status { request: u64 },
 
@@ -188,6 +191,9 @@ pub enum Message<'a> {
         known_tail: Offset,
         residence: Option<Residence>,
     },
+    /// Everything below the offset asked for, or as far as one request reaches, is on stable storage on a majority: `known_tail` is at
+    /// least that. `placed` no-ops are this request's own.
+    Filled { request: u64, loglet: LogletId, placed: u64, known_tail: Offset },
     /// The loglet was sealed when the records had been given `first..first + count` (P16); `count` is 0 when none were given.
     AppendSealed { request: u64, loglet: LogletId, first: Offset, count: u32 },
     /// This process does not sequence the loglet, or no longer; the outcome of an append in flight is unknown.
@@ -309,6 +315,7 @@ impl<'a> Message<'a> {
                 batch.write_to(out);
                 (Opcode::Append, loglet, Numbers { request, count: batch.count(), ..none })
             }
+            Self::FillTo { request, loglet, offset } => (Opcode::FillTo, loglet, Numbers { request, offset, ..none }),
             Self::Status { request } => (Opcode::Status, LogletId::default(), Numbers { request, ..none }),
             Self::Done { request, loglet } => (Opcode::Done, loglet, Numbers { request, ..none }),
             Self::Stored { loglet, tail, followed } => {
@@ -343,6 +350,9 @@ impl<'a> Message<'a> {
                 }
                 let aux = u64::from(residence.is_some());
                 (Opcode::Appended, loglet, Numbers { request, offset: first, count, known_tail, aux })
+            }
+            Self::Filled { request, loglet, placed, known_tail } => {
+                (Opcode::Filled, loglet, Numbers { request, aux: placed, known_tail, ..none })
             }
             Self::AppendSealed { request, loglet, first, count } => {
                 (Opcode::AppendSealed, loglet, Numbers { request, offset: first, count, ..none })
@@ -399,7 +409,12 @@ impl<'a> Message<'a> {
             Opcode::Activate => Self::Activate { request, config: config()? },
             Opcode::Store => Self::Store { loglet, first: checked_range(offset, count)?, known_tail, batch: batch()? },
             Opcode::Repair => Self::Repair { request, loglet, first: checked_range(offset, count)?, batch: batch()? },
-            Opcode::Append => Self::Append { request, loglet, batch: batch()? },
+            Opcode::Append => {
+                // Only a sequencer places no-ops (P6).
+                let batch = Batch::without_no_ops(count, body);
+                let refused = FrameError::Malformed("an append's lengths do not add up, or it has no-ops");
+                Self::Append { request, loglet, batch: batch.map_err(|_| refused)? }
+            }
             Opcode::Records => {
                 Self::Records { request, loglet, first: checked_range(offset, count)?, known_tail, batch: batch()? }
             }
@@ -444,6 +459,8 @@ impl<'a> Message<'a> {
             Opcode::Subscribe => Self::Subscribe { request, loglet, from: offset, limit: Offset(aux), credit: count },
             Opcode::Credit => Self::Credit { request, loglet, limit: Offset(aux), bytes: count },
             Opcode::Trim => Self::Trim { request, loglet, point: offset, committed: Offset(aux) },
+            Opcode::FillTo => Self::FillTo { request, loglet, offset: checked_range(offset, 0)? },
+            Opcode::Filled => Self::Filled { request, loglet, placed: aux, known_tail },
             Opcode::Status => Self::Status { request },
             Opcode::Done => Self::Done { request, loglet },
             Opcode::Stored => Self::Stored { loglet, tail: offset, followed: aux == 1 },
@@ -536,6 +553,7 @@ mod tests {
             Message::Repair { request, loglet, first, batch },
             Message::Delete { request, loglet, chain_version: 12, live: vec![loglet, LogletId { nonce: 9, ..loglet }] },
             Message::Append { request, loglet, batch },
+            Message::FillTo { request, loglet, offset: first },
             Message::Status { request },
             Message::Done { request, loglet },
             Message::Stored { loglet, tail: first, followed: false },
@@ -557,6 +575,7 @@ mod tests {
                 known_tail,
                 residence: Some(Residence { arrived: u64::MAX, stages: [1, 2, 3, 4, 5, u32::MAX], last: 2 }),
             },
+            Message::Filled { request, loglet, placed: 3, known_tail },
             Message::AppendSealed { request, loglet, first, count: 2 },
             Message::SequencerLost { request, loglet },
             Message::StatusReport { request, json: b"{}" },
@@ -609,6 +628,25 @@ mod tests {
             let header = FrameHeader::decode(&frame, Limits::default().frame_body_bytes_max).unwrap();
             assert_eq!(Message::decode(&header, &frame[HEADER_BYTES..]).unwrap(), message);
         }
+    }
+
+    /// Only a sequencer places no-ops (P6); from there on they are records like others.
+    #[test]
+    fn an_append_with_a_no_op_is_refused_and_a_store_is_not() {
+        let mut builder = crate::wire::BatchBuilder::default();
+        builder.push(b"alpha");
+        builder.push_no_op();
+        let (loglet, first, batch) = (LogletId::default(), Offset(4), builder.batch());
+        let decoded = |message: Message<'_>| {
+            let mut frame = Vec::new();
+            message.encode(&mut frame);
+            let header = FrameHeader::decode(&frame, u32::MAX).unwrap();
+            Message::decode(&header, &frame[HEADER_BYTES..]).map(|decoded| assert_eq!(decoded, message))
+        };
+        assert!(matches!(decoded(Message::Append { request: 1, loglet, batch }), Err(FrameError::Malformed(_))));
+        decoded(Message::Store { loglet, first, known_tail: first, batch }).unwrap();
+        decoded(Message::Repair { request: 1, loglet, first, batch }).unwrap();
+        decoded(Message::Records { request: 1, loglet, first, known_tail: first, batch }).unwrap();
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(super) const CHECKSUMS_MAX: usize = 8192;
 /// way covers it.
 const COMPARES_MAX: u32 = 16;
 
-/// The checksums of the records taken last, at contiguous offsets.
+/// The checksums of the records taken last, at contiguous offsets ([`Batch::fingerprint`]).
 #[derive(Clone, Hash, Debug, Default)]
 pub(super) struct Recent {
     first: Offset,
@@ -36,7 +36,7 @@ impl Recent {
                 self.checksums.pop_front();
                 self.first = self.first + 1;
             }
-            self.checksums.push_back(batch.checksum(index));
+            self.checksums.push_back(batch.fingerprint(index));
         }
         assert!(self.checksums.len() <= CHECKSUMS_MAX);
     }
@@ -66,7 +66,7 @@ impl Loglet {
             let offset = first + u64::from(index);
             match self.recent.get(offset) {
                 // A gap inside the remembered range cannot be: the memory starts anew at each jump.
-                Some(checksum) if checksum != batch.checksum(index) => {
+                Some(checksum) if checksum != batch.fingerprint(index) => {
                     self.conflict(peer, offset, shared);
                     return false;
                 }
@@ -78,7 +78,7 @@ impl Loglet {
         let Some(to) = forgotten else { return true };
         if self.compares < COMPARES_MAX {
             let checksums = (0..u32::try_from(to.since(first)).expect("within the batch"))
-                .map(|index| batch.checksum(index))
+                .map(|index| batch.fingerprint(index))
                 .collect();
             self.compare_on_disk(first, to, first, checksums, shared, disk);
         }
@@ -122,7 +122,7 @@ impl Loglet {
         let go_on = match outcome {
             ReadOutcome::Records { first: at, batch } => {
                 let wanted = |index: u32| checksums[(*at + u64::from(index)).since(first) as usize];
-                if let Some(index) = (0..batch.count()).find(|&index| wanted(index) != batch.checksum(index)) {
+                if let Some(index) = (0..batch.count()).find(|&index| wanted(index) != batch.fingerprint(index)) {
                     // Whichever lane it was: one that is contradicted ends them all (P4).
                     for lane in self.lanes.iter() {
                         self.conflict(lane.peer, *at + u64::from(index), shared);

@@ -5,6 +5,7 @@ use super::super::windows::{WINDOW_BYTES, WINDOWS_MAX};
 use super::super::{ReadOutcome, ReadRequest};
 use crate::base::Offset;
 use crate::io::op::{Op, Token};
+use crate::wire::BatchBuilder;
 
 const RECORD_BYTES: usize = 3000;
 
@@ -19,6 +20,32 @@ fn written(loglets: u64, records: u64) -> Rig {
     let mut rig = rig.restart(|_, _| false);
     rig.settle();
     rig
+}
+
+/// Beside empty records, which have the same checksum.
+#[test]
+fn no_ops_are_read_back_as_such_from_memory_and_from_disk() {
+    let mut rig = Rig::new(limits(1));
+    let mut records = BatchBuilder::default();
+    for n in 0..9 {
+        match n % 3 {
+            0 => records.push(b"a record"),
+            1 => records.push_no_op(),
+            _ => records.push(b""),
+        }
+    }
+    let write = rig.journal.write_records(loglet(0), Offset(0), records.batch()).unwrap();
+    rig.flush(write);
+    for _ in 0..2 {
+        for from in 0..9 {
+            let outcome = rig.read(loglet(0), from, 9, 3000);
+            let ReadOutcome::Records { first, records: read } = outcome else { panic!("{from}: {outcome:?}") };
+            let skipped: Vec<_> = records.batch().values().skip(from as usize).collect();
+            assert_eq!((first, read.batch().values().collect()), (Offset(from), skipped));
+        }
+        rig = rig.restart(|_, _| false);
+        rig.settle();
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use super::*;
 use crate::proto::log_server::Refused;
+use crate::proto::testing::NO_OP;
 use crate::wire::RejectCode;
 
 #[test]
@@ -84,6 +85,31 @@ fn a_conflict_is_found_on_disk_when_memory_has_forgotten_the_record() {
         assert_eq!(server.serve_reads(), []);
         let expected = if conflicts { Message::Conflict { request: 0, loglet: ID, at: Offset(2) } } else { stored(3) };
         assert_eq!(server.answers(), [(SEQUENCER, expected)]);
+    }
+}
+
+/// P17: a no-op is a stored record. It and an empty record have the same checksum, and are not taken for one another.
+#[test]
+fn a_no_op_is_stored_and_an_empty_record_in_its_place_is_a_conflict() {
+    let send = |server: &mut TestServer, payload: &[u8]| {
+        let records = Owned::of(&[name(1), payload.to_vec()]);
+        let message = Message::Store { loglet: ID, first: Offset(1), known_tail: Offset(0), batch: records.batch() };
+        server.send(SEQUENCER, message);
+        server.serve_reads();
+        server.answers()
+    };
+    let conflict = Message::Conflict { request: 0, loglet: ID, at: Offset(2) };
+    for (there, other) in [(NO_OP, &b""[..]), (b"", NO_OP)] {
+        let mut server = with_records(1);
+        send(&mut server, there);
+        server.flush();
+        assert_eq!(server.answers(), [(SEQUENCER, stored(3))]);
+        assert_eq!(server.disk.record(ID, Offset(2)).as_deref(), Some(there));
+        for _ in 0..2 {
+            assert_eq!(send(&mut server, there), [(SEQUENCER, stored(3))]);
+            assert_eq!(send(&mut server, other), [(SEQUENCER, conflict.clone())]);
+            server.restart();
+        }
     }
 }
 
