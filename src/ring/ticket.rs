@@ -4,6 +4,8 @@
 //! one before it ended, and a seal falls between two of them. That order is all that is asked of it, and no ordering with other memory:
 //! the offset goes out in the bytes of what is sent, which no processor sends before it has the offset.
 
+use std::ops::Range;
+
 use super::sync::{AtomicU64, Ordering};
 
 /// Set by the seal; what is below it is the next offset.
@@ -44,6 +46,29 @@ impl Ticket {
         granted.then_some(word)
     }
 
+    /// Takes what is missing so that every offset below `to` is given out, at most `max` offsets: the caller's range now, empty where they
+    /// are given out already, or nothing once sealed. Whoever asks while others do takes nothing that these have taken: the ranges of
+    /// all together end at `to`.
+    ///
+    /// # Panics
+    /// Beyond where offsets end, and of a range of nothing or of more than [`RANGE_MAX`].
+    #[must_use]
+    pub fn raise(&self, to: u64, max: u64) -> Option<Range<u64>> {
+        assert!(to <= OFFSETS_MAX && (1..=RANGE_MAX).contains(&max), "at most {max} offsets up to {to}");
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word & SEALED == 0 {
+            let end = to.min(word + max);
+            if end <= word {
+                return Some(word..word);
+            }
+            match self.word.compare_exchange(word, end, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(word..end),
+                Err(other) => word = other,
+            }
+        }
+        None
+    }
+
     /// Seals, and tells who does it first the boundary: every range ends at or below it, also those taken at the same time, and none
     /// will ever begin there or beyond.
     pub fn seal(&self) -> Option<u64> {
@@ -78,6 +103,17 @@ mod tests {
         assert_eq!(ticket.boundary(), None);
         assert_eq!((ticket.seal(), ticket.take(2), ticket.seal()), (Some(4), None, None));
         assert_eq!(ticket.boundary(), Some(4), "what is refused does not move it");
+    }
+
+    #[test]
+    fn a_raise_takes_what_is_missing_and_no_more_than_it_may() {
+        let ticket = Ticket::default();
+        assert_eq!(ticket.take(3), Some(0));
+        assert_eq!((ticket.raise(3, 9), ticket.raise(2, 9)), (Some(3..3), Some(3..3)));
+        assert_eq!((ticket.raise(7, 9), ticket.raise(7, 9), ticket.tail()), (Some(3..7), Some(7..7), 7));
+        assert_eq!((ticket.raise(20, 4), ticket.take(1)), (Some(7..11), Some(11)));
+        ticket.seal();
+        assert_eq!((ticket.raise(20, 4), ticket.raise(5, 4), ticket.tail()), (None, None, 12));
     }
 
     #[test]

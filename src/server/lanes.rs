@@ -1,5 +1,6 @@
 //! What the lanes of one loglet's sequencer share, over the shards of its node.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::{Limits, LogletId, Offset};
@@ -64,6 +65,16 @@ impl Lane {
         first.map(Offset)
     }
 
+    /// The offsets that are missing below `to`, at most `max` of them; empty where none are, and nothing when the loglet is sealed.
+    pub(super) fn raise(&mut self, to: Offset, max: u32) -> Option<Range<Offset>> {
+        if self.refused {
+            return None;
+        }
+        let granted = self.shared.ticket.raise(to.0, max.into());
+        self.refused = granted.is_none();
+        granted.map(|granted| Offset(granted.start)..Offset(granted.end))
+    }
+
     /// Tells the others how far this lane knows the loglet to be committed, and is told where offsets end and what they know.
     pub(super) fn exchange(&self, known_tail: Offset) -> (Offset, Offset) {
         let reached = self.shared.reached();
@@ -125,6 +136,23 @@ mod tests {
         assert_eq!((other.take(4), other.take(4)), (None, None));
         assert_eq!(shared.ticket.tail(), 9, "the word has moved once behind the seal");
         assert_eq!(shared.ticket.boundary(), Some(5));
+    }
+
+    /// P6 c: lanes that fill at once do not add up.
+    #[test]
+    fn lanes_take_together_what_is_missing() {
+        let shared = Lanes::new(0, 2, 2).unwrap();
+        let (mut one, mut other) = (Lane::new(shared.clone()), Lane::new(shared.clone()));
+        let range = |first, end| Some(Offset(first)..Offset(end));
+        assert_eq!((one.take(3), other.raise(Offset(5), 9)), (Some(Offset(0)), range(3, 5)));
+        assert_eq!((one.raise(Offset(5), 9), one.raise(Offset(9), 2)), (range(5, 5), range(5, 7)));
+        one.seal(LogletId::default());
+        assert_eq!((other.raise(Offset(5), 9), other.take(1)), (None, None));
+        assert_eq!(
+            shared.ticket.tail(),
+            7,
+            "a raise that is refused leaves the word alone, and nothing is asked after it"
+        );
     }
 
     #[test]

@@ -106,6 +106,13 @@ impl Requests<'_> {
                     Admission::Ended(ended) => self.answers.messages.push(ended.answer(request, loglet)),
                 }
             }
+            Message::FillTo { request, loglet, offset } => {
+                match self.cores.sequencing.fill(loglet, self.peer, request, offset, self.now) {
+                    Admission::Open => {}
+                    Admission::Full => return Flow::Hold,
+                    Admission::Ended(ended) => self.answers.messages.push(ended.answer(request, loglet)),
+                }
+            }
             Message::Activate { request, config } => {
                 let loglet = config.id;
                 let (identity, limits) = (&self.config.identity, &self.config.limits);
@@ -139,7 +146,7 @@ impl Requests<'_> {
     /// Whether a message for a loglet of another shard is for the lane that this one has of it.
     fn is_for_lane(&self, message: &Message<'_>) -> bool {
         match message {
-            Message::Append { loglet, .. } => self.cores.sequencing.has_lane(*loglet),
+            Message::Append { loglet, .. } | Message::FillTo { loglet, .. } => self.cores.sequencing.has_lane(*loglet),
             Message::Activate { config, .. } => self.cores.sequencing.has_lane(config.id),
             _ => false,
         }

@@ -71,6 +71,14 @@ impl Requests<'_> {
                     Admission::Ended(ended) => self.answers.messages.push(ended.answer(request, loglet)),
                 }
             }
+            Message::FillTo { request, loglet, offset } => {
+                let Host { sequencing, now, .. } = &mut self.host;
+                match sequencing.fill(loglet, self.peer, request, offset, *now) {
+                    Admission::Open => {}
+                    Admission::Full => return Flow::Hold,
+                    Admission::Ended(ended) => self.answers.messages.push(ended.answer(request, loglet)),
+                }
+            }
             Message::Activate { request, config } => self.activate(request, config),
             // What asks for nothing in return, as a store does, cannot be refused alone.
             _ if header.request.get() == 0 => self.reject(RejectCode::Role, SEQUENCES_ONLY),

@@ -159,6 +159,31 @@ impl Sequencing {
         self.counters.append_records += u64::from(batch.count());
     }
 
+    /// Takes in a request for no-ops up to `to`, if it is to be handed in.
+    pub(super) fn fill(&mut self, loglet: LogletId, peer: PeerId, request: u64, to: Offset, now: Instant) -> Admission {
+        let admission = self.admit(loglet, now);
+        let (Admission::Open, Some(sequencer)) = (admission, self.sequencers.get_mut(loglet)) else { return admission };
+        if !sequencer.has_room_to_fill() {
+            return Admission::Full;
+        }
+        let before = sequencer.memory_bytes();
+        match self.lanes.get_mut(&loglet) {
+            None => sequencer.handle_fill(peer, request, to, now),
+            Some(_) if !sequencer.takes_appends() => sequencer.refuse_append(peer, request),
+            Some(lane) => match lane.raise(to, sequencer.no_ops_max()) {
+                Some(granted) => {
+                    // Other lanes may have given out what was not to be granted any more.
+                    let (tail, watermark) = lane.exchange(sequencer.known_tail());
+                    sequencer.handle_lanes(tail, watermark, now);
+                    sequencer.handle_granted_fill(peer, request, to, granted, now);
+                }
+                None => sequencer.refuse_append(peer, request),
+            },
+        }
+        self.memory_bytes = (self.memory_bytes + sequencer.memory_bytes()).saturating_sub(before);
+        admission
+    }
+
     /// Bytes of memory that the sequencers hold for batches and answers.
     pub(super) fn memory_bytes(&self) -> usize {
         self.memory_bytes

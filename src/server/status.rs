@@ -137,6 +137,9 @@ pub(super) fn sequencer(sequencer: &Sequencer, sequencing: &Sequencing, now: Ins
         "no_space": status.lacks_space(),
         "blocked_ms": status.blocked_since().map(|since| now.since(since).as_millis() as u64),
         "blocked_because": status.blocked_since().map(|_| why_blocked(sequencer)),
+        "append_bytes": status.given().append_bytes,
+        "no_ops": status.given().no_ops,
+        "no_op_bytes": status.given().no_op_bytes,
         "append_latency": histogram(status.append_latency()),
         "log_servers": servers.collect::<Vec<_>>(),
     })

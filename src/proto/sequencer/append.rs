@@ -73,19 +73,20 @@ impl Sequencer {
         assert!(self.has_room(), "the host stops reading a client while there is no room");
         assert!(self.takes_appends(), "the host refuses appends that are not taken, before it gives them offsets");
         assert!(first >= self.end && first >= self.watermark, "offsets are given in ascending order, and once");
-        if self.outstanding.is_empty() {
+        if !self.is_waited_for() {
             self.progress = now;
         }
         let count = batch.count();
         self.queue.push(first, batch, body_checksum);
+        self.given.append_bytes += batch.len() as u64;
         self.outstanding.push_back(Outstanding { from: Some(from), request, first, count, times: Times::since(now) });
         self.end = first + u64::from(count);
         self.tail = self.tail.max(self.end);
         assert!(self.watermark < self.end);
     }
 
-    /// An append of `from` that is given no offsets, and so surely not taken in: because no appends are taken, or because the loglet
-    /// turned out to be sealed when its offsets were to be given. Answered by [`Sequencer::poll_reply`].
+    /// An append of `from`, or a fill, that is given no offsets, and so surely not taken in: because no appends are taken, or because the
+    /// loglet turned out to be sealed when its offsets were to be given. Answered by [`Sequencer::poll_reply`].
     pub fn refuse_append(&mut self, from: PeerId, request: u64) {
         let (loglet, first) = (self.loglet(), self.tail);
         let reply = match self.state {
@@ -104,6 +105,7 @@ impl Sequencer {
         for append in self.outstanding.iter_mut().filter(|append| append.from == Some(peer)) {
             append.from = None;
         }
+        self.forget_filler(peer);
     }
 
     /// The next answer to a client.
@@ -126,6 +128,7 @@ impl Sequencer {
                     .push_back((from, Message::Appended { request, loglet, first, count, known_tail, residence }));
             }
         }
+        self.answer_fills();
     }
 
     /// Answers everything outstanding with what it needs to be settled. At once, not when a majority is sealed: the chain's
@@ -141,6 +144,7 @@ impl Sequencer {
             };
             self.replies.extend(from.map(|from| (from, reply)));
         }
+        self.refuse_fills();
     }
 }
 

@@ -2,11 +2,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::append::Outstanding;
+use super::fill::{Fill, Given, no_ops_max};
 use super::queue::Queue;
 use super::store::Server;
 use crate::base::{Histogram, Instant, Limits, LogletId, Offset};
 use crate::proto::PeerId;
-use crate::wire::{LogletConfig, Message, RejectCode};
+use crate::wire::{BatchBuilder, LogletConfig, Message, RejectCode};
 
 /// Why a sequencer has given up. It seals the loglet then, so that nothing waits for it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
@@ -73,6 +74,7 @@ pub struct Sequencer {
     pub(super) retry: Duration,
     /// How long a known tail that has moved waits for a store to go with.
     pub(super) known_tail_delay: Duration,
+    pub(super) no_ops_max: u32,
     pub(super) state: State,
     /// No offset at or beyond it was given to anybody, as far as is known here: `end <= tail`, and the two are the same where nobody else
     /// sequences the loglet.
@@ -81,7 +83,7 @@ pub struct Sequencer {
     pub(super) end: Offset,
     /// Reached by the count of unsealed successes of this sequencer, or of another lane of it (P1): `watermark <= tail`.
     pub(super) watermark: Offset,
-    /// When the watermark last moved, appends became outstanding, or LogServers had space again.
+    /// When the watermark last moved, somebody began to wait for it, or LogServers had space again.
     pub(super) progress: Instant,
     /// A LogServer has deleted the loglet, which it does only when no chain names it any more (P5).
     pub(super) left_chain: bool,
@@ -89,6 +91,13 @@ pub struct Sequencer {
     pub(super) servers: Vec<Server>,
     /// Not yet answered appends, in offset order.
     pub(super) outstanding: VecDeque<Outstanding>,
+    /// Requests for no-ops that have no answer yet.
+    pub(super) fills: Vec<Fill>,
+    /// When to look again how far other lanes are.
+    pub(super) look_at: Option<Instant>,
+    /// Memory for no-ops while they are placed.
+    pub(super) no_ops: BatchBuilder,
+    pub(super) given: Given,
     pub(super) replies: VecDeque<(PeerId, Message<'static>)>,
     /// The host has said of everything below it when it was handed to the LogServers.
     pub(super) sequenced: Offset,
@@ -111,6 +120,7 @@ impl Sequencer {
             stall: limits.stall,
             retry: limits.reconnect_delay,
             known_tail_delay: limits.known_tail_delay,
+            no_ops_max: no_ops_max(limits),
             state: State::Running,
             tail: Offset::ZERO,
             end: Offset::ZERO,
@@ -120,6 +130,10 @@ impl Sequencer {
             queue: Queue::default(),
             servers,
             outstanding: VecDeque::new(),
+            fills: Vec::new(),
+            look_at: None,
+            no_ops: BatchBuilder::default(),
+            given: Given::default(),
             replies: VecDeque::new(),
             sequenced: Offset::ZERO,
             timed: Offset::ZERO,
@@ -159,21 +173,29 @@ impl Sequencer {
 
     /// When to call [`Sequencer::handle_timeout`], and what for.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let stalled = (self.state == State::Running && !self.outstanding.is_empty())
+        let running = self.state == State::Running;
+        let stalled = (running && self.is_waited_for())
             .then(|| (self.progress + self.stall, "sequencer: the watermark stands still"));
+        let look = self.look_at.filter(|_| running).map(|at| (at, "sequencer: a fill waits for other lanes"));
         let servers = self.servers.iter().filter_map(Server::timeout);
-        servers.chain(stalled).min_by_key(|(at, _)| *at)
+        servers.chain(stalled).chain(look).min_by_key(|(at, _)| *at)
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         (0..self.servers.len()).for_each(|server| self.handle_server_timeout(server, now));
-        if self.state == State::Running && !self.outstanding.is_empty() && now.since(self.progress) >= self.stall {
+        self.look_again(now);
+        if self.state == State::Running && self.is_waited_for() && now.since(self.progress) >= self.stall {
             match self.lacks_space() {
                 true => self.abandon(),
                 false => self.lose(Lost::Stalled),
             }
         }
+    }
+
+    /// Whether anybody waits for the watermark.
+    pub(super) fn is_waited_for(&self) -> bool {
+        !self.outstanding.is_empty() || !self.fills.is_empty()
     }
 
     /// The loglet.

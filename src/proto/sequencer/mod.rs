@@ -1,6 +1,7 @@
 //! The sequencer of one loglet: gives out offsets, stores on every LogServer, acknowledges what a majority has stored.
 
 mod append;
+mod fill;
 mod lanes;
 mod machine;
 mod queue;
@@ -13,6 +14,7 @@ mod store;
 pub(crate) mod testing;
 mod watermark;
 
+pub use fill::Given;
 pub use machine::{Lost, Sequencer, State};
 pub use stages::StoreTimes;
 pub use status::{ServerStatus, Status};

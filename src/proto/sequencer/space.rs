@@ -36,11 +36,12 @@ impl Sequencer {
             let answer = |request, first, count| Message::AppendNoSpace { request, loglet, first, count };
             self.replies.extend(append.answer(answer));
         }
+        self.refuse_fills();
     }
 
     /// Ends a sequencer whose records nobody waits for and nobody can store, so that its memory serves others.
     pub(super) fn give_up_space(&mut self) {
-        if self.lacks_space() && self.outstanding.is_empty() && self.watermark < self.end {
+        if self.lacks_space() && !self.is_waited_for() && self.watermark < self.end {
             self.lose(Lost::NoSpace);
         }
     }

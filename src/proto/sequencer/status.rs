@@ -1,3 +1,4 @@
+use super::fill::Given;
 use super::machine::{Sequencer, State};
 use super::seal::Seal;
 use crate::base::{Histogram, Instant, Offset};
@@ -49,6 +50,11 @@ impl<'a> Status<'a> {
     /// Reached by its own count of unsealed successes.
     pub fn known_tail(&self) -> Offset {
         self.0.watermark
+    }
+
+    /// Bytes and no-ops that were given offsets here.
+    pub fn given(&self) -> Given {
+        self.0.given
     }
 
     /// Appends that wait for their answer.

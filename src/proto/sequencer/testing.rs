@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Sequencer;
+use crate::base::checksum::crc32c;
 use crate::base::{Incarnation, Instant, Limits, LogletId, NodeId, Offset};
 use crate::proto::PeerId;
 use crate::wire::{self, Batch, BatchBuilder, LogletConfig, Member, Message};
@@ -25,6 +26,7 @@ pub(crate) fn config(servers: usize) -> LogletConfig {
 pub(super) enum Sent {
     Create,
     Store { first: Offset, count: u32, known: Offset },
+    NoOps { first: Offset, count: u32 },
     KnownTail(Offset),
     Seal,
 }
@@ -43,6 +45,10 @@ pub(super) fn appended(request: u64, first: u64, count: u32, known: u64) -> Mess
         known_tail: Offset(known),
         residence: None,
     }
+}
+
+pub(super) fn filled(request: u64, placed: u64, known: u64) -> Message<'static> {
+    Message::Filled { request, loglet: LOGLET, placed, known_tail: Offset(known) }
 }
 
 fn empty_records(count: u32) -> Vec<u8> {
@@ -84,6 +90,11 @@ impl Rig {
         self.core.handle_granted_append(CLIENT, request, Offset(first), batch, CHECKSUM, self.now);
     }
 
+    /// Asks for no-ops up to an offset.
+    pub(super) fn fill(&mut self, request: u64, to: u64) {
+        self.core.handle_fill(CLIENT, request, Offset(to), self.now);
+    }
+
     pub(super) fn append_bytes(&mut self, request: u64, payload: &[u8]) {
         let (mut builder, mut bytes) = (BatchBuilder::default(), Vec::new());
         builder.push(payload);
@@ -104,6 +115,12 @@ impl Rig {
         while let Some((message, checksum)) = self.core.poll_send(server) {
             sent.push(match message {
                 Message::Create { .. } => Sent::Create,
+                Message::Store { first, batch, .. } if batch.no_ops() > 0 => {
+                    let count = batch.count();
+                    assert_eq!(batch.no_ops(), count, "no-ops have a batch of their own");
+                    assert_eq!(checksum, Some(crc32c(&batch.parts().concat())), "of the body");
+                    Sent::NoOps { first, count }
+                }
                 Message::Store { first, known_tail: known, batch, .. } => {
                     assert_eq!(checksum, Some(CHECKSUM));
                     Sent::Store { first, count: batch.count(), known }

@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use super::machine::{Sequencer, State};
 use crate::base::{Instant, Offset};
 use crate::proto::PeerId;
-use crate::wire::Message;
+use crate::wire::{BatchBuilder, Message};
 
 impl Sequencer {
     /// The largest offset that a majority has acknowledged while open. By the order rule a success for n stands on everything
@@ -56,6 +56,10 @@ impl Sequencer {
         if self.outstanding.is_empty() {
             self.outstanding = VecDeque::new();
         }
+        if self.fills.is_empty() {
+            self.fills = Vec::new();
+        }
+        self.no_ops = BatchBuilder::default();
         if self.replies.is_empty() {
             self.replies = VecDeque::new();
         }
@@ -64,7 +68,9 @@ impl Sequencer {
     /// Bytes of memory held for batches and answers.
     pub fn memory_bytes(&self) -> usize {
         self.queue.memory_bytes()
+            + self.no_ops.memory_bytes()
             + self.outstanding.capacity() * size_of::<super::append::Outstanding>()
+            + self.fills.capacity() * size_of::<super::fill::Fill>()
             + self.replies.capacity() * size_of::<(PeerId, Message<'static>)>()
     }
 

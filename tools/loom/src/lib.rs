@@ -50,6 +50,9 @@ pub mod mutants {
     mutant!(takes_in_two_steps);
     mutant!(seals_in_two_steps);
     mutant!(grants_what_is_sealed);
+    mutant!(fills_in_two_steps);
+    mutant!(adds_what_was_missing);
+    mutant!(fills_what_is_sealed);
     mutant!(raises_in_two_steps);
     mutant!(raises_without_ordering);
     mutant!(reads_without_ordering);

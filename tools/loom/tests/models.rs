@@ -4,6 +4,7 @@
 //! thread that is never woken is a deadlock, which it reports.
 
 use std::env;
+use std::ops::Range;
 use std::process::Command;
 use std::sync::Arc as PlainArc;
 
@@ -465,6 +466,7 @@ fn nothing_is_left_in_a_relay_that_is_over() {
 /// An implementation of the ticket.
 trait Tickets: Default + Send + Sync + 'static {
     fn take(&self, count: u64) -> Option<u64>;
+    fn raise(&self, to: u64, max: u64) -> Option<Range<u64>>;
     fn seal(&self) -> Option<u64>;
     fn boundary(&self) -> Option<u64>;
     fn tail(&self) -> u64;
@@ -475,6 +477,9 @@ macro_rules! tickets {
         impl Tickets for $path {
             fn take(&self, count: u64) -> Option<u64> {
                 self.take(count)
+            }
+            fn raise(&self, to: u64, max: u64) -> Option<Range<u64>> {
+                self.raise(to, max)
             }
             fn seal(&self) -> Option<u64> {
                 self.seal()
@@ -493,7 +498,10 @@ tickets!(
     ticket::Ticket,
     mutants::takes_in_two_steps::Ticket,
     mutants::seals_in_two_steps::Ticket,
-    mutants::grants_what_is_sealed::Ticket
+    mutants::grants_what_is_sealed::Ticket,
+    mutants::fills_in_two_steps::Ticket,
+    mutants::adds_what_was_missing::Ticket,
+    mutants::fills_what_is_sealed::Ticket
 );
 
 /// Takes ranges of these sizes, up to the first refusal. Returns where each began and ended.
@@ -546,6 +554,50 @@ fn ranges_end_at_the_boundary<T: Tickets>() {
     let boundary = mine.or(theirs).expect("and one does");
     assert_eq!(end_of(ranges), boundary);
     assert_eq!(ticket.boundary(), Some(boundary));
+}
+
+/// Two threads raise it to the same place beside one that takes: what all of them have lies end to end, and they stop where they meant to,
+/// but for what is taken afterwards (P6 c).
+fn raises_do_not_add_up<T: Tickets>() {
+    let ticket = Arc::new(T::default());
+    let raisers: Vec<_> = [5, 5]
+        .map(|to| {
+            let ticket = ticket.clone();
+            thread::spawn(move || ticket.raise(to, 9).unwrap())
+        })
+        .into_iter()
+        .collect();
+    let first = ticket.take(2).unwrap();
+    let mut ranges = vec![(first, first + 2)];
+    let raised = raisers.into_iter().map(|raiser| raiser.join().unwrap());
+    ranges.extend(raised.filter(|range| !range.is_empty()).map(|range| (range.start, range.end)));
+    assert_eq!(end_of(ranges), ticket.tail());
+    assert_eq!(ticket.tail(), first.max(3) + 2, "raised to 5, wherever the other range lies");
+}
+
+/// A raise beside a seal: what it has lies below the boundary, and afterwards it has nothing.
+fn a_seal_ends_raises<T: Tickets>() {
+    let ticket = Arc::new(T::default());
+    let raiser = {
+        let ticket = ticket.clone();
+        thread::spawn(move || (ticket.raise(2, 9), ticket.raise(9, 3)))
+    };
+    let boundary = ticket.seal().expect("nobody else seals");
+    assert_eq!(ticket.raise(20, 3), None, "nothing is given once it is sealed");
+    let (first, second) = raiser.join().unwrap();
+    assert!(first.is_some() || second.is_none(), "nothing is given once it is sealed");
+    let end = second.or(first).map_or(0, |range| range.end);
+    assert_eq!((end, ticket.tail()), (boundary, boundary));
+}
+
+#[test]
+fn raises_of_a_ticket_do_not_add_up() {
+    explore(raises_do_not_add_up::<ticket::Ticket>);
+}
+
+#[test]
+fn raises_of_a_sealed_ticket_end_at_its_boundary() {
+    explore(a_seal_ends_raises::<ticket::Ticket>);
 }
 
 #[test]
@@ -674,6 +726,13 @@ const MUTANTS: &[(&str, fn(), &str)] = &[
         "grants_what_is_sealed",
         ranges_end_at_the_boundary::<mutants::grants_what_is_sealed::Ticket>,
         "whoever has sealed gets nothing",
+    ),
+    ("fills_in_two_steps", raises_do_not_add_up::<mutants::fills_in_two_steps::Ticket>, "ranges lie end to end"),
+    ("adds_what_was_missing", raises_do_not_add_up::<mutants::adds_what_was_missing::Ticket>, "panicked"),
+    (
+        "fills_what_is_sealed",
+        a_seal_ends_raises::<mutants::fills_what_is_sealed::Ticket>,
+        "nothing is given once it is sealed",
     ),
     ("raises_in_two_steps", the_highest_raise_stays::<mutants::raises_in_two_steps::Watermark>, "left == right"),
     (
