@@ -26,6 +26,12 @@ pub enum LogletOp {
         /// The records; they come back with the result.
         records: Records,
     },
+    /// Has every offset below `offset` given out, those that are not yet to no-ops, and waits until they are committed (P6). One request
+    /// reaches so far; the caller asks again if the known tail that it is told is less.
+    FillTo {
+        /// First offset that need not be given out.
+        offset: Offset,
+    },
     /// Finds the tail (every row of the checkTail table).
     CheckTail,
     /// Reads from `min`, below `max` and below `limit` or a server's known tail (P17).
@@ -69,6 +75,17 @@ pub enum LogletOp {
     },
 }
 
+/// Why a loglet was not filled.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FillFailure {
+    /// The loglet is sealed, or deleted.
+    Sealed,
+    /// The sequencer is lost, or has not answered in time.
+    SequencerLost,
+    /// Fewer LogServers than a majority have space.
+    NoSpace,
+}
+
 /// The end of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LogletResult {
@@ -108,6 +125,15 @@ pub enum LogletResult {
         /// The records, for a retry elsewhere.
         records: Records,
     },
+    /// Filled, as far as one request reaches.
+    Filled {
+        /// Everything below is committed, by unsealed evidence (P1).
+        known_tail: Offset,
+        /// No-ops that this request itself has added.
+        placed: u64,
+    },
+    /// Not filled; no-ops may have been placed nevertheless.
+    FillFailed(FillFailure),
     /// The tail: with `sealed` false, everything below was readable at some moment since the question; with `sealed` true, it
     /// serves the conditional write of the chain and nothing else (P1).
     Tail {
@@ -116,7 +142,7 @@ pub enum LogletResult {
         /// Whether the loglet is sealed.
         sealed: bool,
     },
-    /// Records from `first` on; also each delivery of a subscription.
+    /// Records from `first` on, no-ops among them; also each delivery of a subscription.
     Records {
         /// Offset of the first record.
         first: Offset,

@@ -4,6 +4,7 @@ use super::append::Appends;
 use super::check_tail::CheckTail;
 use super::create::Create;
 use super::delete::Delete;
+use super::fill::Fill;
 use super::link::{Connection, Key, Shared};
 use super::read::Read;
 use super::restore::Restore;
@@ -81,6 +82,7 @@ impl NativeLoglet {
             LogletOp::Subscribe { from, limit, credit } => {
                 Kind::Subscribe(Subscribe::new(&self.shared, id, from, limit, credit, now))
             }
+            LogletOp::FillTo { offset } => Kind::Fill(Fill::new(&mut self.shared, offset, now)),
             LogletOp::Seal => Kind::Seal(Seal),
             LogletOp::Trim { point, committed } => Kind::Trim(Trim::new(&self.shared, point, committed)),
         };
@@ -176,8 +178,13 @@ impl NativeLoglet {
 
     /// Whether `target` owes an answer.
     pub fn waits_for(&self, target: Target) -> bool {
-        let appends = target == Target::Sequencer && self.appends.oldest().is_some();
-        appends || !self.shared.links[self.link(target)].pending.is_empty()
+        // What has not been sent yet, for want of a connection, is waited for as well.
+        let unsent = || self.appends.oldest().is_some() || self.fills().next().is_some();
+        (target == Target::Sequencer && unsent()) || !self.shared.links[self.link(target)].pending.is_empty()
+    }
+
+    fn fills(&self) -> impl Iterator<Item = &Operation> {
+        self.operations.values().filter(|operation| matches!(operation.kind, Kind::Fill(_)))
     }
 
     /// The next message for `target`.
@@ -242,7 +249,8 @@ impl NativeLoglet {
         let key = Key(self.next_key);
         self.next_key += 1;
         let limit = self.shared.limits.operation_timeout;
-        let deadline = (!matches!(kind, Kind::Subscribe(_) | Kind::Restore(_))).then(|| now + limit);
+        let has_deadline = !matches!(kind, Kind::Subscribe(_) | Kind::Restore(_) | Kind::Fill(_));
+        let deadline = has_deadline.then(|| now + limit);
         self.operations.insert(key, Operation { id, deadline, kind });
         self.drive(key, now);
     }
@@ -265,6 +273,9 @@ impl NativeLoglet {
         // What waits for the first connection goes on waiting; a replaced connection has been lost.
         if target == Target::Sequencer && (connection == Connection::Down || replaced) {
             self.lose_appends();
+            // Whether asked or not, as appends.
+            let fills = self.operations.values_mut().filter(|operation| matches!(operation.kind, Kind::Fill(_)));
+            fills.for_each(|operation| operation.step().lost(link));
         }
         self.lose_requests(link, &waiting);
         self.drive_all(now);
@@ -347,6 +358,7 @@ fn heard(message: &Message<'_>) -> Option<Heard> {
         | Message::Sealed { request, loglet, known_tail, .. }
         | Message::Behind { request, loglet, known_tail, .. }
         | Message::Records { request, loglet, known_tail, .. }
+        | Message::Filled { request, loglet, known_tail, .. }
         | Message::Appended { request, loglet, known_tail, .. } => (request, Some(loglet), known_tail),
         _ => return None,
     };

@@ -5,6 +5,7 @@ mod check_tail;
 mod choice;
 mod create;
 mod delete;
+mod fill;
 #[cfg(test)]
 mod joint;
 mod link;

@@ -1,6 +1,7 @@
 use super::check_tail::CheckTail;
 use super::create::Create;
 use super::delete::Delete;
+use super::fill::Fill;
 use super::link::{Key, Shared};
 use super::read::Read;
 use super::restore::Restore;
@@ -51,6 +52,7 @@ pub(super) enum Kind {
     CheckTail(CheckTail),
     Create(Create),
     Delete(Delete),
+    Fill(Fill),
     Read(Read),
     Restore(Restore),
     Seal(Seal),
@@ -62,7 +64,7 @@ pub(super) enum Kind {
 #[derive(Clone, Hash, Debug)]
 pub(super) struct Operation {
     pub(super) id: OpId,
-    /// When it fails with `Unavailable`; a subscription never does, and a copy knows by itself.
+    /// When it fails with `Unavailable`; a subscription never does, and a copy and a fill know by themselves.
     pub(super) deadline: Option<Instant>,
     pub(super) kind: Kind,
 }
@@ -73,6 +75,7 @@ impl Operation {
             Kind::CheckTail(step) => step,
             Kind::Create(step) => step,
             Kind::Delete(step) => step,
+            Kind::Fill(step) => step,
             Kind::Read(step) => step,
             Kind::Restore(step) => step,
             Kind::Seal(step) => step,
@@ -86,6 +89,7 @@ impl Operation {
             Kind::CheckTail(step) => step,
             Kind::Create(step) => step,
             Kind::Delete(step) => step,
+            Kind::Fill(step) => step,
             Kind::Read(step) => step,
             Kind::Restore(step) => step,
             Kind::Seal(step) => step,

@@ -120,6 +120,8 @@ pub(super) struct Rig {
     /// (request, count) of appends that reached the sequencer.
     pub(super) appends: Vec<(u64, u32)>,
     pub(super) activations: Vec<u64>,
+    /// (request, offset) of fills that reached the sequencer.
+    pub(super) fills: Vec<(u64, Offset)>,
 }
 
 impl Rig {
@@ -128,7 +130,7 @@ impl Rig {
         let now = Instant::from_nanos(1_000_000);
         let core = NativeLoglet::new(config(servers.len()), &limits);
         let up = vec![false; servers.len()];
-        let mut rig = Self { core, now, servers, up, log: vec![], appends: vec![], activations: vec![] };
+        let mut rig = Self { core, now, servers, up, log: vec![], appends: vec![], activations: vec![], fills: vec![] };
         (0..rig.servers.len()).for_each(|server| rig.connect(server));
         rig
     }
@@ -242,6 +244,7 @@ impl Rig {
             match message {
                 Message::Append { request, batch, .. } => self.appends.push((request, batch.count())),
                 Message::Activate { request, .. } => self.activations.push(request),
+                Message::FillTo { request, offset, .. } => self.fills.push((request, offset)),
                 other => panic!("nobody sends a sequencer {other:?}"),
             }
         }
