@@ -77,6 +77,11 @@ mutants! {
     StaleIntent, "stale-intent", "P15", "An extend leaves the intent in the chain.";
     ModifyOpenSegment, "modify-open-segment", "P7", "The last segment, which has no stop, gets other LogServers, with copies of what is known to be committed.";
     BootstrapTwice, "bootstrap-twice", "P8", "A node that holds the beginning of a cluster takes another one in its place.";
+    AckBeforeLowerFilled, "ack-before-lower-filled", "P6", "A striped append is acknowledged as soon as its own stripe has acknowledged it.";
+    StripedFilledBySealedTail, "striped-filled-by-sealed-tail", "P6", "The tail of a sealed stripe releases what is withheld.";
+    StripedTailFromMixedSeals, "striped-tail-from-mixed-seals", "P6", "A checkTail puts tails of sealed and of open stripes together.";
+    FillerPastSeal, "filler-past-seal", "P6", "A filler that a sealed stripe has refused counts as done.";
+    SealOneStripe, "seal-one-stripe", "P6", "A seal ends when the first stripe is sealed.";
     ForgetSealOnRestart, "forget-seal-on-restart", "P2", "A restarted LogServer takes a sealed loglet for open.";
 }
 

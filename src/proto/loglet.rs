@@ -19,7 +19,7 @@ pub struct Records {
 }
 
 /// What can be asked of a loglet.
-#[derive(Clone, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum LogletOp {
     /// Appends records at contiguous offsets.
     Append {

@@ -194,6 +194,23 @@ impl BatchBuilder {
         self.table.extend_from_slice(&checksum.to_le_bytes());
     }
 
+    /// Bytes that record `index` takes of the batch whose bytes these are.
+    pub(super) fn bytes_of(batch: &[u8], index: u32) -> usize {
+        let (entries, _) = batch.as_chunks::<TABLE_ENTRY>();
+        let [l0, l1, l2, l3, ..] = entries[index as usize];
+        TABLE_ENTRY + payload_bytes(u32::from_le_bytes([l0, l1, l2, l3])) as usize
+    }
+
+    /// Adds record `index` of the batch whose bytes these are, as it is; its payload begins at `payload_at`. Returns its length.
+    pub(super) fn push_copy_of(&mut self, batch: &[u8], index: u32, payload_at: usize) -> usize {
+        let len = Self::bytes_of(batch, index) - TABLE_ENTRY;
+        let (entries, _) = batch.as_chunks::<TABLE_ENTRY>();
+        let entry = entries[index as usize];
+        self.table.extend_from_slice(&entry);
+        self.payload.extend_from_slice(&batch[payload_at..payload_at + len]);
+        len
+    }
+
     /// Number of records so far.
     pub fn count(&self) -> u32 {
         (self.table.len() / TABLE_ENTRY) as u32

@@ -46,6 +46,12 @@ impl Layout {
         Offset(logical.0.saturating_sub(stripe as u64).div_ceil(self.stripes))
     }
 
+    /// The first offset that may still be read, for all that is known of one stripe, which has given up everything below its own
+    /// `trim_point`.
+    pub fn trimmed_by(self, stripe: usize, trim_point: Offset) -> Offset {
+        trim_point.0.checked_sub(1).map_or(Offset::ZERO, |last| self.logical(stripe, Offset(last)) + 1)
+    }
+
     /// The tail of the whole, when these are the tails of the stripes: everything below lies below its stripe's.
     ///
     /// # Panics
@@ -84,6 +90,12 @@ mod tests {
     fn the_tail_is_where_the_first_stripe_lacks_something() {
         let tail = |tails: [u64; 3]| Layout::new(3).tail(tails.map(Offset)).0;
         assert_eq!([tail([0, 9, 9]), tail([9, 0, 9]), tail([9, 9, 0]), tail([4, 4, 3])], [0, 1, 2, 11]);
+    }
+
+    #[test]
+    fn a_stripes_trim_point_gives_up_all_before_its_last() {
+        let layout = Layout::new(3);
+        assert_eq!([0, 1, 2].map(|point| layout.trimmed_by(1, Offset(point)).0), [0, 2, 5]);
     }
 
     #[test]
