@@ -72,8 +72,8 @@ impl Member {
     /// Makes it this member's turn: the loglet in use is sealed, and the next one is sequenced elsewhere.
     pub fn take_over(&mut self) -> anyhow::Result<()> {
         let last = self.log.chain()?.last().loglet.clone();
-        let other = last.log_servers.iter().find(|member| member.node != last.sequencer.node);
-        let wanted = other.map(|member| Wanted::clone_of(&last, *member));
+        let other = last.log_servers().find(|member| member.node != last.first().sequencer.node);
+        let wanted = other.map(|member| Wanted::clone_of(&last, member));
         match self.log.extend(wanted, false)? {
             // Somebody else's extend has sealed it as well.
             Extended::Done(_) | Extended::Overtaken(_) => {}

@@ -104,7 +104,7 @@ fn record(number: u64) -> Vec<u8> {
 
 fn names(chain: &Chain, node: NodeId) -> usize {
     let has = |members: &[naxos::wire::Member]| members.iter().any(|member| member.node == node);
-    chain.segments.iter().filter(|segment| has(&segment.loglet.log_servers)).count()
+    chain.segments.iter().filter(|segment| has(&segment.loglet.first().log_servers)).count()
 }
 
 #[test]
@@ -112,10 +112,11 @@ fn a_lost_log_server_is_replaced_and_its_copies_are_restored_while_nobody_uses_t
     let mut rig = Rig::start(4);
     let chain = rig.log.chain().unwrap();
     let active = &chain.last().loglet;
-    let lost = active.log_servers.iter().map(|member| member.node).find(|node| *node != active.sequencer.node).unwrap();
+    let lost =
+        active.log_servers().map(|member| member.node).find(|node| *node != active.first().sequencer.node).unwrap();
     rig.stop(lost);
     let healed = rig.await_chain("nothing names it any more", |chain| names(chain, lost) == 0);
-    assert!(healed.segments.iter().all(|segment| segment.loglet.log_servers.len() == 3));
+    assert!(healed.segments.iter().all(|segment| segment.loglet.first().log_servers.len() == 3));
     // L8: the registers have other keepers as well, and outlive another loss.
     let deadline = Instant::now() + ENOUGH;
     let keeps = || {
@@ -127,8 +128,8 @@ fn a_lost_log_server_is_replaced_and_its_copies_are_restored_while_nobody_uses_t
         std::thread::sleep(Duration::from_millis(200));
     }
     // Two of four are enough to read all of it, for each record has three copies again.
-    let mut members = healed.last().loglet.log_servers.iter().map(|member| member.node);
-    let is_new = |node: &NodeId| !active.log_servers.iter().any(|member| member.node == *node);
+    let mut members = healed.last().loglet.first().log_servers.iter().map(|member| member.node);
+    let is_new = |node: &NodeId| !active.log_servers().any(|member| member.node == *node);
     let spare = members.find(is_new).unwrap();
     assert_eq!(names(&healed, spare), healed.segments.len());
     rig.append(150..160);
@@ -146,9 +147,9 @@ fn a_lost_log_server_is_replaced_and_its_copies_are_restored_while_nobody_uses_t
 #[test]
 fn the_sequencer_of_a_log_that_nobody_uses_is_replaced() {
     let mut rig = Rig::start(3);
-    let sequencer = rig.log.chain().unwrap().last().loglet.sequencer.node;
+    let sequencer = rig.log.chain().unwrap().last().loglet.first().sequencer.node;
     rig.stop(sequencer);
-    let chain = rig.await_chain("another one", |chain| chain.last().loglet.sequencer.node != sequencer);
+    let chain = rig.await_chain("another one", |chain| chain.last().loglet.first().sequencer.node != sequencer);
     assert_eq!(chain.segments.len(), 4);
     rig.append(150..160);
     rig.read_all(160);
@@ -162,12 +163,11 @@ fn an_intent_whose_writer_has_died_is_carried_out() {
     let rig = Rig::start(4);
     let chain = rig.log.chain().unwrap();
     let active = chain.last().loglet.clone();
-    let spare =
-        rig.nodes.iter().flatten().find(|node| active.log_servers.iter().all(|member| member.node != node.node()));
+    let spare = rig.nodes.iter().flatten().find(|node| active.log_servers().all(|member| member.node != node.node()));
     let spare = spare.unwrap();
     // None of the LogServers: where it is nobody knows but by the intent.
     let sequencer = naxos::wire::Member { node: spare.node(), address: spare.address() };
-    let wanted = Wanted { sequencer, log_servers: active.log_servers.clone() };
+    let wanted = Wanted::native(sequencer, active.first().log_servers.clone());
     // A client that dies once it has written its intent: whichever step it is at, somebody finishes it.
     let client = support::client();
     let log = client.cluster(&rig.addresses).unwrap().open_log("default").unwrap();
@@ -177,8 +177,9 @@ fn an_intent_whose_writer_has_died_is_carried_out() {
         assert!(Instant::now() < deadline);
     }
     drop((extending, log, client));
-    let chain = rig.await_chain("as it was intended", |chain| chain.last().loglet.sequencer.node == spare.node());
-    assert_eq!(chain.last().loglet.log_servers, wanted.log_servers);
+    let chain =
+        rig.await_chain("as it was intended", |chain| chain.last().loglet.first().sequencer.node == spare.node());
+    assert_eq!(chain.last().loglet.first().log_servers, wanted.stripes()[0].log_servers);
     assert!(chain.intent.is_none() && chain.last().fulfils.is_some());
     rig.append(150..160);
     rig.read_all(160);

@@ -227,7 +227,7 @@ fn a_virtual_log_is_taken_over_and_goes_on_when_its_writer_has_gone() {
     let log = founded(&addresses, &writer);
     (0..10).for_each(|number| assert_eq!(log.append(&record(number)).wait().unwrap(), LogPos(number)));
     let Extended::Done(chain) = sequencer.take_over(&log).unwrap() else { panic!("nobody else is there") };
-    assert_eq!((chain.last().loglet.sequencer, chain.segments.len()), (sequencer.sequencer(), 2));
+    assert_eq!((chain.last().loglet.first().sequencer, chain.segments.len()), (sequencer.sequencer(), 2));
     let Extended::Done(again) = sequencer.take_over(&log).unwrap() else { panic!("nobody else is there") };
     assert_eq!(again, chain, "it is there already");
     let appends: Vec<_> = (10..500).map(|number| log.append(&record(number))).collect();
@@ -242,7 +242,7 @@ fn a_virtual_log_is_taken_over_and_goes_on_when_its_writer_has_gone() {
     assert_eq!(elsewhere.append(&record(500)).wait().unwrap(), LogPos(500));
     println!("an append waited {:?} for another sequencer", begun.elapsed());
     assert_eq!(log.append(&record(501)).wait().unwrap(), LogPos(501), "the writer itself goes on as well");
-    let last = elsewhere.chain().unwrap().last().loglet.sequencer.node;
+    let last = elsewhere.chain().unwrap().last().loglet.first().sequencer.node;
     assert!(nodes.iter().any(|node| node.node() == last), "a LogServer's node sequences now");
     let expected: Vec<_> = (0..502).map(record).collect();
     assert_eq!(read(&elsewhere, LogPos(502)), expected);
@@ -352,11 +352,11 @@ fn a_killed_writers_log_is_extended_by_whoever_appends_next() {
     let client = client(DriverChoice::Auto, None);
     let log = founded(&addresses, &client);
     let (config, acknowledged) = kill_a_writer(&nodes, "log");
-    assert_eq!(log.chain().unwrap().last().loglet.sequencer, config.sequencer, "nobody has noticed yet");
+    assert_eq!(log.chain().unwrap().last().loglet.first().sequencer, config.sequencer, "nobody has noticed yet");
     let at = log.append(b"from somebody else").wait().unwrap();
     assert!(at.0 >= acknowledged, "{at} after {acknowledged}");
     let chain = log.chain().unwrap();
-    assert!(nodes.iter().any(|node| node.node() == chain.last().loglet.sequencer.node), "{chain:?}");
+    assert!(nodes.iter().any(|node| node.node() == chain.last().loglet.first().sequencer.node), "{chain:?}");
     let records = read(&log, at + 1);
     assert_eq!(records[at.0 as usize], b"from somebody else");
     assert_kept(&records[..at.0 as usize], acknowledged);

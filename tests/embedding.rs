@@ -87,7 +87,7 @@ fn reads_need_no_network(driver: DriverChoice) {
     drop((log, writer));
 
     // A reader in the process of a node that is not the sequencer's.
-    let home = nodes.iter().position(|node| node.node() != chain.last().loglet.sequencer.node).unwrap();
+    let home = nodes.iter().position(|node| node.node() != chain.last().loglet.first().sequencer.node).unwrap();
     let home = nodes.swap_remove(home);
     let reader = client(ClientOptions { collocated: Some(home.collocated()), ..options() });
     let log = reader.cluster(&addresses).unwrap().open_log("default").unwrap();

@@ -78,7 +78,7 @@ impl Rig {
 
     /// The machine of the log's sequencer.
     fn sequencer(&self, log: &VirtualLog) -> usize {
-        let sequencer = log.chain().unwrap().last().loglet.sequencer.node;
+        let sequencer = log.chain().unwrap().last().loglet.first().sequencer.node;
         self.nodes.iter().position(|node| node.node() == sequencer).unwrap()
     }
 

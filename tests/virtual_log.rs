@@ -45,7 +45,7 @@ impl Rig {
 
     /// The number of the node that sequences the log now.
     fn sequencer(&self) -> usize {
-        let node = self.log.chain().unwrap().last().loglet.sequencer.node;
+        let node = self.log.chain().unwrap().last().loglet.first().sequencer.node;
         (0..self.addresses.len()).find(|index| self.nodes.node_id(*index) == node).unwrap()
     }
 }
@@ -234,16 +234,16 @@ fn what_is_about_a_chain_that_has_been_replaced_changes_nothing() {
     }
     rig.log.trim(LogPos(15)).unwrap();
     let before = rig.log.chain().unwrap();
-    assert!(before.segments.iter().all(|segment| segment.loglet.id != first.id), "it has left the chain");
-    let wanted = Wanted::clone_of(&first, first.sequencer.member());
+    assert!(before.segments.iter().all(|segment| segment.loglet.id() != first.id()), "it has left the chain");
+    let wanted = Wanted::clone_of(&first, first.first().sequencer.member());
     let overtaken = |end: Result<Extended, OpError>| match end.unwrap() {
         Extended::Overtaken(chain) => assert_eq!(chain, before),
         other => panic!("{other:?}"),
     };
     overtaken(stale.extend_seen(&seen, None, false));
     overtaken(stale.extend_seen(&seen, Some(wanted.clone()), true));
-    overtaken(stale.extend_from(first.id, wanted.clone(), None));
-    assert!(matches!(stale.modify(first.id, first.log_servers.clone()), Err(OpError::Unavailable { .. })));
+    overtaken(stale.extend_from(first.id(), wanted.clone(), None));
+    assert!(matches!(stale.modify(first.id(), first.first().log_servers.clone()), Err(OpError::Unavailable { .. })));
     assert_eq!(stale.trim(LogPos(5)).unwrap(), LogPos(15), "a trim never goes back");
     assert_eq!(rig.another().chain().unwrap(), before);
     assert_eq!(read(&stale, 15), records(15..30), "and it goes on with what is there");
@@ -264,11 +264,11 @@ fn what_is_about_a_chain_that_has_been_replaced_changes_nothing() {
 fn what_was_given_up_is_told_until_something_else_was_done() {
     let rig = Rig::start(3);
     let seen = rig.log.chain().unwrap();
-    let log_servers = seen.last().loglet.log_servers.clone();
+    let log_servers = seen.last().loglet.first().log_servers.clone();
     // Nobody is this node.
     let nobody = Member { node: NodeId(7), ..log_servers[0] };
-    let wanted = Wanted { sequencer: nobody, log_servers: log_servers.clone() };
-    let (id, replaces) = (IntentId(5), seen.last().loglet.id);
+    let wanted = Wanted::native(nobody, log_servers.clone());
+    let (id, replaces) = (IntentId(5), seen.last().loglet.id());
     let pending = rig.log.start_intended(Intent { id, replaces, wanted, since_unix_ms: 0 });
     let other = rig.another();
     while other.chain().unwrap().intent.is_none() {}
@@ -277,7 +277,7 @@ fn what_was_given_up_is_told_until_something_else_was_done() {
     drop(pending);
     assert!(matches!(other.extend(None, false).unwrap(), Extended::Done(_)));
     assert_eq!(rig.another().chain().unwrap().given_up, given_up);
-    let wanted = Wanted { sequencer: log_servers[1], log_servers };
+    let wanted = Wanted::native(log_servers[1], log_servers);
     assert!(matches!(other.extend(Some(wanted), true).unwrap(), Extended::Done(_)));
     assert_eq!(rig.another().chain().unwrap().given_up, None);
 }

@@ -157,6 +157,14 @@ pub struct LogletId {
     pub nonce: u64,
 }
 
+impl LogletId {
+    /// The name of a stripe of this loglet, which is made for it and is never another's either (P5): names are drawn from so many that two
+    /// of one version do not come to lie beside each other.
+    pub fn stripe(self, stripe: usize) -> Self {
+        Self { nonce: self.nonce.wrapping_add(1 + stripe as u64), ..self }
+    }
+}
+
 impl fmt::Display for LogletId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{}-{:x}", self.log, self.version, self.nonce)

@@ -175,7 +175,7 @@ impl Bench<'_> {
     /// Takes the node of the log's sequencer away, and gives it back. Returns when it went.
     fn lose_sequencer(&self, log: &VirtualLog) -> anyhow::Result<Instant> {
         let cluster = self.rig.cluster();
-        let sequencer = log.chain().context("the log's chain")?.last().loglet.sequencer.node;
+        let sequencer = log.chain().context("the log's chain")?.last().loglet.first().sequencer.node;
         let mut nodes = cluster.ready().iter();
         let index = nodes.position(|node| node.node == sequencer).context("the sequencer is one of the nodes")?;
         let network = || self.network.as_ref().expect("there is one for this fault");

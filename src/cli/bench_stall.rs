@@ -199,10 +199,10 @@ impl Bench<'_> {
         let cluster = rig.client.cluster(&rig.addresses()).context("cannot find the cluster")?;
         let log = cluster.create_log(LOG, rig.addresses().len()).context("cannot create the log")?;
         let chain = log.chain().context("the log's chain")?;
-        let sequencer = chain.last().loglet.sequencer.node;
+        let sequencer = chain.last().loglet.first().sequencer.node;
         let nodes = rig.cluster().ready();
         let index = nodes.iter().position(|node| node.node != sequencer).context("there is another node")?;
-        let stalled = Stalled { rig, loglet: chain.last().loglet.id, sequencer, node: nodes[index].node, index };
+        let stalled = Stalled { rig, loglet: chain.last().loglet.id(), sequencer, node: nodes[index].node, index };
         let plan = Plan { pace: Pace::Open { appends_per_s: rate }, ..closed.clone() };
         let ends = [plan.warm_up + before, plan.warm_up + before + stop, plan.warm_up + plan.measured];
         let logs = self.handles(LOG)?;

@@ -78,7 +78,7 @@ impl Pair {
     /// With `null` the place of the log is taken by another bare loglet.
     fn create(rig: &Rig<'_>, bytes: usize, null: bool) -> anyhow::Result<Self> {
         let log = rig.create_virtual_log(LOG)?;
-        let under = log.chain().context("the log's chain")?.last().loglet.clone();
+        let under = log.chain().context("the log's chain")?.last().loglet.first().clone();
         let loglet = || {
             let id = LogletId { log: BARE_LOG, version: 1, nonce: Incarnation::random().0 as u64 };
             Ok::<_, anyhow::Error>(Subject::Loglet(rig.open_loglet(&LogletConfig { id, ..under.clone() })?))

@@ -43,6 +43,11 @@ impl Finding {
     fn since(self, since_ms: u64) -> Self {
         Self { since_ms: Some(since_ms), ..self }
     }
+
+    /// Whether it says the same, for however long.
+    fn is_like(&self, other: &Self) -> bool {
+        (self.blocks, &self.cause, &self.remedy) == (other.blocks, &other.cause, &other.remedy)
+    }
 }
 
 /// What is known of a log.
@@ -57,7 +62,7 @@ pub(super) struct Facts<'a> {
 /// What is wrong with it, the worst first.
 pub(super) fn findings(facts: &Facts<'_>) -> Vec<Finding> {
     let mut found = facts.of_active();
-    found.extend(facts.chain.segments.iter().filter_map(|segment| facts.of_reads(segment)));
+    found.extend(facts.chain.segments.iter().flat_map(|segment| facts.of_reads(segment)));
     found.extend(facts.of_intent());
     found.extend(facts.of_given_up());
     found.extend(facts.of_draining());
@@ -134,9 +139,35 @@ impl Facts<'_> {
         nodes.map(|node| (node, self.server(node, loglet.id))).collect()
     }
 
-    /// The loglet that the log appends to.
+    /// The loglet that the log appends to. One stripe that cannot go on, or cannot be sealed, is enough to stop it (L10).
     fn of_active(&self) -> Vec<Finding> {
-        let loglet = &self.chain.last().loglet;
+        let stripes = self.chain.last().loglet.stripes();
+        let of_stripes = stripes.iter().enumerate();
+        let of_stripes =
+            of_stripes.flat_map(|(at, stripe)| self.of_stripe(stripe).into_iter().map(move |found| (at, found)));
+        if stripes.len() == 1 {
+            return of_stripes.map(|(_, found)| found).collect();
+        }
+        // What holds for several is said once.
+        let mut found: Vec<(Vec<usize>, Finding)> = Vec::new();
+        for (stripe, new) in of_stripes {
+            match found.iter_mut().find(|(_, known)| known.is_like(&new)) {
+                Some((on, known)) => {
+                    on.push(stripe);
+                    known.since_ms = known.since_ms.max(new.since_ms);
+                }
+                None => found.push((vec![stripe], new)),
+            }
+        }
+        let named = |(on, found): (Vec<usize>, Finding)| {
+            let on: Vec<String> = on.iter().map(ToString::to_string).collect();
+            let on = if on.len() == 1 { format!("stripe {}", on[0]) } else { format!("stripes {}", on.join(", ")) };
+            Finding { cause: format!("{on}: {}", found.cause), ..found }
+        };
+        found.into_iter().map(named).collect()
+    }
+
+    fn of_stripe(&self, loglet: &LogletConfig) -> Vec<Finding> {
         let go_on = "the next append puts another loglet behind it, and so does `naxos log reconfigure`";
         let servers = self.servers(loglet);
         let mut found = Vec::from_iter(of_majority(&servers, loglet.quorum()));
@@ -195,9 +226,16 @@ impl Facts<'_> {
         found
     }
 
-    /// Whether a segment can be read: one LogServer that has all of it is enough.
-    fn of_reads(&self, segment: &ChainSegment) -> Option<Finding> {
-        let servers = self.servers(&segment.loglet);
+    /// Whether a segment can be read: one LogServer that has all of it, or of each stripe, is enough.
+    fn of_reads(&self, segment: &ChainSegment) -> Vec<Finding> {
+        let stripes = segment.loglet.stripes();
+        let name = |stripe: usize| if stripes.len() == 1 { String::new() } else { format!(" of stripe {stripe}") };
+        let found = stripes.iter().enumerate().filter_map(|(at, stripe)| self.of_copies(segment, stripe, &name(at)));
+        found.collect()
+    }
+
+    fn of_copies(&self, segment: &ChainSegment, stripe: &LogletConfig, of_stripe: &str) -> Option<Finding> {
+        let servers = self.servers(stripe);
         let whole = servers.iter().filter(|(_, server)| server.is_whole()).count();
         let says = |(node, server): &(NodeId, Server)| match server {
             Server::Well { missing, .. } => format!("node {} lacks {missing} records", short(*node)),
@@ -206,7 +244,7 @@ impl Facts<'_> {
         let lacking: Vec<_> = servers.iter().filter(|(_, server)| !server.is_whole()).map(says).collect();
         let lacking = lacking.join("; ");
         let stop = segment.stop.map_or_else(|| "the end".to_owned(), |stop| stop.to_string());
-        let range = format!("records from {} to {stop}", segment.start);
+        let range = format!("records{of_stripe} from {} to {stop}", segment.start);
         if whole == 0 {
             let cause = format!("no LogServer that answers has all {range}: {lacking}");
             return Some(Finding::new(Blocks::Reads, cause, "bring one of these nodes back"));
@@ -219,8 +257,8 @@ impl Facts<'_> {
 
     fn of_intent(&self) -> Option<Finding> {
         let intent = self.chain.intent.as_ref()?;
-        let cause =
-            format!("reconfiguration {} is pending, to sequencer {}", intent.id, short(intent.wanted.sequencer.node));
+        let sequencers: Vec<String> = intent.wanted.sequencers().into_iter().map(short).collect();
+        let cause = format!("reconfiguration {} is pending, to sequencer {}", intent.id, sequencers.join(", "));
         let remedy = "whoever reconfigures next, or appends when the loglet is sealed, carries it out";
         let since = self.now_unix_ms.saturating_sub(intent.since_unix_ms);
         Some(Finding::new(Blocks::Nothing, cause, remedy).since(since))
@@ -233,11 +271,7 @@ impl Facts<'_> {
     }
 
     fn of_draining(&self) -> Vec<Finding> {
-        let loglet = &self.chain.last().loglet;
-        let mut nodes: Vec<NodeId> = loglet.log_servers.iter().map(|member| member.node).collect();
-        nodes.push(loglet.sequencer.node);
-        nodes.sort_unstable();
-        nodes.dedup();
+        let nodes = self.chain.last().loglet.nodes();
         let is_draining = |node: &NodeId| self.root.node(*node).is_some_and(|found| found.state == NodeState::Draining);
         let finding = |node: NodeId| {
             let cause = format!("node {} is draining, and the log still appends to it", short(node));
@@ -282,7 +316,7 @@ fn of_laggards(servers: &[(NodeId, Server)]) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::base::{IntentId, Offset};
-    use crate::client::GivenUp;
+    use crate::client::{GivenUp, LogletSpec};
     use crate::wire::{Member, Sequencer};
     use serde_json::json;
 
@@ -353,6 +387,38 @@ mod tests {
         assert!(blocked[0].1.contains("no disk space left") && blocked[0].1.contains("failed (EIO)"), "{causes:?}");
         let causes = found(&chain(), |_, _| Err("refused".to_owned()));
         assert_eq!(causes.iter().filter(|(blocks, _)| *blocks == Blocks::Reads).count(), 2, "{causes:?}");
+    }
+
+    /// L10: the whole waits for one stripe, which is the one to look at.
+    #[test]
+    fn a_stripe_without_its_majority_is_named() {
+        let id = LogletId { log: 1, version: 2, nonce: 20 };
+        // Two stripes on nodes 1 to 3, and one on nodes that are all away.
+        let stripe =
+            |servers: std::ops::RangeInclusive<u128>| (loglet(1).sequencer, servers.map(member).collect::<Vec<_>>());
+        let striped = LogletSpec::new(id, [stripe(1..=3), stripe(4..=6), stripe(1..=3)]);
+        let chain = Chain::begin(striped).extended(id, Offset(7), loglet(3), None).unwrap();
+        let mut active = Chain { segments: chain.segments[..1].to_vec(), ..chain.clone() };
+        active.segments[0].stop = None;
+        let well = |at: usize| json!({ "id": id.stripe(at), "sealed": false, "local_tail": 3, "missing": 0, "catching_up": false });
+        let answer = |node: u128, mut status: Value| {
+            let stored = status["shards"][0]["loglets"].as_array_mut().unwrap();
+            stored.extend([well(0), well(2)]);
+            if node == 3 {
+                stored[2]["local_tail"] = json!(1);
+                stored[3]["local_tail"] = json!(1);
+            }
+            Ok(status)
+        };
+        let causes = found(&active, answer);
+        assert_eq!((causes[0].0, causes[1].0), (Blocks::Appends, Blocks::Reads), "{causes:?}");
+        assert!(causes[0].1.starts_with("stripe 1: only 0 of 3 LogServers can store"), "{causes:?}");
+        assert!(causes[1].1.contains("has all records of stripe 1 from 0 to the end"), "{causes:?}");
+        let behind = "stripes 0, 2: node 00000003 is 2 records behind the others".to_owned();
+        assert_eq!(causes[2..], [(Blocks::Nothing, behind)], "what holds for several is said once");
+        let closed = Chain { segments: chain.segments[..1].to_vec(), ..chain };
+        let causes = found(&closed, answer);
+        assert!(causes.iter().any(|(_, cause)| cause.contains("records of stripe 1 from 0 to 7")), "{causes:?}");
     }
 
     #[test]

@@ -9,8 +9,8 @@ use super::args::{CreateLog, DeleteLog, Global, LogCommand, OneLog, Reconfigure}
 use super::cluster_file::{NamedLog, Session};
 use super::node::{find, short};
 use super::{exit, output};
-use crate::client::{Chain, ChainSegment, ClusterError, Extended, NodeState, Root, Wanted};
-use crate::wire::Member;
+use crate::client::{Chain, ChainSegment, ClusterError, Extended, NodeState, Root, Seat, Wanted, WantedStripe, rotate};
+use crate::wire::{LogletConfig, Member};
 
 pub(super) fn run(global: &Global, command: &LogCommand) -> anyhow::Result<()> {
     match command {
@@ -77,10 +77,11 @@ fn show(global: &Global, options: &OneLog) -> anyhow::Result<()> {
         chain.first_position()
     ))?;
     for segment in &chain.segments {
-        output::text(format_args!("  {}", describe(segment, &root)))?;
+        describe(segment, &root).iter().try_for_each(|line| output::text(format_args!("  {line}")))?;
     }
     if let Some(intent) = &chain.intent {
-        output::text(format_args!("  intended: sequencer {}", short(intent.wanted.sequencer.node)))?;
+        let sequencers: Vec<_> = intent.wanted.sequencers().into_iter().map(short).collect();
+        output::text(format_args!("  intended: sequencer {}", sequencers.join(" ")))?;
     }
     if let Some(given_up) = &chain.given_up {
         output::text(format_args!("  given up: reconfiguration {}: {}", given_up.intent, given_up.reason))?;
@@ -91,22 +92,27 @@ fn show(global: &Global, options: &OneLog) -> anyhow::Result<()> {
     }
 }
 
-fn describe(segment: &ChainSegment, root: &Root) -> String {
-    let servers: Vec<_> = segment.loglet.log_servers.iter().map(|member| short(member.node)).collect();
+fn describe(segment: &ChainSegment, root: &Root) -> Vec<String> {
     let stop = segment.stop.map_or_else(String::new, |stop| stop.to_string());
-    let sequencer = segment.loglet.sequencer;
+    let (start, id, stripes) = (segment.start, segment.loglet.id(), segment.loglet.stripes());
+    if let [stripe] = stripes {
+        return vec![format!("{start}..{stop}  loglet {id}, {}", describe_stripe(stripe, root))];
+    }
+    let striped = format!("{start}..{stop}  loglet {id}, {} stripes", stripes.len());
+    let lines = stripes.iter().enumerate();
+    let lines = lines.map(|(at, stripe)| format!("  stripe {at}, {}: {}", stripe.id, describe_stripe(stripe, root)));
+    std::iter::once(striped).chain(lines).collect()
+}
+
+fn describe_stripe(stripe: &LogletConfig, root: &Root) -> String {
+    let servers: Vec<_> = stripe.log_servers.iter().map(|member| short(member.node)).collect();
+    let sequencer = stripe.sequencer;
     let place = match root.node(sequencer.node) {
         Some(node) => format!("at {}", node.member.address),
         None if sequencer.listens() => format!("at {}", sequencer.address),
         None => "in its writer's process".to_owned(),
     };
-    format!(
-        "{}..{stop}  loglet {}, sequencer {} {place}, on {}",
-        segment.start,
-        segment.loglet.id,
-        short(sequencer.node),
-        servers.join(" ")
-    )
+    format!("sequencer {} {place}, on {}", short(sequencer.node), servers.join(" "))
 }
 
 fn reconfigure(global: &Global, options: &Reconfigure) -> anyhow::Result<()> {
@@ -130,7 +136,7 @@ fn reconfigure(global: &Global, options: &Reconfigure) -> anyhow::Result<()> {
     let chain = match extended {
         Extended::Done(chain) => chain,
         Extended::Overtaken(chain) => {
-            let last = chain.last().loglet.id;
+            let last = chain.last().loglet.id();
             let text = format!(
                 "somebody else has reconfigured `{name}` at the same time, to loglet {last}; look at it, and do it again"
             );
@@ -144,7 +150,7 @@ fn reconfigure(global: &Global, options: &Reconfigure) -> anyhow::Result<()> {
     if global.json {
         return output::json(&json!({ "log": name, "chain": chain }));
     }
-    output::text(format_args!("`{name}` goes on at {} in loglet {}", chain.last().start, chain.last().loglet.id))
+    output::text(format_args!("`{name}` goes on at {} in loglet {}", chain.last().start, chain.last().loglet.id()))
 }
 
 /// A node on which something new may be placed (L9).
@@ -167,33 +173,33 @@ fn wanted(
     name: &str,
 ) -> anyhow::Result<Wanted> {
     let present = &chain.last().loglet;
-    let log_servers = match options.log_servers.is_empty() {
-        true => present.log_servers.clone(),
-        false => options.log_servers.iter().map(|text| usable(root, text)).collect::<anyhow::Result<Vec<_>>>()?,
-    };
+    let named = options.log_servers.iter().map(|text| usable(root, text)).collect::<anyhow::Result<Vec<_>>>()?;
     let replicas = root.log(name)?.replicas;
-    let mut nodes: Vec<_> = log_servers.iter().map(|member| member.node).collect();
+    let mut nodes: Vec<_> = named.iter().map(|member| member.node).collect();
     nodes.sort_unstable();
     nodes.dedup();
-    if nodes.len() != log_servers.len() {
+    if nodes.len() != named.len() {
         return Err(exit::coded(exit::USAGE, "a node stands twice among the LogServers"));
     }
-    if log_servers.len() < replicas {
-        let text =
-            format!("`{name}` has {replicas} replicas, and {} LogServers are too few for them", log_servers.len());
+    if !named.is_empty() && named.len() < replicas {
+        let text = format!("`{name}` has {replicas} replicas, and {} LogServers are too few for them", named.len());
         return Err(exit::coded(exit::USAGE, text));
     }
-    let sequencer = match sequencer {
-        Some(text) => usable(root, text)?,
-        None if nodes.contains(&present.sequencer.node) => present.sequencer.member(),
-        None => log_servers[0],
+    let sequencer = sequencer.map(|text| usable(root, text)).transpose()?;
+    let seat = |stripe: &LogletConfig| {
+        let others = if named.is_empty() { stripe.log_servers.clone() } else { named.clone() };
+        let stays = others.iter().any(|member| member.node == stripe.sequencer.node);
+        Seat { kept: sequencer.or_else(|| stays.then(|| stripe.sequencer.member())), others, last: None }
     };
-    Ok(Wanted { sequencer, log_servers })
+    let seats: Vec<Seat> = present.stripes().iter().map(seat).collect();
+    let sequencers = rotate(&seats, |_| true).expect("a stripe has LogServers");
+    let stripe = |(sequencer, seat): (Member, Seat)| WantedStripe { sequencer, log_servers: seat.others };
+    Ok(Wanted::new(sequencers.into_iter().zip(seats).map(stripe).collect()))
 }
 
 fn seal(global: &Global, options: &OneLog) -> anyhow::Result<()> {
     let NamedLog { name, log, session: _session } = open(global, options)?;
-    let loglet = log.chain().with_context(|| format!("the chain of `{name}`"))?.last().loglet.id;
+    let loglet = log.chain().with_context(|| format!("the chain of `{name}`"))?.last().loglet.id();
     log.seal().with_context(|| format!("seal `{name}`"))?;
     if global.json {
         return output::json(&json!({ "log": name, "sealed": loglet }));

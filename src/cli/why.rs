@@ -12,6 +12,7 @@ use super::diagnosis::{Blocks, Facts, Finding, findings};
 use super::{exit, output};
 use crate::base::NodeId;
 use crate::client::{Chain, ClusterError, OpError, Root};
+use crate::wire::Sequencer;
 
 pub(super) fn run(global: &Global, options: &OneLog) -> anyhow::Result<()> {
     let session = Session::open(global)?;
@@ -44,12 +45,11 @@ fn look(session: &Session, name: &str) -> anyhow::Result<Vec<Finding>> {
 
 /// Asks every node that the chain names, where the list of nodes has it now.
 fn ask(session: &Session, chain: &Chain, root: &Root) -> BTreeMap<NodeId, Result<Value, String>> {
-    let loglets = chain.segments.iter().map(|segment| &segment.loglet);
-    let stored_on = loglets.flat_map(|loglet| loglet.log_servers.iter().map(|member| (member.node, member.address)));
-    let sequencer = chain.last().loglet.sequencer;
+    let stored_on = chain.segments.iter().flat_map(|segment| segment.loglet.log_servers());
     // One that listens nowhere would be waited for in vain.
-    let sequencer = sequencer.listens().then_some((sequencer.node, sequencer.address));
-    let named: BTreeMap<NodeId, SocketAddr> = stored_on.chain(sequencer).collect();
+    let sequencers = chain.last().loglet.sequencers().filter(Sequencer::listens).map(|sequencer| sequencer.member());
+    let named = stored_on.chain(sequencers).map(|member| (member.node, member.address));
+    let named: BTreeMap<NodeId, SocketAddr> = named.collect();
     let now_at = |node: NodeId, address| root.node(node).map_or(address, |found| found.member.address);
     let addresses: Vec<SocketAddr> = named.iter().map(|(node, address)| now_at(*node, *address)).collect();
     let told = |(node, answer): (&NodeId, Result<Value, OpError>)| {

@@ -9,7 +9,7 @@ use crate::proto::virtual_log::{Chain, LogRecord};
 /// What has become of a deleted log.
 #[derive(Debug)]
 pub struct DeletedLog {
-    /// Its loglets, which are gone on a majority of their LogServers.
+    /// Its loglets, each stripe for itself, which are gone on a majority of their LogServers.
     pub loglets: Vec<LogletId>,
     /// Those that are not: they take nothing, and their space does not come back.
     pub failures: Vec<(LogletId, OpError)>,
@@ -28,11 +28,12 @@ impl Cluster {
         // name is the last to go: as long as it is there, what was cut short can be found.
         let (version, chain) = self.end_chain(record)?;
         let mut deleted = DeletedLog { loglets: Vec::new(), failures: Vec::new() };
-        for segment in chain.iter().flat_map(|chain| &chain.segments) {
-            let loglet = self.client().open(&segment.loglet, self.id());
+        let segments = chain.iter().flat_map(|chain| &chain.segments);
+        for stripe in segments.flat_map(|segment| segment.loglet.stripes()) {
+            let loglet = self.client().open(stripe, self.id());
             match loglet.start_delete(version.0).wait() {
-                Ok(()) | Err(OpError::Gone) => deleted.loglets.push(segment.loglet.id),
-                Err(error) => deleted.failures.push((segment.loglet.id, error)),
+                Ok(()) | Err(OpError::Gone) => deleted.loglets.push(stripe.id),
+                Err(error) => deleted.failures.push((stripe.id, error)),
             }
         }
         if deleted.failures.is_empty() {

@@ -5,7 +5,8 @@ use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId};
 use crate::io::op::{Op, Outcome};
 use crate::net::{Link, LinkEvent};
 use crate::proto::native::{NativeLoglet, Target};
-use crate::wire::{Hello, LogletConfig, Member, Role};
+use crate::proto::virtual_log::LogletSpec;
+use crate::wire::{Hello, Member, Role};
 
 /// A client of one loglet on the reactor: the protocol core and its connections.
 pub(super) struct LogletClient {
@@ -35,12 +36,13 @@ fn target(link: usize) -> Target {
 impl LogletClient {
     /// Reads begin at the LogServer of the node `near`, if it has one.
     pub(super) fn new(
-        config: LogletConfig,
+        loglet: LogletSpec,
         cluster: ClusterId,
         incarnation: Incarnation,
         near: Option<NodeId>,
         limits: &Limits,
     ) -> Self {
+        let LogletSpec::Native(config) = loglet else { panic!("loglet {} has stripes", loglet.id()) };
         let peer = |(role, member): (Role, Member)| {
             let hello = Hello { cluster, node: NodeId(0), incarnation, to: NodeId(0), role, route: config.id };
             let link = Link::new(member.address, hello, Some(member.node), limits);

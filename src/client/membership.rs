@@ -10,7 +10,9 @@ use super::gather::gather;
 use super::keepers::Kept;
 use super::{Extended, OpError};
 use crate::base::NodeId;
-use crate::proto::virtual_log::{Chain, LogRecord, NodeRecord, Root, RootRefusal, Wanted};
+use crate::proto::virtual_log::{
+    Chain, LogRecord, LogletSpec, NodeRecord, Root, RootRefusal, Seat, Wanted, WantedStripe, rotate,
+};
 use crate::wire::{LogletConfig, Member};
 
 /// What names a node.
@@ -80,8 +82,8 @@ pub struct Drained {
     pub failures: Vec<(Option<String>, ClusterError)>,
 }
 
-fn names(loglet: &LogletConfig, node: NodeId) -> bool {
-    loglet.sequencer.node == node || loglet.log_servers.iter().any(|member| member.node == node)
+fn names(loglet: &LogletSpec, node: NodeId) -> bool {
+    loglet.nodes().contains(&node)
 }
 
 /// What of a log's chain is on a node. The sequencer of a loglet that has ended is not needed any more.
@@ -91,14 +93,13 @@ fn uses_of_chain(chain: &Chain, node: NodeId, log: &str) -> Vec<NodeUse> {
     if names(&chain.last().loglet, node) {
         uses.push(NodeUse::Active { log: log() });
     }
-    let stores = |loglet: &LogletConfig| loglet.log_servers.iter().any(|member| member.node == node);
-    let closed = chain.segments.iter().filter(|segment| segment.stop.is_some() && stores(&segment.loglet)).count();
+    let closed =
+        chain.segments.iter().filter(|segment| segment.stop.is_some() && segment.loglet.stores_on(node)).count();
     if closed > 0 {
         uses.push(NodeUse::Closed { log: log(), segments: closed });
     }
     let wanted = chain.intent.as_ref().map(|intent| &intent.wanted);
-    if wanted.is_some_and(|wanted| wanted.sequencer.node == node || wanted.log_servers.iter().any(|at| at.node == node))
-    {
+    if wanted.is_some_and(|wanted| wanted.members().any(|at| at.node == node)) {
         uses.push(NodeUse::Intent { log: log() });
     }
     uses
@@ -227,29 +228,41 @@ impl Cluster {
     fn without(
         &self,
         name: &str,
-        present: &LogletConfig,
+        present: &LogletSpec,
         node: NodeId,
         living: &BTreeSet<NodeId>,
     ) -> Result<Wanted, ClusterError> {
         let root = self.root()?;
         let record = root.log(name)?;
-        let servers: Vec<NodeId> = present.log_servers.iter().map(|member| member.node).collect();
+        let stored: Vec<NodeId> = present.log_servers().map(|member| member.node).collect();
         // Who does not answer now may do so later, and counts (P12).
-        let useful = Self::useful(&root, living, &servers, record.replicas);
-        let count = servers.len().clamp(record.replicas, useful.active().count().max(record.replicas));
-        let log_servers = useful.spread(record.log, &servers, count);
-        if log_servers.len() < record.replicas {
-            let active = root.active().count();
-            let draining = root.nodes.len() - active;
-            return Err(RootRefusal::TooFewNodes { wanted: record.replicas, active, draining }.into());
-        }
+        let useful = Self::useful(&root, living, &stored, record.replicas);
+        // Stripes that are stored apart stay so.
+        let mut taken = if present.is_sharded() { stored } else { Vec::new() };
         let can_sequence = |at: &Member| at.node != node && living.contains(&at.node);
-        let stored_on = log_servers.iter().copied();
-        let mut candidates = stored_on.clone().filter(|at| at.node == present.sequencer.node).chain(stored_on);
-        let sequencer = candidates.find(can_sequence).ok_or_else(|| OpError::Unavailable {
+        let (mut stripes, mut seats) = (Vec::new(), Vec::new());
+        for LogletConfig { sequencer, log_servers, .. } in present.stripes() {
+            let servers: Vec<NodeId> = log_servers.iter().map(|member| member.node).collect();
+            let free = useful.without(|node| taken.contains(&node) && !servers.contains(&node));
+            let count = servers.len().clamp(record.replicas, free.active().count().max(record.replicas));
+            let log_servers = free.spread(record.log, &servers, count);
+            if log_servers.len() < record.replicas {
+                let active = root.active().count();
+                let draining = root.nodes.len() - active;
+                return Err(RootRefusal::TooFewNodes { wanted: record.replicas, active, draining }.into());
+            }
+            if present.is_sharded() {
+                taken.extend(log_servers.iter().map(|member| member.node));
+            }
+            let kept = log_servers.iter().find(|at| at.node == sequencer.node && can_sequence(at));
+            seats.push(Seat { kept: kept.copied(), others: log_servers.clone(), last: None });
+            stripes.push(log_servers);
+        }
+        let sequencers = rotate(&seats, can_sequence).ok_or_else(|| OpError::Unavailable {
             reason: format!("none of the nodes that are to store `{name}` answers"),
         })?;
-        Ok(Wanted { sequencer, log_servers })
+        let stripe = |(sequencer, log_servers)| WantedStripe { sequencer, log_servers };
+        Ok(Wanted::new(sequencers.into_iter().zip(stripes).map(stripe).collect()))
     }
 
     /// The nodes that answer, all asked at once; those that need a second longer than the first are not among them.

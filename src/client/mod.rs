@@ -34,7 +34,8 @@ mod work;
 
 /// What a log and a cluster are made of.
 pub use crate::proto::virtual_log::{
-    Chain, ChainSegment, GivenUp, Intent, LogRecord, NodeRecord, NodeState, Root, RootRefusal, Wanted,
+    Chain, ChainSegment, GivenUp, Intent, LogRecord, LogletSpec, NodeRecord, NodeState, Root, RootRefusal, Seat,
+    StripedConfig, Wanted, WantedStripe, rotate,
 };
 pub use append::Append;
 pub use cluster::{Cluster, ClusterError};

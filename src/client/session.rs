@@ -65,7 +65,7 @@ impl Session {
         submission: Arc<Submission<Outcome>>,
         limits: &Limits,
     ) -> Self {
-        let mut loglet = LogletClient::new(config, cluster, incarnation, near, limits);
+        let mut loglet = LogletClient::new(config.into(), cluster, incarnation, near, limits);
         if submission.is_timed() {
             loglet.core.keep_residences();
         }

@@ -1,11 +1,11 @@
 //! The planner: what is to be done about the nodes that are lost or are to leave. A pure function of what is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::base::{Incarnation, IntentId, LogletId, NodeId, quorum};
-use crate::client::{Chain, ChainSegment, Intent, LogRecord, Root, Wanted};
-use crate::wire::Member;
+use crate::client::{Chain, Intent, LogRecord, LogletSpec, Root, Seat, Wanted, WantedStripe, rotate};
+use crate::wire::{LogletConfig, Member};
 
 /// How long something has to be wrong before it is acted upon. Clients that use a log replace its sequencer much sooner.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,7 +66,7 @@ pub struct View<'a> {
 pub struct Action {
     /// To this log.
     pub log: String,
-    /// About this loglet: void when the chain has changed (L7).
+    /// About this loglet: void when the chain has changed (L7). A change of a closed segment names the stripe.
     pub loglet: LogletId,
     /// What.
     pub change: Change,
@@ -81,7 +81,7 @@ pub enum Change {
     Extend(Wanted),
     /// What somebody has intended is carried out.
     Fulfil(Intent),
-    /// A closed segment gets these LogServers.
+    /// A stripe of a closed segment gets these LogServers.
     Modify(Vec<Member>),
 }
 
@@ -142,10 +142,35 @@ impl View<'_> {
         root
     }
 
-    /// The LogServers that a loglet should have instead of `present`, of which these are lost: those that are well stay where they are
-    /// well, and the others are replaced as far as there is anybody; nothing if that changes nothing.
-    fn instead(&self, record: &LogRecord, present: &[Member], lost: impl Fn(NodeId) -> bool) -> Option<Vec<Member>> {
-        let root = self.placeable();
+    /// The LogServers that each stripe of a loglet should have instead of those that it has; nothing where that changes nothing. Where no
+    /// node stores two stripes, none will.
+    fn instead_of_all(
+        &self,
+        record: &LogRecord,
+        loglet: &LogletSpec,
+        lost: impl Fn(NodeId) -> bool,
+    ) -> Vec<Option<Vec<Member>>> {
+        let is_apart = loglet.is_sharded();
+        let mut taken: BTreeSet<NodeId> = loglet.log_servers().map(|member| member.node).filter(|_| is_apart).collect();
+        let instead = |stripe: &LogletConfig| {
+            let wanted = self.instead(record, &stripe.log_servers, &lost, &taken);
+            taken.extend(wanted.iter().flatten().map(|member| member.node).filter(|_| is_apart));
+            wanted
+        };
+        loglet.stripes().iter().map(instead).collect()
+    }
+
+    /// The LogServers that a stripe should have instead of `present`, of which these are lost: those that are well stay where they are
+    /// well, and the others are replaced as far as there is anybody who is not taken; nothing if that changes nothing.
+    fn instead(
+        &self,
+        record: &LogRecord,
+        present: &[Member],
+        lost: impl Fn(NodeId) -> bool,
+        taken: &BTreeSet<NodeId>,
+    ) -> Option<Vec<Member>> {
+        let is_present = |node| present.iter().any(|member| member.node == node);
+        let root = self.placeable().without(|node| taken.contains(&node) && !is_present(node));
         let kept: Vec<&Member> = present.iter().filter(|member| !lost(member.node)).collect();
         let count = present.len().max(record.replicas);
         // Those that are kept count for the zones, whether or not something new would be placed on them today.
@@ -172,48 +197,62 @@ impl View<'_> {
         (pending >= self.patience.intent).then(|| (intent.replaces, Change::Fulfil(intent.clone()), reason()))
     }
 
-    /// What is wrong with the last loglet.
-    fn replace_active(&self, record: &LogRecord, chain: &Chain) -> Option<Found> {
-        let ChainSegment { loglet, .. } = chain.last();
-        let lost = |node: NodeId| self.why_lost(node, self.patience.log_server);
-        let log_servers = self.instead(record, &loglet.log_servers, |node| lost(node).is_some());
-        let sequencer = loglet.sequencer.node;
-        let restarted = self.condition(sequencer).incarnation.is_some_and(|life| life != loglet.sequencer.incarnation);
-        let sequencer_lost = match () {
-            () if restarted => Some("was restarted"),
+    /// Why a stripe of the last loglet needs another sequencer, or another life of it.
+    fn why_unsequenced(&self, stripe: &LogletConfig) -> Option<&'static str> {
+        let sequencer = stripe.sequencer.node;
+        match () {
+            () if self.is_restarted(stripe) => Some("was restarted"),
             // No member can leave while a log appends to it. One that is none sequences for the process that it is in, where nobody here
             // may be able to reach it: whoever appends next replaces it if it is gone.
             () if self.root.node(sequencer).is_none() => None,
             () => self.why_lost(sequencer, self.patience.sequencer),
-        };
-        let reason = match (sequencer_lost, &log_servers) {
-            (Some(why), _) => format!("its sequencer {sequencer} {why}"),
-            (None, Some(_)) => {
-                let mut members = loglet.log_servers.iter();
+        }
+    }
+
+    fn is_restarted(&self, stripe: &LogletConfig) -> bool {
+        let life = self.condition(stripe.sequencer.node).incarnation;
+        life.is_some_and(|life| life != stripe.sequencer.incarnation)
+    }
+
+    /// What is wrong with the last loglet: one stripe without a sequencer is enough (P6).
+    fn replace_active(&self, record: &LogRecord, chain: &Chain) -> Option<Found> {
+        let loglet = &chain.last().loglet;
+        let lost = |node: NodeId| self.why_lost(node, self.patience.log_server);
+        let instead = self.instead_of_all(record, loglet, |node| lost(node).is_some());
+        let unsequenced = |stripe: &LogletConfig| Some((stripe.sequencer.node, self.why_unsequenced(stripe)?));
+        let reason = match loglet.stripes().iter().find_map(unsequenced) {
+            Some((sequencer, why)) => format!("its sequencer {sequencer} {why}"),
+            None if instead.iter().any(Option::is_some) => {
+                let mut members = loglet.log_servers();
                 let first = members.find_map(|member| Some(format!("{} {}", member.node, lost(member.node)?)));
                 format!("its LogServer {}", first.unwrap_or_else(|| "count is below its replicas".to_owned()))
             }
-            (None, None) => return None,
+            None => return None,
         };
-        let log_servers = log_servers.unwrap_or_else(|| loglet.log_servers.clone());
-        let is_well = |node: &NodeId| {
-            let Condition { missed, failed, incarnation, .. } = self.condition(*node);
-            let active = self.root.node(*node).is_some_and(|record| record.state.is_active());
+        let is_well = |member: &Member| {
+            let Condition { missed, failed, incarnation, .. } = self.condition(member.node);
+            let active = self.root.node(member.node).is_some_and(|record| record.state.is_active());
             active && missed.is_none() && failed.is_none() && incarnation.is_some()
         };
-        let same = (sequencer_lost.is_none() || restarted).then_some(sequencer);
-        let kept = log_servers.iter().filter(|member| same == Some(member.node));
-        let sequencer = *kept.chain(&log_servers).find(|member| is_well(&member.node))?;
-        Some((loglet.id, Change::Extend(Wanted { sequencer, log_servers }), reason))
+        let seat = |(stripe, log_servers): (&LogletConfig, Option<Vec<Member>>)| {
+            let others = log_servers.unwrap_or_else(|| stripe.log_servers.clone());
+            let stays = self.why_unsequenced(stripe).is_none() || self.is_restarted(stripe);
+            let is_same = |member: &&Member| member.node == stripe.sequencer.node && is_well(member);
+            Seat { kept: others.iter().find(is_same).filter(|_| stays).copied(), others, last: None }
+        };
+        let seats: Vec<Seat> = loglet.stripes().iter().zip(instead).map(seat).collect();
+        let sequencers = rotate(&seats, is_well)?;
+        let stripe = |(sequencer, seat): (Member, Seat)| WantedStripe { sequencer, log_servers: seat.others };
+        let wanted = Wanted::new(sequencers.into_iter().zip(seats).map(stripe).collect());
+        Some((loglet.id(), Change::Extend(wanted), reason))
     }
 
-    /// The first closed segment that has lost a copy.
+    /// The first stripe of a closed segment that has lost a copy.
     fn restore(&self, record: &LogRecord, chain: &Chain) -> Option<Found> {
         let closed = chain.segments.iter().filter(|segment| segment.stop.is_some_and(|stop| stop > chain.trim_point));
-        closed.into_iter().find_map(|segment| {
-            let present = &segment.loglet.log_servers;
-            let why = |node: NodeId| self.why_lost(node, self.patience.copies);
-            let wanted = self.instead(record, present, |node| why(node).is_some())?;
+        let why = |node: NodeId| self.why_lost(node, self.patience.copies);
+        let restored = |(stripe, wanted): (&LogletConfig, Option<Vec<Member>>)| {
+            let (present, wanted) = (&stripe.log_servers, wanted?);
             // One at a time, and somebody who has it stays.
             let is_kept = |member: &Member| wanted.iter().any(|other| other.node == member.node);
             if !present.iter().any(is_kept) {
@@ -221,11 +260,11 @@ impl View<'_> {
             }
             let mut lost = present.iter().filter_map(|member| Some(format!("{} {}", member.node, why(member.node)?)));
             let reason = lost.next().unwrap_or_else(|| "fewer copies than replicas".to_owned());
-            Some((
-                segment.loglet.id,
-                Change::Modify(wanted.clone()),
-                format!("a copy of {}: {reason}", segment.loglet.id),
-            ))
+            Some((stripe.id, Change::Modify(wanted), format!("a copy of {}: {reason}", stripe.id)))
+        };
+        closed.into_iter().find_map(|segment| {
+            let instead = self.instead_of_all(record, &segment.loglet, |node| why(node).is_some());
+            segment.loglet.stripes().iter().zip(instead).find_map(restored)
         })
     }
 }

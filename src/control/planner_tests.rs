@@ -31,7 +31,7 @@ impl Stage {
         let members: Vec<Member> = (1..=nodes).map(member).collect();
         let root = Root::begin(&members).with_log(LOG, 3, Nonce(1), members.clone()).unwrap();
         let closed = Chain::begin(loglet(1, 1, &[1, 2, 3]));
-        let chain = closed.extended(closed.last().loglet.id, Offset(10), loglet(2, 1, &[1, 2, 3]), None).unwrap();
+        let chain = closed.extended(closed.last().loglet.id(), Offset(10), loglet(2, 1, &[1, 2, 3]), None).unwrap();
         let well = Condition { steady: true, incarnation: Some(LIFE), ..Condition::default() };
         let nodes = members.iter().map(|member| (member.node, well)).collect();
         Self { root, chains: [(LOG.to_owned(), chain)].into(), nodes, intents: BTreeMap::new() }
@@ -66,7 +66,10 @@ fn ids(members: &[Member]) -> Vec<u128> {
 
 fn extend(change: &Change) -> (u128, Vec<u128>) {
     match change {
-        Change::Extend(wanted) => (wanted.sequencer.node.0, ids(&wanted.log_servers)),
+        Change::Extend(wanted) => match wanted.stripes() {
+            [WantedStripe { sequencer, log_servers }] => (sequencer.node.0, ids(log_servers)),
+            stripes => panic!("one stripe, not {stripes:?}"),
+        },
         other => panic!("an extend, not {other:?}"),
     }
 }
@@ -81,7 +84,7 @@ fn a_lost_sequencer_is_replaced_by_one_that_is_well_and_its_log_server_stays_for
     let mut stage = Stage::new(5);
     stage.miss(1, 4, 4);
     let (loglet, change) = stage.only();
-    assert_eq!((loglet, extend(&change)), (stage.chain().last().loglet.id, (2, vec![1, 2, 3])));
+    assert_eq!((loglet, extend(&change)), (stage.chain().last().loglet.id(), (2, vec![1, 2, 3])));
 }
 
 /// L7: one node that is cut off, or two, do not speak for the cluster.
@@ -109,7 +112,7 @@ fn a_restarted_sequencer_goes_on_where_it_was() {
 fn a_sequencer_that_is_no_member_is_left_alone_until_a_log_server_is_lost() {
     let mut stage = Stage::new(4);
     let chain = stage.chain();
-    let embedded = chain.extended(chain.last().loglet.id, Offset(20), loglet(3, 99, &[1, 2, 3]), None).unwrap();
+    let embedded = chain.extended(chain.last().loglet.id(), Offset(20), loglet(3, 99, &[1, 2, 3]), None).unwrap();
     stage.chains.insert(LOG.to_owned(), embedded);
     assert_eq!(stage.plan(), []);
     stage.miss(2, 60, 4);
@@ -124,21 +127,21 @@ fn a_dead_log_server_is_replaced_by_a_spare_in_the_active_loglet_first() {
     assert_eq!(stage.plan(), [], "most come back");
     stage.miss(3, 15, 3);
     let (loglet, change) = stage.only();
-    assert_eq!((loglet, extend(&change)), (stage.chain().last().loglet.id, (1, vec![1, 2, 4])));
+    assert_eq!((loglet, extend(&change)), (stage.chain().last().loglet.id(), (1, vec![1, 2, 4])));
 }
 
 #[test]
 fn copies_of_closed_segments_are_restored_after_that() {
     let mut stage = Stage::new(4);
     let chain = stage.chain().clone();
-    let active = chain.last().loglet.id;
+    let active = chain.last().loglet.id();
     let moved = chain.extended(active, Offset(5), loglet(3, 1, &[1, 2, 4]), None).unwrap();
     stage.chains.insert(LOG.to_owned(), moved);
     stage.miss(3, 59, 3);
     assert_eq!(stage.plan(), []);
     stage.miss(3, 60, 3);
     let (loglet, change) = stage.only();
-    assert_eq!(loglet, stage.chain().segments[0].loglet.id, "one after another");
+    assert_eq!(loglet, stage.chain().segments[0].loglet.id(), "one after another");
     assert!(matches!(change, Change::Modify(log_servers) if ids(&log_servers) == [1, 2, 4]));
     let trimmed = stage.chain().trimmed(LogPos(15)).unwrap();
     stage.chains.insert(LOG.to_owned(), trimmed);
@@ -179,7 +182,7 @@ fn a_node_that_is_to_leave_is_left_at_once_by_the_active_loglet_and_then_by_the_
     assert!(sequencer != 1);
     assert_eq!(log_servers, [2, 3, 4]);
     let chain = stage.chain().clone();
-    let moved = chain.extended(chain.last().loglet.id, Offset(5), loglet(3, 2, &[2, 3, 4]), None).unwrap();
+    let moved = chain.extended(chain.last().loglet.id(), Offset(5), loglet(3, 2, &[2, 3, 4]), None).unwrap();
     stage.chains.insert(LOG.to_owned(), moved);
     assert!(matches!(stage.only().1, Change::Modify(log_servers) if ids(&log_servers) == [2, 3, 4]));
 }
@@ -195,8 +198,8 @@ fn a_failed_journal_is_replaced_like_a_lost_node() {
 #[test]
 fn an_intent_that_nobody_carries_out_is_carried_out() {
     let mut stage = Stage::new(4);
-    let replaces = stage.chain().last().loglet.id;
-    let wanted = Wanted { sequencer: member(4), log_servers: [2, 3, 4].map(member).to_vec() };
+    let replaces = stage.chain().last().loglet.id();
+    let wanted = Wanted::native(member(4), [2, 3, 4].map(member).to_vec());
     let intent = Intent { id: IntentId(5), replaces, wanted, since_unix_ms: 0 };
     let chain = stage.chain().intending(intent.clone()).unwrap();
     stage.chains.insert(LOG.to_owned(), chain);

@@ -79,13 +79,16 @@ fn actions(seconds: u64, answers: impl Fn(u128, u64) -> bool) -> Vec<(u64, Chang
             changed = true;
             chain = match &action.change {
                 Change::Extend(wanted) => {
-                    let next = loglet(chain.version + 1, wanted.sequencer.node, wanted.log_servers.clone());
+                    let [stripe] = wanted.stripes() else { panic!("the log has one stripe") };
+                    let next = loglet(chain.version + 1, stripe.sequencer.node, stripe.log_servers.clone());
                     chain.extended(action.loglet, Offset(1), next, None).unwrap()
                 }
                 Change::Modify(log_servers) => {
                     let segment = chain.segment_of(action.loglet).unwrap();
-                    let changed =
-                        LogletConfig { log_servers: log_servers.clone(), ..chain.segments[segment].loglet.clone() };
+                    let changed = LogletConfig {
+                        log_servers: log_servers.clone(),
+                        ..chain.segments[segment].loglet.first().clone()
+                    };
                     chain.modified(changed).unwrap()
                 }
                 Change::Fulfil(_) => unreachable!("nobody intends anything"),

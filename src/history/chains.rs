@@ -1,6 +1,6 @@
 use crate::base::{IntentId, LogletId, NodeId};
 
-/// Who serves a loglet.
+/// Who serves a stripe of a loglet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Servers {
     /// The node that gives out offsets.
@@ -18,8 +18,8 @@ pub struct ChainPart {
     pub start: u64,
     /// The first position behind it; none for the last one.
     pub stop: Option<u64>,
-    /// Who serves it.
-    pub servers: Servers,
+    /// Who serves it, each of its stripes.
+    pub servers: Vec<Servers>,
     /// The intent that it has carried out.
     pub fulfils: Option<IntentId>,
 }
@@ -31,8 +31,8 @@ pub struct Intended {
     pub id: IntentId,
     /// The loglet that is to be replaced.
     pub replaces: LogletId,
-    /// Who is to serve the next one.
-    pub servers: Servers,
+    /// Who is to serve the next one, each of its stripes.
+    pub servers: Vec<Servers>,
 }
 
 /// A version of the chain, as somebody held it.

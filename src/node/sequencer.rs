@@ -201,7 +201,7 @@ impl SequencerNode {
     pub fn take_over(&self, log: &VirtualLog) -> Result<Extended, OpError> {
         let chain = log.chain()?;
         let last = &chain.last().loglet;
-        if last.sequencer == self.sequencer() {
+        if last.sequencers().all(|sequencer| sequencer == self.sequencer()) {
             return Ok(Extended::Done(chain));
         }
         log.extend_seen(&chain, Some(Wanted::clone_of(last, self.member())), false)

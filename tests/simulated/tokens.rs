@@ -18,7 +18,7 @@ const RECORDS: u64 = 8;
 /// The number of the node that sequences the log now.
 fn sequencer(cluster: &mut Cluster, log: &VirtualLog) -> usize {
     let chain = cluster.finish_log("the chain", log.start_chain()).expect("all nodes are up");
-    let node = chain.last().loglet.sequencer.node;
+    let node = chain.last().loglet.first().sequencer.node;
     let position = cluster.config.log_servers.iter().position(|member| member.node == node);
     position.expect("each node has kept its disk")
 }

@@ -8,8 +8,8 @@ use super::super::{AppendToken, Delivery, Full, OpError, ReadResult, Subscriptio
 use super::{BatchEnd, LogAppend};
 use crate::base::{IntentId, LogPos, LogletId};
 use crate::proto::virtual_log::contract::{ExtendOp, LogOp, LogResult};
-use crate::proto::virtual_log::{Chain, GivenUp, Intent, Wanted};
-use crate::wire::{LogletConfig, Member};
+use crate::proto::virtual_log::{Chain, GivenUp, Intent, LogletSpec, Wanted};
+use crate::wire::Member;
 
 /// An open virtual log. Clones share its connections and its window.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ pub enum Extended {
 fn intent_of(chain: &Chain, wanted: &Wanted) -> Intent {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let since_unix_ms = since.map_or(0, |since| since.as_millis() as u64);
-    Intent { id: IntentId::random(), replaces: chain.last().loglet.id, wanted: wanted.clone(), since_unix_ms }
+    Intent { id: IntentId::random(), replaces: chain.last().loglet.id(), wanted: wanted.clone(), since_unix_ms }
 }
 
 fn extended(result: LogResult) -> Result<Extended, OpError> {
@@ -194,7 +194,7 @@ impl VirtualLog {
     /// As [`VirtualLog::extend`].
     pub fn extend_seen(&self, seen: &Chain, wanted: Option<Wanted>, intent: bool) -> Result<Extended, OpError> {
         let intent = wanted.as_ref().filter(|_| intent).map(|wanted| intent_of(seen, wanted));
-        let replaces = Some(seen.last().loglet.id);
+        let replaces = Some(seen.last().loglet.id());
         self.start_extend_op(ExtendOp { replaces, wanted, intent }).wait()
     }
 
@@ -228,15 +228,15 @@ impl VirtualLog {
     }
 
     /// Makes the log, with this as its first loglet, named for version 1 of the log's chain.
-    pub fn start_begin(&self, loglet: LogletConfig) -> Operation<Extended, LogResult> {
-        self.start(LogOp::Begin { loglet: Box::new(loglet) }, |result| match result {
+    pub fn start_begin(&self, loglet: impl Into<LogletSpec>) -> Operation<Extended, LogResult> {
+        self.start(LogOp::Begin { loglet: Box::new(loglet.into()) }, |result| match result {
             LogResult::Chain(chain) => Ok(Extended::Done(*chain)),
             LogResult::Overtaken(chain) => Ok(Extended::Overtaken(*chain)),
             other => unexpected(&other),
         })
     }
 
-    /// Gives a closed segment of the chain other LogServers (`reconfigModify` of Delos OSDI'20): as many as it has or more, and one of
+    /// Gives a closed segment of the chain, or the stripe of this name of one, other LogServers (`reconfigModify` of Delos OSDI'20): as many as it has or more, and one of
     /// those that it has at least. The new ones get all of its records before the chain names them (P7); the log is used meanwhile.
     /// Returns the chain.
     ///

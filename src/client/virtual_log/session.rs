@@ -18,9 +18,9 @@ use crate::io::op::{Op, Outcome};
 use crate::proto::loglet::{LogletResult, OpId, Records};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult};
 use crate::proto::native::Went;
-use crate::proto::virtual_log::VirtualLog;
 use crate::proto::virtual_log::contract::{LogOp, LogResult, Request};
-use crate::wire::{Decision, LogletConfig};
+use crate::proto::virtual_log::{LogletSpec, VirtualLog};
+use crate::wire::Decision;
 
 /// Numbers of loglets' connections: `slot << 8 | link`; slot 0 is for the nodes'.
 const SLOT_BITS: u64 = 8;
@@ -217,7 +217,7 @@ impl LogSession {
 
     fn carry_out(&mut self, request: Request, now: Instant) {
         match request {
-            Request::Open(config) => drop(self.open(*config, None)),
+            Request::Open(loglet) => drop(self.open(*loglet, None)),
             Request::Close(loglet) => {
                 let slot = self.slot(loglet);
                 slot.closed = true;
@@ -229,10 +229,10 @@ impl LogSession {
                 self.slot(loglet).client.core.delete(id, chain_version, live, now);
             }
             Request::Restore { id, config, stop, targets } => {
-                self.open(*config, Some(id)).core.restore(id, stop, &targets, now);
+                self.open((*config).into(), Some(id)).core.restore(id, stop, &targets, now);
             }
             Request::Remove { id, config, chain_version, live } => {
-                self.open(*config, Some(id)).core.delete(id, chain_version, live, now);
+                self.open((*config).into(), Some(id)).core.delete(id, chain_version, live, now);
             }
             Request::MetaStore { id, op } => self.ask_metastore(id, op, now),
         }
@@ -254,13 +254,13 @@ impl LogSession {
         self.core.handle_metastore(id, result, now);
     }
 
-    fn open(&mut self, config: LogletConfig, errand: Option<OpId>) -> &mut LogletClient {
+    fn open(&mut self, spec: LogletSpec, errand: Option<OpId>) -> &mut LogletClient {
         let after = |slot: &u64| Some(if *slot == SLOTS - 1 { NODES + 1 } else { slot + 1 });
         let mut slots = std::iter::successors(after(&self.last_slot), after);
         let slot = slots.find(|slot| !self.loglets.contains_key(slot)).expect("few are open at once");
         self.last_slot = slot;
-        let loglet = config.id;
-        let mut client = LogletClient::new(config, self.cluster, self.incarnation, self.near, &self.limits);
+        let loglet = spec.id();
+        let mut client = LogletClient::new(spec, self.cluster, self.incarnation, self.near, &self.limits);
         if self.submission.is_timed() {
             client.core.keep_residences();
         }

@@ -53,9 +53,9 @@ fn check_step(before: &ChainVersion, after: &ChainVersion, gone: &mut BTreeSet<L
 
 /// What may become of a segment: it is closed, and then others may serve it (P7).
 fn is_continued(before: &ChainPart, after: &ChainPart) -> bool {
-    let same = before.start == after.start
-        && before.fulfils == after.fulfils
-        && before.servers.sequencer == after.servers.sequencer;
+    let sequencers = |part: &ChainPart| part.servers.iter().map(|stripe| stripe.sequencer).collect::<Vec<_>>();
+    let same =
+        before.start == after.start && before.fulfils == after.fulfils && sequencers(before) == sequencers(after);
     match before.stop {
         Some(_) => same && before.stop == after.stop,
         None => same && (after.stop.is_some() || before.servers == after.servers),

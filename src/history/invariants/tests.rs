@@ -135,8 +135,11 @@ fn part(nonce: u64, start: u64, stop: Option<u64>, fulfils: Option<u128>) -> Cha
     ChainPart { loglet, start, stop, servers: servers(1), fulfils: fulfils.map(IntentId) }
 }
 
-fn servers(sequencer: u128) -> Servers {
-    Servers { sequencer: NodeId(sequencer), log_servers: vec![NodeId(1), NodeId(2), NodeId(3)] }
+/// A loglet of two stripes.
+fn servers(sequencer: u128) -> Vec<Servers> {
+    let log_servers = vec![NodeId(1), NodeId(2), NodeId(3)];
+    let stripe = |sequencer| Servers { sequencer: NodeId(sequencer), log_servers: log_servers.clone() };
+    vec![stripe(3), stripe(sequencer)]
 }
 
 /// A chain that is extended as was intended, extended once more while nothing is in it, and truncated.
@@ -167,7 +170,9 @@ fn chains_are_versions_of_one() {
     assert_eq!(broken_by_chains(|chains| chains[5].trim_point = 2), one);
     assert_eq!(broken_by_chains(|chains| chains[3].parts[0].stop = Some(2)), one);
     assert_eq!(broken_by_chains(|chains| chains[3].parts[1].start = 2), one);
-    assert_eq!(broken_by_chains(|chains| chains[1].parts[0].servers.log_servers[2] = NodeId(4)), one);
+    assert_eq!(broken_by_chains(|chains| chains[1].parts[0].servers[1].log_servers[2] = NodeId(4)), one);
+    assert_eq!(broken_by_chains(|chains| chains[4].parts[0].servers[0].sequencer = NodeId(2)), one);
+    assert_eq!(broken_by_chains(|chains| drop(chains[4].parts[0].servers.pop())), one);
     assert_eq!(broken_by_chains(|chains| drop(chains[3].parts.remove(0))), one);
     assert_eq!(
         broken_by_chains(|chains| chains[5].parts[0] = part(3, 3, None, Some(9))).first(),
@@ -180,7 +185,7 @@ fn chains_are_versions_of_one() {
 fn an_intent_is_carried_out() {
     let intent = ["intent-carried-out"];
     assert_eq!(broken_by_chains(|chains| chains[2].parts[1].fulfils = None), intent);
-    assert_eq!(broken_by_chains(|chains| chains[2].parts[1].servers.sequencer = NodeId(2)), intent);
+    assert_eq!(broken_by_chains(|chains| chains[2].parts[1].servers[1].sequencer = NodeId(2)), intent);
     assert_eq!(broken_by_chains(|chains| chains[2].intent = chains[1].intent.clone()), intent);
     // Somebody has given it up.
     assert_eq!(

@@ -55,7 +55,8 @@ impl Step for Restore {
         if context.shared.gone {
             return Some(LogletResult::Gone);
         }
-        if self.targets.iter().all(|target| target.verified >= self.stop) {
+        // Also where there is nothing to copy: a stripe may end before its first record.
+        if self.targets.iter().all(|target| target.told && target.verified >= self.stop) {
             return Some(LogletResult::Done);
         }
         if context.now >= self.deadline(context.shared) {
@@ -155,6 +156,14 @@ mod tests {
         assert_eq!(rig.results(), [LogletResult::Done]);
         assert!(rig.servers[2].sealed);
         assert_eq!(rig.servers[2].stored, Server::with(0..8).stored);
+    }
+
+    #[test]
+    fn a_new_server_of_a_stripe_that_ended_empty_is_sealed() {
+        let mut rig = Rig::new(vec![Server::with(0..2).sealed(), Server::with(0..0).sealed(), Server::with(0..0)]);
+        restore(&mut rig, Offset::ZERO);
+        assert_eq!(rig.results(), [LogletResult::Done]);
+        assert!(rig.servers[2].sealed && rig.servers[2].stored.is_empty());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::intent::{GivenUp, Intent};
+use super::spec::LogletSpec;
 use super::stored::{LastValue, StoredChain};
 use crate::base::mutants::{self, Mutant};
 use crate::base::{IntentId, LogPos, LogletId, Offset};
@@ -21,7 +22,7 @@ pub struct ChainSegment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<LogPos>,
     /// The loglet.
-    pub loglet: LogletConfig,
+    pub loglet: LogletSpec,
     /// The intent that this segment has carried out, by which its writer learns so (P15).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fulfils: Option<IntentId>,
@@ -31,6 +32,11 @@ impl ChainSegment {
     /// Where the loglet ends; none for the last segment.
     pub fn stop_offset(&self) -> Option<Offset> {
         self.stop.map(|stop| stop.offset_from(self.start))
+    }
+
+    /// Where one of the loglet's stripes ends; none in the last segment.
+    pub fn stripe_stop(&self, stripe: usize) -> Option<Offset> {
+        self.stop_offset().map(|stop| self.loglet.layout().below(stripe, stop))
     }
 }
 
@@ -118,8 +124,8 @@ pub enum Refusal {
 
 impl Chain {
     /// The first chain of a log.
-    pub fn begin(loglet: LogletConfig) -> Self {
-        let segment = ChainSegment { start: LogPos::ZERO, stop: None, loglet, fulfils: None };
+    pub fn begin(loglet: impl Into<LogletSpec>) -> Self {
+        let segment = ChainSegment { start: LogPos::ZERO, stop: None, loglet: loglet.into(), fulfils: None };
         Self { version: 1, trim_point: LogPos::ZERO, intent: None, given_up: None, segments: vec![segment] }
     }
 
@@ -174,10 +180,10 @@ impl Chain {
         if closed.iter().any(|segment| segment.stop <= Some(segment.start)) {
             return Err("a closed segment is empty");
         }
-        let mut ids: Vec<_> = self.segments.iter().map(|segment| segment.loglet.id).collect();
+        self.segments.iter().try_for_each(|segment| segment.loglet.check())?;
+        let mut ids: Vec<_> = self.segments.iter().flat_map(|segment| segment.loglet.names()).collect();
         ids.sort_unstable();
-        ids.dedup();
-        if ids.len() != self.segments.len() {
+        if ids.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err("a loglet serves two segments");
         }
         Ok(())
@@ -217,7 +223,18 @@ impl Chain {
 
     /// The segment that a loglet serves.
     pub fn segment_of(&self, loglet: LogletId) -> Option<usize> {
-        self.segments.iter().rposition(|segment| segment.loglet.id == loglet)
+        self.segments.iter().rposition(|segment| segment.loglet.id() == loglet)
+    }
+
+    /// The segment and the stripe of its loglet that sequencers and LogServers know by this name.
+    pub fn stripe_of(&self, stripe: LogletId) -> Option<(usize, usize)> {
+        let of = |(segment, found): (usize, &ChainSegment)| Some((segment, found.loglet.stripe_of(stripe)?));
+        self.segments.iter().enumerate().rev().find_map(of)
+    }
+
+    /// What LogServers may have of the log: the names of all stripes (P5).
+    pub fn live(&self) -> Vec<LogletId> {
+        self.segments.iter().flat_map(|segment| segment.loglet.stripes()).map(|stripe| stripe.id).collect()
     }
 
     /// What has become of a record that a loglet, now sealed, had given an offset (P16). Those of one batch may lie on
@@ -227,7 +244,7 @@ impl Chain {
             Some(segment) if self.segments[segment].stop.is_none() => Settled::Open,
             Some(segment) => self.position(segment, offset).map_or(Settled::Never, Settled::At),
             // Installed before the first segment that is left.
-            None if loglet.version < self.segments[0].loglet.id.version => Settled::Trimmed,
+            None if loglet.version < self.segments[0].loglet.id().version => Settled::Trimmed,
             None => Settled::Never,
         }
     }
@@ -241,14 +258,17 @@ impl Chain {
         &self,
         old: LogletId,
         tail: Offset,
-        new: LogletConfig,
+        new: impl Into<LogletSpec>,
         fulfils: Option<IntentId>,
     ) -> Result<Self, Refusal> {
-        if self.last().loglet.id != old {
+        let new = new.into();
+        if self.last().loglet.id() != old {
             return Err(Refusal::NotLast(old));
         }
-        if self.segment_of(new.id).is_some() {
-            return Err(Refusal::Reused(new.id));
+        if let Some(reused) =
+            new.names().find(|name| self.segment_of(*name).is_some() || self.stripe_of(*name).is_some())
+        {
+            return Err(Refusal::Reused(reused));
         }
         let mut next = self.next();
         // Void from here on, whoever wrote it: the loglet that it is about is not the last one any more.
@@ -275,7 +295,7 @@ impl Chain {
         if let Some(pending) = &self.intent {
             return Err(Refusal::Pending(pending.id));
         }
-        if self.last().loglet.id != intent.replaces {
+        if self.last().loglet.id() != intent.replaces {
             return Err(Refusal::NotLast(intent.replaces));
         }
         let mut next = self.next();
@@ -313,7 +333,7 @@ impl Chain {
 
     /// The next version, without the closed segments that lie wholly below the trim point (P7), and their loglets; none if there are
     /// none.
-    pub fn truncated(&self) -> Option<(Self, Vec<LogletConfig>)> {
+    pub fn truncated(&self) -> Option<(Self, Vec<LogletSpec>)> {
         let dead = self.segments.iter().take_while(|segment| segment.stop.is_some_and(|stop| stop <= self.trim_point));
         let dead = dead.count();
         (dead > 0).then(|| {
@@ -323,22 +343,22 @@ impl Chain {
         })
     }
 
-    /// The next version, with other LogServers for a closed segment. They have to hold all of it before this is written (P7).
+    /// The next version, with other LogServers for a stripe of a closed segment. They have to hold all of it before this is written (P7).
     ///
     /// # Errors
     /// The segment is the last one, sealed or not; or not there; or the change is one of more than members.
     pub fn modified(&self, changed: LogletConfig) -> Result<Self, Refusal> {
         let id = changed.id;
-        let segment = self.segment_of(id).ok_or(Refusal::Absent(id))?;
+        let (segment, stripe) = self.stripe_of(id).ok_or(Refusal::Absent(id))?;
         let found = &self.segments[segment];
         if found.stop.is_none() && !mutants::is(Mutant::ModifyOpenSegment) {
             return Err(Refusal::Active(id));
         }
-        if found.loglet.sequencer != changed.sequencer {
+        if found.loglet.stripes()[stripe].sequencer != changed.sequencer {
             return Err(Refusal::OtherLoglet(id));
         }
         let mut next = self.next();
-        next.segments[segment].loglet = changed;
+        *next.segments[segment].loglet.stripe_mut(stripe) = changed;
         Ok(next)
     }
 

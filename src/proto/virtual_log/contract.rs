@@ -4,6 +4,7 @@
 
 use super::chain::Chain;
 use super::intent::{GivenUp, Intent, Wanted};
+use super::spec::LogletSpec;
 use crate::base::{LogPos, LogletId, Offset};
 use crate::proto::loglet::{LogletOp, OpId, Records};
 use crate::proto::metastore::contract::MetaStoreOp;
@@ -52,12 +53,12 @@ pub enum LogOp {
     /// Makes the log: this is its first loglet, named for version 1 of a chain that nobody has written yet.
     Begin {
         /// The loglet, which is created first.
-        loglet: Box<LogletConfig>,
+        loglet: Box<LogletSpec>,
     },
-    /// Gives a closed segment other LogServers, one of which at least it has now (`reconfigModify` of Delos OSDI'20). Those that it
-    /// does not have yet get all of its records before the chain names them (P7).
+    /// Gives a stripe of a closed segment other LogServers, one of which at least it has now (`reconfigModify` of Delos OSDI'20). Those
+    /// that it does not have yet get all of its records before the chain names them (P7).
     Modify {
-        /// The segment's loglet.
+        /// The stripe, as LogServers know it: of a native loglet, the loglet.
         loglet: LogletId,
         /// All that it is to have, no fewer than now.
         log_servers: Vec<Member>,
@@ -186,7 +187,7 @@ pub enum LogResult {
 #[derive(Clone, Hash, Debug)]
 pub enum Request {
     /// Make a client of this loglet; requests about it follow.
-    Open(Box<LogletConfig>),
+    Open(Box<LogletSpec>),
     /// The client of this loglet is not needed any more; nothing is under way on it.
     Close(LogletId),
     /// Carry out this operation; the answer goes to `handle_loglet`, as the answers to the next two.
@@ -198,14 +199,14 @@ pub enum Request {
         /// What to do.
         op: LogletOp,
     },
-    /// Create the loglet on a majority and start its sequencer.
+    /// Create the loglet on a majority and start its sequencer: all of its stripes.
     Create {
         /// Which loglet.
         loglet: LogletId,
         /// Names the request.
         id: OpId,
     },
-    /// Delete the loglet, which this version of the chain does not name (P5).
+    /// Delete the loglet, all of its stripes, which this version of the chain does not name (P5).
     Delete {
         /// Which loglet.
         loglet: LogletId,
@@ -213,10 +214,10 @@ pub enum Request {
         id: OpId,
         /// The version.
         chain_version: u64,
-        /// The loglets that it names.
+        /// The loglets that it names, as LogServers know them: each stripe for itself.
         live: Vec<LogletId>,
     },
-    /// Bring LogServers of this closed loglet up to its stop (P7). It has nothing to do with other requests about the loglet, whose client
+    /// Bring LogServers of this closed loglet, which may be a stripe, up to its stop (P7). It has nothing to do with other requests about the loglet, whose client
     /// may have another configuration.
     Restore {
         /// Names the request.

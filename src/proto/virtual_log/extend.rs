@@ -1,8 +1,11 @@
+use std::collections::BTreeMap;
+
 use super::chain::{Chain, Refusal};
-use super::intent::{Intent, Wanted};
+use super::intent::{Intent, Wanted, WantedStripe};
+use super::spec::LogletSpec;
 use crate::base::mutants::{self, Mutant};
 use crate::base::{Incarnation, IntentId, LogletId, NodeId, Offset};
-use crate::wire::{LogletConfig, Member, Sequencer};
+use crate::wire::{Member, Sequencer};
 
 /// What somebody wants to put in the place of the last loglet.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -27,16 +30,17 @@ pub struct Host {
 /// What is to be done next. Each step has one answer, and the next step follows from it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Step {
-    /// Ask the node that is to be the sequencer which life of it this is (P15); answered by [`Extend::handle_host`].
-    Ask(NodeId),
-    /// Create this loglet on a majority of its LogServers, and activate its sequencer; [`Extend::handle_prepared`].
-    Prepare(LogletConfig),
+    /// Ask these nodes, which are to sequence one stripe or several, which lives of them these are (P15); each answers by
+    /// [`Extend::handle_host`], in any order.
+    Ask(Vec<NodeId>),
+    /// Create this loglet on a majority of its LogServers, and activate its sequencer, each stripe of it; [`Extend::handle_prepared`].
+    Prepare(LogletSpec),
     /// Write this chain on the condition that the version before it is the newest; [`Extend::handle_written`].
     Write(Chain),
     /// Seal the loglet; [`Extend::handle_sealed`].
-    Seal(LogletConfig),
+    Seal(LogletSpec),
     /// Find the tail of the sealed loglet; [`Extend::handle_tail`].
-    CheckTail(LogletConfig),
+    CheckTail(LogletSpec),
     /// Read the chain; [`Extend::handle_fetched`].
     Fetch,
 }
@@ -93,11 +97,12 @@ pub struct Extend {
     fulfils: Option<IntentId>,
     /// Drawn by the caller, so that two attempts never make the same loglet.
     nonce: u64,
-    host: Option<Host>,
+    /// Those that have said which lives these are.
+    hosts: BTreeMap<NodeId, Host>,
     /// Made for the version after this chain's, so that what is deleted on the way does not take it along (P5).
-    prepared: Option<LogletConfig>,
+    prepared: Option<LogletSpec>,
     /// Made for versions that others have written.
-    in_vain: Vec<LogletConfig>,
+    in_vain: Vec<LogletSpec>,
     tail: Option<Offset>,
     /// The chain has been read again because a loglet was gone.
     read_again: bool,
@@ -115,7 +120,7 @@ impl Extend {
             own: intent,
             fulfils: None,
             nonce,
-            host: None,
+            hosts: BTreeMap::new(),
             prepared: None,
             in_vain: Vec::new(),
             tail: None,
@@ -133,7 +138,7 @@ impl Extend {
                 let intent = self.own.clone().expect("an intent is to be written");
                 Step::Write(self.chain.intending(intent).expect("looked at before"))
             }
-            State::Asking => Step::Ask(self.wanted.sequencer.node),
+            State::Asking => Step::Ask(self.unasked()),
             State::Preparing => Step::Prepare(self.new_loglet().clone()),
             State::Sealing => Step::Seal(self.chain.last().loglet.clone()),
             State::Tailing => Step::CheckTail(self.chain.last().loglet.clone()),
@@ -152,18 +157,20 @@ impl Extend {
     }
 
     /// The loglets that have been made and are not in the chain. Once it is over nobody will put them there: they are to be deleted.
-    pub fn left_over(&self) -> impl Iterator<Item = &LogletConfig> {
+    pub fn left_over(&self) -> impl Iterator<Item = &LogletSpec> {
         let made = self.in_vain.iter().chain(&self.prepared);
-        made.filter(|config| self.chain.segment_of(config.id).is_none())
+        made.filter(|loglet| self.chain.segment_of(loglet.id()).is_none())
     }
 
     /// The node has said which life of it this is.
     pub fn handle_host(&mut self, host: Host) {
         assert_eq!(self.state, State::Asking, "nobody was asked");
-        assert_eq!(host.member.node, self.wanted.sequencer.node, "who is to be the sequencer has answered");
-        self.host = Some(host);
-        self.prepared = Some(self.mint());
-        self.state = State::Preparing;
+        assert!(self.wanted.sequencers().contains(&host.member.node), "who is to be a sequencer has answered");
+        self.hosts.insert(host.member.node, host);
+        if self.unasked().is_empty() {
+            self.prepared = Some(self.mint());
+            self.state = State::Preparing;
+        }
     }
 
     /// The new loglet is on a majority of its LogServers, and its sequencer runs.
@@ -240,9 +247,9 @@ impl Extend {
     /// Goes on from the chain as it is now. A tail that has been found stays good as long as the same loglet is the last one (P15).
     fn look(&mut self) {
         let own = self.own.as_ref().map(|intent| intent.id);
-        if self.chain.last().loglet.id != self.replaces {
+        if self.chain.last().loglet.id() != self.replaces {
             let fulfilled = own.is_some_and(|id| self.chain.has_fulfilled(id));
-            let is_ours = |config: &LogletConfig| self.chain.segment_of(config.id).is_some();
+            let is_ours = |loglet: &LogletSpec| self.chain.segment_of(loglet.id()).is_some();
             let won = fulfilled || self.prepared.as_ref().is_some_and(is_ours);
             let chain = self.chain.clone();
             self.state = State::Over(if won { Outcome::Extended(chain) } else { Outcome::Overtaken(chain) });
@@ -268,9 +275,10 @@ impl Extend {
             // It has been given up by somebody, who could not carry it out. What is wanted is as good as anything.
             None => self.fulfils = None,
         }
-        if let Some(config) = self.prepared.take_if(|config| config.id.version != self.chain.version + 1) {
-            self.in_vain.push(config);
-        }
+        let version = self.chain.version + 1;
+        self.in_vain.extend(self.prepared.take_if(|loglet| loglet.id().version != version));
+        // Who has answered before may have begun another life meanwhile.
+        self.hosts.clear();
         self.state = match (&self.prepared, self.tail) {
             (None, _) => State::Asking,
             (Some(_), None) => State::Sealing,
@@ -278,7 +286,7 @@ impl Extend {
         };
     }
 
-    fn new_loglet(&self) -> &LogletConfig {
+    fn new_loglet(&self) -> &LogletSpec {
         self.prepared.as_ref().expect("made from what the hosts said")
     }
 
@@ -288,14 +296,18 @@ impl Extend {
         next.unwrap_or_else(|refusal: Refusal| panic!("looked at before: {refusal}"))
     }
 
+    /// The nodes that are still to say which lives these are, each once however many stripes it is to sequence.
+    fn unasked(&self) -> Vec<NodeId> {
+        self.wanted.sequencers().into_iter().filter(|node| !self.hosts.contains_key(node)).collect()
+    }
+
     /// A loglet that was never made before: the nonce is of this attempt, which makes one for each version at most.
-    fn mint(&self) -> LogletConfig {
-        let Host { member, incarnation } = self.host.expect("it has answered");
+    fn mint(&self) -> LogletSpec {
         let id = LogletId { log: self.replaces.log, version: self.chain.version + 1, nonce: self.nonce };
-        LogletConfig {
-            id,
-            sequencer: Sequencer { node: member.node, incarnation, address: member.address },
-            log_servers: self.wanted.log_servers.clone(),
-        }
+        let stripe = |WantedStripe { sequencer, log_servers }: &WantedStripe| {
+            let Host { member: Member { node, address }, incarnation } = self.hosts[&sequencer.node];
+            (Sequencer { node, incarnation, address }, log_servers.clone())
+        };
+        LogletSpec::new(id, self.wanted.stripes().iter().map(stripe))
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - `chain`: the chain as a value, and the changes it allows.
 //! - `intent`: a change that somebody has begun.
+//! - `spec`: what kind of loglet serves a segment; `rotation`: who sequences which of its stripes.
 //! - `extend`: one attempt to end the last loglet and put another behind it.
 //! - `contract`: what a virtual log does, as data.
 //! - `log`: the client of one log.
@@ -20,6 +21,8 @@ mod log;
 mod membership;
 mod placement;
 mod root;
+mod rotation;
+mod spec;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -27,6 +30,8 @@ mod tests;
 pub use chain::{Chain, ChainSegment, InvalidChain, Place, Refusal, Settled};
 pub use extend::{Extend, Host, Outcome, Step, Wish, Written};
 pub use genesis::{Genesis, Held, OtherGenesis};
-pub use intent::{GivenUp, Intent, Wanted};
+pub use intent::{GivenUp, Intent, Wanted, WantedStripe};
 pub use log::{Trouble, VirtualLog};
 pub use root::{LogRecord, NodeRecord, NodeState, Root, RootRefusal};
+pub use rotation::{Seat, rotate};
+pub use spec::{LogletSpec, StripedConfig};

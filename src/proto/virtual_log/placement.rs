@@ -27,6 +27,13 @@ impl Root {
         chosen.into_iter().map(|node| node.member).collect()
     }
 
+    /// The cluster as it would be if it did not have these nodes.
+    pub fn without(&self, is_out: impl Fn(NodeId) -> bool) -> Self {
+        let mut root = self.clone();
+        root.nodes.retain(|record| !is_out(record.member.node));
+        root
+    }
+
     /// The active nodes, neighbours in different zones as far as possible, beginning with the one whose turn it is.
     fn in_turns(&self, turn: u64) -> Vec<&NodeRecord> {
         let active: Vec<&NodeRecord> = self.active().collect();

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, ChainSegment};
 use super::intent::{GivenUp, Intent};
-use crate::base::{Incarnation, IntentId, LogPos, LogletId, NodeId};
+use super::spec::LogletSpec;
+use crate::base::{Incarnation, IntentId, LogPos, LogletId};
+use crate::proto::striped::Layout;
 use crate::wire::{LogletConfig, Member, Sequencer};
 
 #[derive(Serialize, Deserialize)]
@@ -31,19 +33,33 @@ pub(super) enum LastValue {
     Deleted(Option<StoredChain>),
 }
 
-/// What is left out is as in the segment before. Where it stops is where the next one starts.
+/// Where it stops is where the next one starts.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StoredSegment {
     start: LogPos,
     version: u64,
     nonce: u64,
+    /// Of a native loglet, as the next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sequencer: Option<StoredSequencer>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     log_servers: Option<Vec<usize>>,
+    /// Of a striped one, instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stripes: Option<Vec<StoredStripe>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fulfils: Option<IntentId>,
+}
+
+/// What is left out is as in the same stripe of the segment before, or, where that has fewer, as in the stripe before.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredStripe {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sequencer: Option<StoredSequencer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log_servers: Option<Vec<usize>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,25 +80,68 @@ impl Table {
             self.0.len() - 1
         })
     }
+
+    fn at(&self, place: usize) -> Result<Member, &'static str> {
+        self.0.get(place).copied().ok_or("a segment names a member that is not there")
+    }
+}
+
+/// What a segment says of a stripe.
+type Stripe = (Sequencer, Vec<Member>);
+
+impl StoredStripe {
+    fn new(stripe: &LogletConfig, before: Option<&LogletConfig>, table: &mut Table) -> Self {
+        let Sequencer { node, incarnation, address } = stripe.sequencer;
+        let new = before.is_none_or(|before| before.sequencer != stripe.sequencer);
+        let sequencer = new.then(|| StoredSequencer { member: table.place(Member { node, address }), incarnation });
+        let new = before.is_none_or(|before| before.log_servers != stripe.log_servers);
+        let log_servers = new.then(|| stripe.log_servers.iter().map(|member| table.place(*member)).collect());
+        Self { sequencer, log_servers }
+    }
+
+    fn restore(self, before: Option<&Stripe>, table: &Table) -> Result<Stripe, &'static str> {
+        let missing = "the first segment leaves something out";
+        let sequencer = match self.sequencer {
+            Some(StoredSequencer { member, incarnation }) => {
+                let Member { node, address } = table.at(member)?;
+                Sequencer { node, incarnation, address }
+            }
+            None => before.ok_or(missing)?.0,
+        };
+        let log_servers = match self.log_servers {
+            Some(places) => places.into_iter().map(|place| table.at(place)).collect::<Result<_, _>>()?,
+            None => before.ok_or(missing)?.1.clone(),
+        };
+        Ok((sequencer, log_servers))
+    }
+}
+
+/// The stripe that the next one of a segment is compared with: its like in the segment before, or, where that has fewer, its neighbour.
+fn before<'a, S>(segment: Option<&'a [S]>, stripes: &'a [S], next: usize) -> Option<&'a S> {
+    segment.and_then(|segment| segment.get(next)).or_else(|| stripes.get(next.checked_sub(1)?))
 }
 
 impl From<&Chain> for StoredChain {
     fn from(chain: &Chain) -> Self {
         let mut table = Table::default();
-        let mut before: Option<&LogletConfig> = None;
+        let mut last: Option<&[LogletConfig]> = None;
         let segments = chain.segments.iter().map(|segment| {
-            let LogletConfig { id, sequencer, log_servers } = &segment.loglet;
-            let Sequencer { node, incarnation, address } = *sequencer;
-            let new = before.is_none_or(|before| before.sequencer != *sequencer);
-            let sequencer = new.then(|| StoredSequencer { member: table.place(Member { node, address }), incarnation });
-            let new = before.is_none_or(|before| before.log_servers != *log_servers);
-            let log_servers = new.then(|| log_servers.iter().map(|member| table.place(*member)).collect());
-            before = Some(&segment.loglet);
-            let LogletId { version, nonce, .. } = *id;
-            StoredSegment { start: segment.start, version, nonce, sequencer, log_servers, fulfils: segment.fulfils }
+            let stripes = segment.loglet.stripes();
+            let stored = stripes.iter().enumerate();
+            let stored = stored.map(|(at, stripe)| StoredStripe::new(stripe, before(last, stripes, at), &mut table));
+            let mut stored: Vec<StoredStripe> = stored.collect();
+            last = Some(stripes);
+            let LogletId { version, nonce, .. } = segment.loglet.id();
+            let ChainSegment { start, fulfils, .. } = *segment;
+            let (native, stripes) = match segment.loglet {
+                LogletSpec::Native(_) => (stored.pop(), None),
+                LogletSpec::Striped(_) => (None, Some(stored)),
+            };
+            let (sequencer, log_servers) = native.map_or((None, None), |native| (native.sequencer, native.log_servers));
+            StoredSegment { start, version, nonce, sequencer, log_servers, stripes, fulfils }
         });
         let segments = segments.collect();
-        let log = chain.segments.first().map_or(0, |segment| segment.loglet.id.log);
+        let log = chain.segments.first().map_or(0, |segment| segment.loglet.id().log);
         let (version, trim_point, intent) = (chain.version, chain.trim_point, chain.intent.clone());
         let given_up = chain.given_up.clone();
         Self { version, trim_point, intent, given_up, log, members: table.0, segments }
@@ -93,35 +152,31 @@ impl StoredChain {
     /// The chain that is stored so, which is still to be checked.
     pub(super) fn restore(self) -> Result<Chain, &'static str> {
         let Self { version, trim_point, intent, given_up, log, members, segments } = self;
-        let member = |place: usize| members.get(place).copied().ok_or("a segment names a member that is not there");
+        let table = Table(members);
         let stops: Vec<_> = segments.iter().skip(1).map(|next| Some(next.start)).chain([None]).collect();
-        let (mut sequencer, mut log_servers): (Option<Sequencer>, Option<Vec<Member>>) = (None, None);
+        let mut last: Option<Vec<Stripe>> = None;
         let mut restored = Vec::with_capacity(segments.len());
         for (stored, stop) in segments.into_iter().zip(stops) {
-            let StoredSegment { start, version, nonce, fulfils, .. } = stored;
-            if let Some(StoredSequencer { member: place, incarnation }) = stored.sequencer {
-                let Member { node, address }: Member = member(place)?;
-                sequencer = Some(Sequencer { node, incarnation, address });
-            }
-            if let Some(places) = stored.log_servers {
-                log_servers = Some(places.into_iter().map(member).collect::<Result<_, _>>()?);
-            }
-            let missing = "the first segment leaves something out";
-            let loglet = LogletConfig {
-                id: LogletId { log, version, nonce },
-                sequencer: sequencer.ok_or(missing)?,
-                log_servers: log_servers.clone().ok_or(missing)?,
+            let StoredSegment { start, version, nonce, sequencer, log_servers, stripes: striped, fulfils } = stored;
+            let native = StoredStripe { sequencer, log_servers };
+            let stored = match striped {
+                None => vec![native],
+                Some(_) if native.sequencer.is_some() || native.log_servers.is_some() => {
+                    return Err("a segment is native and has stripes");
+                }
+                Some(striped) if !(2..=Layout::STRIPES_MAX).contains(&striped.len()) => {
+                    return Err("a loglet has too few or too many stripes");
+                }
+                Some(striped) => striped,
             };
-            restored.push(ChainSegment { start, stop, loglet, fulfils });
-        }
-        let mut names: Vec<NodeId> = Vec::new();
-        for segment in &restored {
-            names.clear();
-            names.extend(segment.loglet.log_servers.iter().map(|member| member.node));
-            names.sort_unstable();
-            if names.is_empty() || names.windows(2).any(|pair| pair[0] == pair[1]) {
-                return Err("a segment has no LogServers, or one twice");
+            let mut stripes: Vec<Stripe> = Vec::with_capacity(stored.len());
+            for (at, stripe) in stored.into_iter().enumerate() {
+                let stripe = stripe.restore(before(last.as_deref(), &stripes, at), &table)?;
+                stripes.push(stripe);
             }
+            let loglet = LogletSpec::new(LogletId { log, version, nonce }, stripes.iter().cloned());
+            last = Some(stripes);
+            restored.push(ChainSegment { start, stop, loglet, fulfils });
         }
         Ok(Chain { version, trim_point, intent, given_up, segments: restored })
     }

@@ -5,23 +5,26 @@ use crate::client::Chain;
 use crate::history::{ChainPart, ChainVersion, Intended, Segment, Servers};
 use crate::wire::Member;
 
-fn servers(sequencer: NodeId, log_servers: &[Member]) -> Servers {
-    Servers { sequencer, log_servers: log_servers.iter().map(|member| member.node).collect() }
+fn servers<'a>(stripes: impl Iterator<Item = (NodeId, &'a [Member])>) -> Vec<Servers> {
+    let nodes = |log_servers: &[Member]| log_servers.iter().map(|member| member.node).collect();
+    stripes.map(|(sequencer, log_servers)| Servers { sequencer, log_servers: nodes(log_servers) }).collect()
 }
 
 /// The chain as the history has it.
 pub(super) fn version_of(chain: &Chain) -> ChainVersion {
     let parts = chain.segments.iter().map(|segment| ChainPart {
-        loglet: segment.loglet.id,
+        loglet: segment.loglet.id(),
         start: segment.start.0,
         stop: segment.stop.map(|stop| stop.0),
-        servers: servers(segment.loglet.sequencer.node, &segment.loglet.log_servers),
+        servers: servers(
+            segment.loglet.stripes().iter().map(|stripe| (stripe.sequencer.node, &stripe.log_servers[..])),
+        ),
         fulfils: segment.fulfils,
     });
     let intent = chain.intent.as_ref().map(|intent| Intended {
         id: intent.id,
         replaces: intent.replaces,
-        servers: servers(intent.wanted.sequencer.node, &intent.wanted.log_servers),
+        servers: servers(intent.wanted.stripes().iter().map(|stripe| (stripe.sequencer.node, &stripe.log_servers[..]))),
     });
     ChainVersion { version: chain.version, trim_point: chain.trim_point.0, intent, parts: parts.collect() }
 }

@@ -124,8 +124,10 @@ impl VirtualLogs {
     /// Another LogServer for one of some segment's; the last segment refuses.
     fn modify(&mut self, run: &mut Run, client: usize) {
         let segments = &self.chain().segments;
-        let loglet = &segments[run.rng.usize(..segments.len())].loglet;
-        let (id, mut log_servers) = (loglet.id, loglet.log_servers.clone());
+        let stripes = segments[run.rng.usize(..segments.len())].loglet.stripes();
+        // One that has none besides takes nothing from the stream.
+        let stripe = if let [only] = stripes { only } else { &stripes[run.rng.usize(..stripes.len())] };
+        let (id, mut log_servers) = (stripe.id, stripe.log_servers.clone());
         let others = (0..run.cluster.nodes()).map(|node| run.cluster.member(node));
         let others = others.filter(|other| log_servers.iter().all(|member| member.node != other.node));
         let others: Vec<_> = others.collect();
@@ -165,8 +167,8 @@ impl VirtualLogs {
         let log_servers = nodes.into_iter().map(|node| run.cluster.member(node)).collect();
         Intent {
             id: IntentId(run.rng.u128(..)),
-            replaces: self.chain().last().loglet.id,
-            wanted: Wanted { sequencer, log_servers },
+            replaces: self.chain().last().loglet.id(),
+            wanted: Wanted::native(sequencer, log_servers),
             since_unix_ms: 0,
         }
     }

@@ -65,12 +65,12 @@ impl VirtualLogs {
 
     /// Puts one more loglet behind the last one, as an intent says or not.
     fn extend_at_last(&mut self, run: &mut Run, is_intended: bool) -> bool {
-        let last = self.chain().last().loglet.id;
+        let last = self.chain().last().loglet.id();
         for _ in 0..TRIES {
             self.extend(run, 0, is_intended);
             let intent = self.wait_until(run, |log, _| log.parties[0].is_idle());
             let new = self.chain().last();
-            if intent && new.loglet.id != last && new.fulfils.is_some() >= is_intended {
+            if intent && new.loglet.id() != last && new.fulfils.is_some() >= is_intended {
                 return true;
             }
         }

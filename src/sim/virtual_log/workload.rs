@@ -93,7 +93,7 @@ impl Workload for VirtualLogs {
     }
 
     fn sequencer(&self) -> NodeId {
-        self.chain().last().loglet.sequencer.node
+        self.chain().last().loglet.first().sequencer.node
     }
 
     fn replace_client(&mut self, run: &mut Run, client: usize) {

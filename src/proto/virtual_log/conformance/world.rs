@@ -7,7 +7,7 @@ use crate::base::{Incarnation, Instant, IntentId, Limits, LogPos, LogletId, Node
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
 use crate::proto::virtual_log::contract::{ExtendOp, LogOp, LogResult, Request};
-use crate::proto::virtual_log::{Chain, Host, Intent, VirtualLog, Wanted};
+use crate::proto::virtual_log::{Chain, Host, Intent, VirtualLog, Wanted, WantedStripe};
 use crate::wire::{LogletConfig, Member, Sequencer};
 
 /// What a client does next.
@@ -17,7 +17,7 @@ pub(super) enum Op {
     Read,
     CheckTail,
     Extend,
-    /// As an intent says that is written down first, with this node as sequencer.
+    /// As an intent says that is written down first: two stripes, the first of them with this node as sequencer.
     Intend(u8),
 }
 
@@ -144,8 +144,9 @@ impl World {
             Op::CheckTail => LogOp::CheckTail,
             Op::Extend => LogOp::Extend(Box::default()),
             Op::Intend(node) => {
-                let replaces = state.core.chain().expect("read at the start").last().loglet.id;
-                let wanted = Wanted { sequencer: member(node), log_servers: members() };
+                let replaces = state.core.chain().expect("read at the start").last().loglet.id();
+                let stripe = |node| WantedStripe { sequencer: member(node), log_servers: members() };
+                let wanted = Wanted::new(vec![stripe(node), stripe(node % 3 + 1)]);
                 let intent = Intent {
                     id: IntentId((client as u128 + 1) << 64 | u128::from(id.0)),
                     replaces,

@@ -128,7 +128,7 @@ impl VirtualLog {
     /// Gives records to the last loglet.
     fn send(&mut self, records: Records) -> State {
         let request = self.next_append();
-        let loglet = self.last().loglet.id;
+        let loglet = self.last().loglet.id();
         self.open_last();
         self.request(Request::Loglet { loglet, id: request, op: LogletOp::Append { records } });
         State::UnderWay { loglet, request }
@@ -176,7 +176,7 @@ impl VirtualLog {
             self.appends.held = true;
             return self.settle_appends();
         };
-        if chain.last().loglet.id == loglet {
+        if chain.last().loglet.id() == loglet {
             self.committed = self.committed.max(first + u64::from(records.count - 1) * u64::from(stride) + 1);
         }
         let run = Run { count: records.count, first: position, stride };
@@ -209,7 +209,7 @@ impl VirtualLog {
         if self.deleted {
             return self.give_up_appends(|_, maybe_stored| Some(AppendFailure::Deleted { maybe_stored }));
         }
-        let Some(last) = self.chain.as_ref().map(|chain| chain.last().loglet.id) else { return };
+        let Some(last) = self.chain.as_ref().map(|chain| chain.last().loglet.id()) else { return };
         let mut at = 0;
         while at < self.appends.pending.len() {
             match &mut self.appends.pending[at].state {

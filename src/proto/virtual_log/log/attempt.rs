@@ -4,8 +4,8 @@ use super::super::extend::{Extend, Outcome, Step, Wish, Written};
 use super::super::intent::{GivenUp, Intent, Wanted};
 use super::machine::{Kind, Purpose, VirtualLog};
 use super::trouble::reason;
-use crate::base::Instant;
 use crate::base::mutants::{self, Mutant};
+use crate::base::{Instant, NodeId};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
 use crate::proto::metastore::contract::MetaStoreResult;
 
@@ -29,7 +29,7 @@ impl VirtualLog {
         let operation = self.operations.get(&id).expect("it waits");
         let Kind::Extend(op) = &operation.kind else { unreachable!("an extend") };
         let ExtendOp { replaces, wanted, intent } = &**op;
-        let last = self.last().loglet.id;
+        let last = self.last().loglet.id();
         // L7: it was about another loglet. An own intent may be what has replaced it.
         let is_void = replaces.is_some_and(|replaces| replaces != last);
         if is_void && intent.is_none() {
@@ -60,16 +60,16 @@ impl VirtualLog {
         }
     }
 
-    /// What somebody has intended, where the node that is to be its sequencer does not answer.
-    fn unanswered_intent(&self) -> Option<&Intent> {
+    /// What somebody has intended, where a node that is to be its sequencer does not answer, and that node.
+    fn unanswered_intent(&self) -> Option<(&Intent, NodeId)> {
         let pending = self.chain.as_ref()?.intent.as_ref()?;
-        (!self.hosts.contains_key(&pending.wanted.sequencer.node)).then_some(pending)
+        let node = pending.wanted.sequencers().into_iter().find(|node| !self.hosts.contains_key(node))?;
+        Some((pending, node))
     }
 
     /// What was intended cannot be done: its sequencer has not answered for long. Anything else is better than nothing (P15).
     fn give_up_intent(&mut self) {
-        let Some((chain, intent)) = self.chain.as_ref().zip(self.unanswered_intent()) else { return };
-        let node = intent.wanted.sequencer.node;
+        let Some((chain, (intent, node))) = self.chain.as_ref().zip(self.unanswered_intent()) else { return };
         let reason = format!("node {node}, which was to be the sequencer, does not answer");
         let next = chain.without_intent(GivenUp::new(intent.id, &reason)).expect("it is the one that is pending");
         if !self.is_asked(Purpose::Chain) {
@@ -93,14 +93,10 @@ impl VirtualLog {
         true
     }
 
-    fn clone_wanted(&self) -> Option<Wanted> {
-        Some(Wanted::clone_of(&self.last().loglet, self.choose_sequencer()?))
-    }
-
     fn begin(&mut self, wanted: Wanted, intent: Option<Intent>, owner: Option<OpId>, deadline: Instant) {
         let chain = self.chain.clone().expect("asked only once there is a chain");
         // An intent is about the loglet that its writer has seen, which may not be the last any more (P15).
-        let replaces = intent.as_ref().map_or(chain.last().loglet.id, |intent| intent.replaces);
+        let replaces = intent.as_ref().map_or(chain.last().loglet.id(), |intent| intent.replaces);
         let wish = Wish { replaces, wanted, intent };
         let nonce = self.random(u64::MAX);
         self.attempt = Some(Attempt { extend: Extend::new(chain, wish, nonce), owner, asked: false, deadline });
@@ -111,24 +107,26 @@ impl VirtualLog {
     pub(super) fn drive_attempt(&mut self) {
         while let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.asked) {
             let Some(step) = attempt.extend.step() else { return self.finish_attempt() };
-            if let Step::Ask(node) = step {
-                let Some(host) = self.hosts.get(&node) else { return };
-                attempt.extend.handle_host(*host);
+            if let Step::Ask(nodes) = step {
+                // All at once, as they are now: one that has answered long before the others may have begun another life.
+                let hosts: Option<Vec<_>> = nodes.iter().map(|node| self.hosts.get(node)).collect();
+                let Some(hosts) = hosts else { return };
+                hosts.into_iter().for_each(|host| attempt.extend.handle_host(*host));
                 continue;
             }
             attempt.asked = true;
             match step {
                 Step::Ask(_) => unreachable!("answered above"),
-                Step::Prepare(config) => {
+                Step::Prepare(loglet) => {
                     // While the loglet is made the log still takes appends: what can be done for the write is done now.
                     self.prepare_write();
-                    self.create_loglet(&config, Purpose::Attempt(Some(config.id)));
+                    self.create_loglet(&loglet, Purpose::Attempt(Some(loglet.id())));
                 }
-                Step::Seal(config) => {
-                    self.ask_loglet(&config, Purpose::Attempt(Some(config.id)), LogletOp::Seal);
+                Step::Seal(loglet) => {
+                    self.ask_loglet(&loglet, Purpose::Attempt(Some(loglet.id())), LogletOp::Seal);
                 }
-                Step::CheckTail(config) => {
-                    self.ask_loglet(&config, Purpose::Attempt(Some(config.id)), LogletOp::CheckTail);
+                Step::CheckTail(loglet) => {
+                    self.ask_loglet(&loglet, Purpose::Attempt(Some(loglet.id())), LogletOp::CheckTail);
                 }
                 Step::Write(chain) => self.ask_metastore(Purpose::Attempt(None), Some(&chain)),
                 Step::Fetch => self.ask_metastore(Purpose::Attempt(None), None),
@@ -200,7 +198,8 @@ impl VirtualLog {
         if let Some(chain) = chain {
             // This version does not name them, and nobody will install them (P5).
             let version = chain.version;
-            let left_over: Vec<_> = extend.left_over().filter(|config| config.id.version <= version).cloned().collect();
+            let left_over: Vec<_> =
+                extend.left_over().filter(|loglet| loglet.id().version <= version).cloned().collect();
             if let Some(owner) = owner {
                 self.end(owner, result);
             }

@@ -1,13 +1,13 @@
 use super::super::chain::Chain;
 use super::super::contract::LogResult;
+use super::super::spec::LogletSpec;
 use super::machine::{Kind, Purpose, VirtualLog};
 use crate::proto::loglet::{LogletResult, OpId};
 use crate::proto::metastore::contract::MetaStoreResult;
-use crate::wire::LogletConfig;
 
 /// How a log begins: its first loglet is made, and then its chain is written, on the condition that there is none.
 impl VirtualLog {
-    fn first_loglet(&self, id: OpId) -> LogletConfig {
+    fn first_loglet(&self, id: OpId) -> LogletSpec {
         match self.operations.get(&id).map(|operation| &operation.kind) {
             Some(Kind::Begin(loglet)) => (**loglet).clone(),
             other => unreachable!("a log that begins, not {other:?}"),
@@ -21,7 +21,7 @@ impl VirtualLog {
         let waiting: Vec<OpId> = waiting.map(|(id, _)| *id).collect();
         for id in waiting {
             let loglet = self.first_loglet(id);
-            self.create_loglet(&loglet, Purpose::Operation(id, Some(loglet.id)));
+            self.create_loglet(&loglet, Purpose::Operation(id, Some(loglet.id())));
             self.mark_busy(id);
         }
     }
@@ -56,7 +56,7 @@ impl VirtualLog {
     /// There is a chain: perhaps one's own, whose write had an unknown end.
     pub(super) fn begun_by_another(&mut self, id: OpId) {
         let chain = self.chain.clone().expect("asked only once there is a chain");
-        let is_own = chain.segment_of(self.first_loglet(id).id).is_some();
+        let is_own = chain.segment_of(self.first_loglet(id).id()).is_some();
         let chain = Box::new(chain);
         self.end(id, if is_own { LogResult::Chain(chain) } else { LogResult::Overtaken(chain) });
     }

@@ -1,9 +1,9 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::super::contract::Request;
+use super::super::spec::LogletSpec;
 use super::machine::{Purpose, VirtualLog};
 use crate::proto::loglet::OpId;
-use crate::wire::LogletConfig;
 
 /// Deletions under way at once: each has connections of its own to all of the loglet's nodes, and a trim may drop a thousand loglets.
 const UNDER_WAY_MAX: usize = 8;
@@ -11,13 +11,13 @@ const UNDER_WAY_MAX: usize = 8;
 /// Loglets that no chain names any more and that are to be deleted (P5).
 #[derive(Clone, Hash, Debug, Default)]
 pub(super) struct Deletions {
-    waiting: VecDeque<LogletConfig>,
+    waiting: VecDeque<LogletSpec>,
     under_way: BTreeSet<OpId>,
 }
 
 impl Deletions {
     /// These leave the chain with the version that is about to be known.
-    pub(super) fn plan(&mut self, loglets: Vec<LogletConfig>) {
+    pub(super) fn plan(&mut self, loglets: Vec<LogletSpec>) {
         self.waiting.extend(loglets);
     }
 
@@ -38,14 +38,14 @@ impl VirtualLog {
     /// Begins as many deletions as may be under way.
     pub(super) fn delete_next(&mut self) {
         while self.deletions.under_way.len() < UNDER_WAY_MAX
-            && let Some(config) = self.deletions.waiting.pop_front()
+            && let Some(spec) = self.deletions.waiting.pop_front()
         {
             let chain = self.chain.as_ref().expect("it was one that named these no more");
-            assert!(chain.segment_of(config.id).is_none(), "a loglet that has left the chain never comes back (P5)");
+            assert!(chain.segment_of(spec.id()).is_none(), "a loglet that has left the chain never comes back (P5)");
             let chain_version = chain.version;
-            let live = chain.segments.iter().map(|segment| segment.loglet.id).collect();
-            self.open(&config);
-            let (loglet, id) = (config.id, self.next_request(Purpose::Deletion(config.id)));
+            let live = chain.live();
+            self.open(&spec);
+            let (loglet, id) = (spec.id(), self.next_request(Purpose::Deletion(spec.id())));
             self.deletions.under_way.insert(id);
             self.request(Request::Delete { loglet, id, chain_version, live });
         }

@@ -96,7 +96,7 @@ impl VirtualLog {
                 return self.give(id, LogResult::Trimmed { trim_point: first });
             }
             let place = chain.locate(following.next).expect("at or above the first position");
-            let loglet = chain.segments[place.segment].loglet.id;
+            let loglet = chain.segments[place.segment].loglet.id();
             let limit = place.stop.unwrap_or(self.committed);
             self.leave_before(id, loglet);
             let following = self.subscriptions.get_mut(&id).expect("looked up above");
@@ -147,10 +147,10 @@ impl VirtualLog {
     }
 
     fn open_stream(&mut self, id: OpId, segment: usize, from: Offset, limit: Offset, credit: i64) {
-        let config = self.chain.as_ref().expect("it has the segment").segments[segment].loglet.clone();
-        let loglet = config.id;
+        let spec = self.chain.as_ref().expect("it has the segment").segments[segment].loglet.clone();
+        let loglet = spec.id();
         let op = LogletOp::Subscribe { from, limit, credit: granted(credit) };
-        let request = self.ask_loglet(&config, Purpose::Subscription(id, loglet), op);
+        let request = self.ask_loglet(&spec, Purpose::Subscription(id, loglet), op);
         let following = self.subscriptions.get_mut(&id).expect("asked for one that is there");
         following.credit -= credit;
         following.streams.push_back(Stream { loglet, request, limit, credit, arrived: VecDeque::new() });
@@ -176,7 +176,7 @@ impl VirtualLog {
         }
         self.read_ahead(id);
         let committed = self.committed;
-        let is_last = |chain: &super::super::Chain, loglet| chain.last().loglet.id == loglet;
+        let is_last = |chain: &super::super::Chain, loglet| chain.last().loglet.id() == loglet;
         let following = self.subscriptions.get_mut(&id).expect("looked up above");
         let bytes = granted(following.credit);
         let stream = following.streams.front_mut().expect("just seen");

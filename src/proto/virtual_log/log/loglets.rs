@@ -1,8 +1,8 @@
 use std::collections::VecDeque;
 
 use super::super::contract::Request;
+use super::super::spec::LogletSpec;
 use crate::base::{LogletId, NodeId};
-use crate::wire::LogletConfig;
 
 /// Clients of loglets that are kept for the next operation although nothing is under way on them.
 const IDLE_MAX: usize = 4;
@@ -16,23 +16,24 @@ pub(super) struct Loglets {
 #[derive(Clone, Hash, Debug)]
 struct Open {
     loglet: LogletId,
-    /// The LogServers that the client knows.
+    /// The LogServers that the client knows, of all stripes.
     log_servers: Vec<NodeId>,
 }
 
-fn nodes(config: &LogletConfig) -> impl Iterator<Item = NodeId> {
-    config.log_servers.iter().map(|member| member.node)
+fn nodes(loglet: &LogletSpec) -> impl Iterator<Item = NodeId> {
+    loglet.log_servers().map(|member| member.node)
 }
 
 impl Loglets {
     /// This loglet is about to be used; returns what to ask first if it is new.
-    pub(super) fn used(&mut self, config: &LogletConfig) -> Option<Request> {
-        if self.is_newest(config.id) {
+    pub(super) fn used(&mut self, loglet: &LogletSpec) -> Option<Request> {
+        let id = loglet.id();
+        if self.is_newest(id) {
             return None;
         }
-        let known = self.open.iter().position(|open| open.loglet == config.id).and_then(|at| self.open.remove(at));
-        let request = known.is_none().then(|| Request::Open(Box::new(config.clone())));
-        let new = || Open { loglet: config.id, log_servers: nodes(config).collect() };
+        let known = self.open.iter().position(|open| open.loglet == id).and_then(|at| self.open.remove(at));
+        let request = known.is_none().then(|| Request::Open(Box::new(loglet.clone())));
+        let new = || Open { loglet: id, log_servers: nodes(loglet).collect() };
         self.open.push_back(known.unwrap_or_else(new));
         request
     }
@@ -43,9 +44,9 @@ impl Loglets {
     }
 
     /// Whether the host's client knows other LogServers than these.
-    pub(super) fn is_outdated(&self, config: &LogletConfig) -> bool {
-        let known = self.open.iter().find(|open| open.loglet == config.id);
-        known.is_some_and(|open| !open.log_servers.iter().copied().eq(nodes(config)))
+    pub(super) fn is_outdated(&self, loglet: &LogletSpec) -> bool {
+        let known = self.open.iter().find(|open| open.loglet == loglet.id());
+        known.is_some_and(|open| !open.log_servers.iter().copied().eq(nodes(loglet)))
     }
 
     /// The host is told to close its client.

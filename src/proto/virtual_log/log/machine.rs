@@ -5,6 +5,7 @@ use super::super::chain::{Chain, ChainSegment, InvalidChain};
 use super::super::contract::{ExtendOp, LogOp, LogResult, Request};
 use super::super::extend::Host;
 use super::super::intent::GivenUp;
+use super::super::spec::LogletSpec;
 use super::append::Appends;
 use super::attempt::Attempt;
 use super::deleted::DELETED;
@@ -17,7 +18,7 @@ use super::trouble::{Haste, Trouble};
 use crate::base::{Instant, Limits, LogPos, LogletId, NodeId, Offset, RegisterId, Rng, Version};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
-use crate::wire::{LogletConfig, Member};
+use crate::wire::Member;
 
 /// How long the copying of a segment may take altogether.
 const COPY_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -60,7 +61,7 @@ pub(super) enum Kind {
     /// Waits for its turn, or is the attempt under way.
     Extend(Box<ExtendOp>),
     /// Waits for the register to say that there is no chain, then for the loglet, then for the write.
-    Begin(Box<LogletConfig>),
+    Begin(Box<LogletSpec>),
     Modify(Modify),
     DropIntent(GivenUp),
     Seal,
@@ -353,7 +354,7 @@ impl VirtualLog {
     /// For people who look for what stands still.
     pub fn describe(&self) -> String {
         let Self { chain, trouble, attempt, appends, operations, subscriptions, hosts, purposes, committed, .. } = self;
-        let chain = chain.as_ref().map(|chain| (chain.version, chain.last().loglet.id, chain.segments.len()));
+        let chain = chain.as_ref().map(|chain| (chain.version, chain.last().loglet.id(), chain.segments.len()));
         let hosts: Vec<_> = hosts.keys().collect();
         format!(
             "chain {chain:?}, committed {committed}, trouble {trouble:?}, attempt {attempt:?}, {appends:?}, \
@@ -389,36 +390,37 @@ impl VirtualLog {
     /// Makes sure that the host has a client of the last loglet.
     pub(super) fn open_last(&mut self) {
         let last = &self.chain.as_ref().expect("asked only once there is a chain").last().loglet;
-        if !self.loglets.is_newest(last.id) {
+        if !self.loglets.is_newest(last.id()) {
             self.requests.extend(self.loglets.used(last));
         }
     }
 
     /// Makes sure that the host has a client of the loglet.
-    pub(super) fn open(&mut self, config: &LogletConfig) {
+    pub(super) fn open(&mut self, loglet: &LogletSpec) {
         // It has other LogServers now. Who is still served by the old ones stays with them until they say that it is gone.
-        let is_busy = || self.purposes.values().any(|purpose| purpose.loglet() == Some(config.id));
-        if self.loglets.is_outdated(config) && !is_busy() {
-            self.loglets.forget(config.id);
-            self.requests.push_back(Request::Close(config.id));
+        let id = loglet.id();
+        let is_busy = || self.purposes.values().any(|purpose| purpose.loglet() == Some(id));
+        if self.loglets.is_outdated(loglet) && !is_busy() {
+            self.loglets.forget(id);
+            self.requests.push_back(Request::Close(id));
         }
-        self.requests.extend(self.loglets.used(config));
+        self.requests.extend(self.loglets.used(loglet));
     }
 
     pub(super) fn request(&mut self, request: Request) {
         self.requests.push_back(request);
     }
 
-    pub(super) fn ask_loglet(&mut self, config: &LogletConfig, purpose: Purpose, op: LogletOp) -> OpId {
-        self.open(config);
+    pub(super) fn ask_loglet(&mut self, loglet: &LogletSpec, purpose: Purpose, op: LogletOp) -> OpId {
+        self.open(loglet);
         let id = self.next_request(purpose);
-        self.request(Request::Loglet { loglet: config.id, id, op });
+        self.request(Request::Loglet { loglet: loglet.id(), id, op });
         id
     }
 
-    pub(super) fn create_loglet(&mut self, config: &LogletConfig, purpose: Purpose) {
-        self.open(config);
-        let (loglet, id) = (config.id, self.next_request(purpose));
+    pub(super) fn create_loglet(&mut self, loglet: &LogletSpec, purpose: Purpose) {
+        self.open(loglet);
+        let (loglet, id) = (loglet.id(), self.next_request(purpose));
         self.request(Request::Create { loglet, id });
     }
 
@@ -455,7 +457,7 @@ impl VirtualLog {
 
     fn release_idle(&mut self) {
         let Self { loglets, purposes, appends, chain, .. } = self;
-        let last = chain.as_ref().map(|chain| chain.last().loglet.id);
+        let last = chain.as_ref().map(|chain| chain.last().loglet.id());
         let is_busy = |loglet| {
             last == Some(loglet)
                 || appends.uses(loglet)
@@ -513,7 +515,7 @@ impl VirtualLog {
 
     /// Goes on with a chain that is at least as new as the one known.
     pub(super) fn adopt(&mut self, chain: Chain) {
-        let last = |chain: &Chain| chain.last().loglet.id;
+        let last = |chain: &Chain| chain.last().loglet.id();
         if self.chain.as_ref().map(last) != Some(last(&chain)) {
             self.committed = Offset::ZERO;
             self.trouble = None;

@@ -7,7 +7,7 @@ use crate::proto::loglet::{LogletResult, OpId};
 use crate::proto::metastore::contract::MetaStoreResult;
 use crate::wire::{LogletConfig, Member};
 
-/// A change of a closed segment's LogServers, and how far it has come (P7).
+/// A change of the LogServers of a closed segment, or of one of its stripes, and how far it has come (P7).
 #[derive(Clone, Hash, Debug)]
 pub(super) struct Modify {
     loglet: LogletId,
@@ -43,10 +43,12 @@ impl VirtualLog {
         let Modify { loglet, log_servers, copied, .. } = self.modify(id).clone();
         let chain = self.chain.clone().expect("asked only once there is a chain");
         let refuse = |reason: String| LogResult::Unavailable { reason };
-        let Some(segment) = chain.segment_of(loglet).map(|segment| &chain.segments[segment]) else {
+        let Some((segment, stripe)) = chain.stripe_of(loglet) else {
             return self.end(id, refuse(format!("loglet {loglet} is not in the chain any more")));
         };
-        let present = &segment.loglet.log_servers;
+        let segment = &chain.segments[segment];
+        let config = &segment.loglet.stripes()[stripe];
+        let present = &config.log_servers;
         let new = without(&log_servers, present);
         // Somebody may have changed the segment meanwhile, and one that had a copy may have been told to give it up.
         let copied = copied.as_ref() == Some(present);
@@ -57,11 +59,13 @@ impl VirtualLog {
             let reason = "a segment keeps as many LogServers as it has, and one of them at least";
             return self.end(id, refuse(reason.to_owned()));
         }
-        let changed = LogletConfig { log_servers: log_servers.clone(), ..segment.loglet.clone() };
-        let (stop, next) = match (segment.stop_offset(), chain.modified(changed.clone())) {
+        let changed = LogletConfig { log_servers: log_servers.clone(), ..config.clone() };
+        let (stop, next) = match (segment.stripe_stop(stripe), chain.modified(changed.clone())) {
             (Some(stop), Ok(next)) => (stop, next),
             (_, Err(refusal)) => return self.end(id, refuse(refusal.to_string())),
-            (None, Ok(next)) if mutants::is(Mutant::ModifyOpenSegment) => (self.committed, next),
+            (None, Ok(next)) if mutants::is(Mutant::ModifyOpenSegment) => {
+                (segment.loglet.layout().below(stripe, self.committed), next)
+            }
             (None, Ok(_)) => unreachable!("the last segment is not modified"),
         };
         let segment_servers = present.clone();
@@ -110,13 +114,16 @@ impl VirtualLog {
     /// Those that the segment does not have any more give it up.
     fn remove_copies(&mut self, before: Option<&Chain>, loglet: LogletId) {
         let chain = self.chain.clone().expect("just adopted");
-        let of = |chain: &Chain| chain.segment_of(loglet).map(|segment| chain.segments[segment].loglet.clone());
+        let of = |chain: &Chain| {
+            let (segment, stripe) = chain.stripe_of(loglet)?;
+            Some(chain.segments[segment].loglet.stripes()[stripe].clone())
+        };
         let (Some(old), Some(new)) = (before.and_then(of), of(&chain)) else { return };
         let log_servers = without(&old.log_servers, &new.log_servers);
         if log_servers.is_empty() {
             return;
         }
-        let live = chain.segments.iter().map(|segment| segment.loglet.id).filter(|id| *id != loglet).collect();
+        let live = chain.live().into_iter().filter(|id| *id != loglet).collect();
         let id = self.next_request(Purpose::Deletion(loglet));
         let config = LogletConfig { log_servers, ..old };
         self.request(Request::Remove { id, config: Box::new(config), chain_version: chain.version, live });

@@ -11,14 +11,14 @@ impl VirtualLog {
         if self.trouble.is_some() {
             return;
         }
-        let config = self.last().loglet.clone();
-        self.ask_loglet(&config, Purpose::Operation(id, Some(config.id)), LogletOp::CheckTail);
+        let loglet = self.last().loglet.clone();
+        self.ask_loglet(&loglet, Purpose::Operation(id, Some(loglet.id())), LogletOp::CheckTail);
         self.mark_busy(id);
     }
 
     pub(super) fn seal(&mut self, id: OpId) {
-        let config = self.last().loglet.clone();
-        self.ask_loglet(&config, Purpose::Operation(id, Some(config.id)), LogletOp::Seal);
+        let loglet = self.last().loglet.clone();
+        self.ask_loglet(&loglet, Purpose::Operation(id, Some(loglet.id())), LogletOp::Seal);
         self.mark_busy(id);
     }
 
@@ -62,12 +62,12 @@ impl VirtualLog {
     /// The position of a tail of the last loglet; none when it is not the last one any more.
     pub(super) fn position_at_end(&self, loglet: LogletId, tail: Offset) -> Option<LogPos> {
         let last = self.last();
-        (last.loglet.id == loglet).then(|| last.start + tail.0)
+        (last.loglet.id() == loglet).then(|| last.start + tail.0)
     }
 
     /// An open tail is committed (P1 b).
     pub(super) fn raise_committed(&mut self, loglet: LogletId, tail: Offset) {
-        if self.last().loglet.id == loglet {
+        if self.last().loglet.id() == loglet {
             self.committed = self.committed.max(tail);
         }
     }
@@ -89,9 +89,9 @@ impl VirtualLog {
             Some(stop) => (end.min(stop), stop),
             None => (end, self.committed),
         };
-        let config = segment.loglet.clone();
+        let loglet = segment.loglet.clone();
         let op = LogletOp::ReadNext { min: place.offset, max, limit, bytes_max };
-        self.ask_loglet(&config, Purpose::Operation(id, Some(config.id)), op);
+        self.ask_loglet(&loglet, Purpose::Operation(id, Some(loglet.id())), op);
         self.mark_busy(id);
     }
 
@@ -103,7 +103,7 @@ impl VirtualLog {
                 // The chain has changed meanwhile.
                 None => self.go_on(id),
             },
-            LogletResult::NothingYet if chain.last().loglet.id == loglet => self.end(id, LogResult::NothingYet),
+            LogletResult::NothingYet if chain.last().loglet.id() == loglet => self.end(id, LogResult::NothingYet),
             LogletResult::NothingYet => self.go_on(id),
             LogletResult::Trimmed { trim_point } => {
                 let trim_point = self.trimmed_to(loglet, trim_point);

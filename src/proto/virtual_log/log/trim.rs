@@ -60,10 +60,10 @@ impl VirtualLog {
             Step::Loglet => {
                 let segment = chain.locate(chain.trim_point).filter(|place| place.offset > Offset::ZERO);
                 let Some(place) = segment else { return self.trim_next(id, Step::Deletions) };
-                let config = chain.segments[place.segment].loglet.clone();
+                let loglet = chain.segments[place.segment].loglet.clone();
                 let committed = place.stop.unwrap_or(self.committed).max(place.offset);
                 let op = LogletOp::Trim { point: place.offset, committed };
-                self.ask_loglet(&config, Purpose::Operation(id, Some(config.id)), op);
+                self.ask_loglet(&loglet, Purpose::Operation(id, Some(loglet.id())), op);
                 self.mark_busy(id);
             }
             Step::Deletions if self.deletions.is_empty() => {
@@ -91,7 +91,7 @@ impl VirtualLog {
         match result {
             MetaStoreResult::Written { .. } => {
                 let before = self.chain.iter().flat_map(|before| &before.segments).map(|segment| &segment.loglet);
-                let gone: Vec<_> = before.filter(|loglet| written.segment_of(loglet.id).is_none()).cloned().collect();
+                let gone: Vec<_> = before.filter(|loglet| written.segment_of(loglet.id()).is_none()).cloned().collect();
                 // Before the trim goes on, which waits for them.
                 self.deletions.plan(gone);
                 self.adopt(written);

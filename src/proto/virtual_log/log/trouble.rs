@@ -1,11 +1,13 @@
 use std::time::Duration;
 
 use super::super::contract::LogResult;
+use super::super::intent::Wanted;
+use super::super::rotation::{Seat, rotate};
 use super::machine::{Kind, Purpose, VirtualLog};
 use crate::base::{Instant, LogletId};
 use crate::proto::loglet::OpId;
 use crate::proto::metastore::contract::MetaStoreResult;
-use crate::wire::Member;
+use crate::wire::{LogletConfig, Member, Sequencer};
 
 /// The first pause between two reads of a chain that somebody else should be changing: what follows a seal takes one or two of these, and
 /// appends wait for as long as it is not seen. Every second pause is twice as long as the one before.
@@ -90,7 +92,7 @@ pub(super) fn reason(result: MetaStoreResult) -> String {
 impl VirtualLog {
     /// A loglet has shown that it takes no appends.
     pub(super) fn suspect(&mut self, loglet: LogletId, sign: Sign) {
-        if self.deleted || self.chain.as_ref().is_none_or(|chain| chain.last().loglet.id != loglet) {
+        if self.deleted || self.chain.as_ref().is_none_or(|chain| chain.last().loglet.id() != loglet) {
             return;
         }
         if let Some(trouble) = &mut self.trouble {
@@ -203,8 +205,7 @@ impl VirtualLog {
             trouble.act_at = now + RETRY_DELAY;
             (trouble.loglet, trouble.sealed)
         };
-        let sequencer = self.last().loglet.sequencer;
-        let lives = self.hosts.get(&sequencer.node).is_some_and(|host| host.incarnation == sequencer.incarnation);
+        let lives = self.last().loglet.sequencers().all(|sequencer| self.lives(sequencer));
         // A connection may be lost although its other end is well. One more try tells (L7).
         if !sealed && lives && self.haste.forgiven != Some(loglet) {
             self.haste.forgiven = Some(loglet);
@@ -214,18 +215,29 @@ impl VirtualLog {
         self.roll_forward();
     }
 
-    /// The node that is to sequence a clone of the last loglet: one that answers; the present one if the loglet was sealed for another
-    /// reason than its loss, else any other one before it.
-    pub(super) fn choose_sequencer(&self) -> Option<Member> {
-        let config = &self.last().loglet;
-        let accused = self.trouble.as_ref().is_some_and(|trouble| !trouble.sealed);
-        let place = config.log_servers.iter().position(|member| member.node == config.sequencer.node).unwrap_or(0);
-        let (before, from) = config.log_servers.split_at(place);
-        let others = from.iter().chain(before).copied().filter(|member| member.node != config.sequencer.node);
-        let present = std::iter::once(config.sequencer.member());
-        let in_order: Vec<Member> =
-            if accused { others.chain(present).collect() } else { present.chain(others).collect() };
-        in_order.into_iter().find(|member| self.hosts.contains_key(&member.node))
+    /// Whether a sequencer's node answers, in the life that sequences.
+    fn lives(&self, sequencer: Sequencer) -> bool {
+        self.hosts.get(&sequencer.node).is_some_and(|host| host.incarnation == sequencer.incarnation)
+    }
+
+    /// A clone of the last loglet, whose stripes are sequenced by nodes that answer: the present ones if the loglet was sealed for another
+    /// reason than the loss of one, else any other one before it, those that sequence the fewest first. None if some stripe has nobody.
+    pub(super) fn clone_wanted(&self) -> Option<Wanted> {
+        let loglet = &self.last().loglet;
+        let lost = self.trouble.as_ref().is_some_and(|trouble| !trouble.sealed);
+        // Where all of them seem to be well, nobody knows which one was lost.
+        let all_live = loglet.sequencers().all(|sequencer| self.lives(sequencer));
+        let answers = |member: &Member| self.hosts.contains_key(&member.node);
+        let seat = |stripe: &LogletConfig| {
+            let present = stripe.sequencer.member();
+            let accused = lost && (all_live || !self.lives(stripe.sequencer));
+            let place = stripe.log_servers.iter().position(|member| member.node == present.node).unwrap_or(0);
+            let (before, from) = stripe.log_servers.split_at(place);
+            let others = from.iter().chain(before).copied().filter(|member| member.node != present.node).collect();
+            Seat { kept: Some(present).filter(|present| !accused && answers(present)), others, last: Some(present) }
+        };
+        let seats: Vec<Seat> = loglet.stripes().iter().map(seat).collect();
+        Some(Wanted::like(loglet, rotate(&seats, answers)?))
     }
 
     /// The nodes that are to be connected with, so that it is known who answers.
@@ -240,11 +252,11 @@ impl VirtualLog {
         else {
             return Vec::new();
         };
-        let config = &chain.last().loglet;
-        let sequencer = config.sequencer.member();
+        let loglet = &chain.last().loglet;
+        let sequencers = loglet.sequencers().map(|sequencer| sequencer.member());
         let wanted = wished.into_iter().flatten().chain(chain.intent.as_ref().map(|intent| &intent.wanted));
-        let wanted = wanted.flat_map(|wanted| wanted.log_servers.iter().chain([&wanted.sequencer]));
-        let mut hosts: Vec<Member> = config.log_servers.iter().chain(wanted).copied().chain([sequencer]).collect();
+        let wanted = wanted.flat_map(Wanted::members);
+        let mut hosts: Vec<Member> = loglet.log_servers().chain(wanted).chain(sequencers).collect();
         hosts.sort_unstable_by_key(|member| member.node);
         hosts.dedup_by_key(|member| member.node);
         hosts

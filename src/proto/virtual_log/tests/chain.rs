@@ -70,7 +70,7 @@ fn p15_a_segment_that_would_be_empty_is_replaced() {
     let chain = three();
     let next = chain.extended(id(3, 3), Offset(0), loglet(4, 4), None).unwrap();
     assert_eq!(next.segments.len(), 3);
-    assert_eq!((next.last().loglet.id, next.last().start), (id(4, 4), LogPos(25)));
+    assert_eq!((next.last().loglet.id(), next.last().start), (id(4, 4), LogPos(25)));
     assert_eq!(next.settle(id(3, 3), Offset(0)), Settled::Never);
     let first = Chain::begin(loglet(1, 1)).extended(id(1, 1), Offset(0), loglet(2, 2), None).unwrap();
     assert_eq!((first.segments.len(), first.version), (1, 2));
@@ -110,7 +110,7 @@ fn p7_only_closed_segments_change_members_and_only_members() {
     let mut changed = loglet(2, 2);
     changed.log_servers[0].node = NodeId(9);
     let next = chain.modified(changed.clone()).unwrap();
-    assert_eq!((&next.segments[1].loglet, next.segments[1].stop), (&changed, Some(LogPos(25))));
+    assert_eq!((next.segments[1].loglet.first(), next.segments[1].stop), (&changed, Some(LogPos(25))));
     changed.id = id(3, 3);
     assert_eq!(chain.modified(changed.clone()), Err(Refusal::Active(id(3, 3))));
     changed.id = id(8, 8);
@@ -127,7 +127,7 @@ fn p7_truncation_drops_closed_segments_wholly_below_the_trim_point() {
     assert!(chain.trimmed(LogPos(9)).unwrap().truncated().is_none());
     assert!(chain.trimmed(LogPos(0)).is_none(), "a trim point never goes back");
     let (next, gone) = chain.trimmed(LogPos(10)).unwrap().truncated().unwrap();
-    assert_eq!(gone, [loglet(1, 1)]);
+    assert_eq!(gone, [loglet(1, 1).into()]);
     assert_eq!((next.first_position(), next.locate(LogPos(9))), (LogPos(10), None));
     // The active segment stays, whatever is trimmed.
     let (next, gone) = chain.trimmed(LogPos(1000)).unwrap().truncated().unwrap();
@@ -137,8 +137,9 @@ fn p7_truncation_drops_closed_segments_wholly_below_the_trim_point() {
 #[test]
 fn a_chain_is_json_and_comes_back_as_it_was() {
     let mut chain = three().intending(intent(0xabc, id(3, 3))).unwrap();
-    chain.segments[1].loglet.sequencer.incarnation.0 += 1;
-    chain.segments[1].loglet.log_servers.pop();
+    let changed = chain.segments[1].loglet.stripe_mut(0);
+    changed.sequencer.incarnation.0 += 1;
+    changed.log_servers.pop();
     let json = chain.to_json();
     assert_eq!(Chain::from_json(&json).unwrap(), chain);
     assert!(String::from_utf8(json).unwrap().contains(r#""start":25"#), "an operator can read it");
@@ -151,7 +152,7 @@ fn a_register_has_room_for_a_thousand_segments() {
     for version in 2..=1000 {
         let mut next = loglet(version, u64::MAX - version);
         next.sequencer.incarnation.0 = u128::MAX - u128::from(version / 10);
-        chain = chain.extended(chain.last().loglet.id, Offset(1 << 40), next, None).unwrap();
+        chain = chain.extended(chain.last().loglet.id(), Offset(1 << 40), next, None).unwrap();
     }
     let (json, limit) = (chain.to_json(), Limits::default().register_bytes_max);
     assert_eq!(chain.segments.len(), 1000);
@@ -168,11 +169,14 @@ fn a_chain_that_contradicts_itself_is_refused() {
     };
     assert!(refused(|chain| chain.segments.clear()).contains("no segments"));
     assert!(refused(|chain| chain.version = 0).contains("count from 1"));
-    assert!(refused(|chain| chain.segments[2].loglet.id = id(1, 1)).contains("two segments"));
+    assert!(refused(|chain| chain.segments[2].loglet.stripe_mut(0).id = id(1, 1)).contains("two segments"));
     assert!(refused(|chain| chain.segments[1].start = LogPos(0)).contains("empty"));
     assert!(refused(|chain| chain.segments[2].start = LogPos(3)).contains("empty"));
-    assert!(refused(|chain| chain.segments[0].loglet.log_servers.clear()).contains("LogServers"));
-    let twice = |chain: &mut Chain| chain.segments[0].loglet.log_servers[1] = chain.segments[0].loglet.log_servers[0];
+    assert!(refused(|chain| chain.segments[0].loglet.stripe_mut(0).log_servers.clear()).contains("LogServers"));
+    let twice = |chain: &mut Chain| {
+        let log_servers = &mut chain.segments[0].loglet.stripe_mut(0).log_servers;
+        log_servers[1] = log_servers[0];
+    };
     assert!(refused(twice).contains("twice"));
     let json = String::from_utf8(three().to_json()).unwrap();
     for (from, to) in [("\"member\":0", "\"member\":9"), ("\"log_servers\":[0,1,2]", "\"log_servers\":[0,1,9]")] {

@@ -4,16 +4,21 @@ use std::collections::HashSet;
 
 use super::{id, intent, loglet, member};
 use crate::base::{Incarnation, IntentId, LogPos, NodeId, Offset};
-use crate::proto::virtual_log::{Chain, Extend, Host, Outcome, Step, Wanted, Wish, Written};
+use crate::proto::virtual_log::{
+    Chain, Extend, Host, Intent, LogletSpec, Outcome, Step, Wanted, WantedStripe, Wish, Written,
+};
 
 fn wanted(sequencer: u128) -> Wanted {
-    Wanted { sequencer: member(sequencer), log_servers: [1, 2, 3].map(member).to_vec() }
+    Wanted::native(member(sequencer), [1, 2, 3].map(member).to_vec())
 }
 
 fn wish(sequencer: u128, with_intent: bool) -> Wish {
-    let intent = with_intent
-        .then(|| crate::proto::virtual_log::Intent { wanted: wanted(sequencer), ..intent(sequencer, id(1, 1)) });
-    Wish { replaces: id(1, 1), wanted: wanted(sequencer), intent }
+    wish_for(wanted(sequencer), sequencer, with_intent)
+}
+
+fn wish_for(wanted: Wanted, name: u128, with_intent: bool) -> Wish {
+    let intent = with_intent.then(|| Intent { wanted: wanted.clone(), ..intent(name, id(1, 1)) });
+    Wish { replaces: id(1, 1), wanted, intent }
 }
 
 fn host(node: NodeId) -> Host {
@@ -35,7 +40,8 @@ impl World {
     fn new(wishes: Vec<Wish>) -> Self {
         let chain = Chain::begin(loglet(1, 1));
         let attempts = wishes.into_iter().enumerate();
-        let attempts = attempts.map(|(at, wish)| Some(Extend::new(chain.clone(), wish, at as u64 + 10))).collect();
+        let attempts =
+            attempts.map(|(at, wish)| Some(Extend::new(chain.clone(), wish, 100 * (at as u64 + 1)))).collect();
         Self { chain, attempts, lost_answers: 1, deaths: 1, made: Vec::new() }
     }
 
@@ -43,14 +49,14 @@ impl World {
     fn go_on(&mut self, at: usize, lose: bool) {
         let attempt = self.attempts[at].as_mut().expect("it lives");
         match attempt.step().expect("it is not over") {
-            Step::Ask(node) => attempt.handle_host(host(node)),
+            Step::Ask(nodes) => nodes.into_iter().for_each(|node| attempt.handle_host(host(node))),
             Step::Prepare(config) => {
-                assert!(!self.made.contains(&config.id), "a loglet is made once (P5)");
-                self.made.push(config.id);
+                assert!(!self.made.contains(&config.id()), "a loglet is made once (P5)");
+                self.made.push(config.id());
                 attempt.handle_prepared();
             }
             Step::Seal(config) => {
-                assert_eq!(config.id, id(1, 1));
+                assert_eq!(config.id(), id(1, 1));
                 attempt.handle_sealed();
             }
             // Two may find different tails of one sealed loglet.
@@ -83,7 +89,8 @@ impl World {
         if let Some(intent) = &before.intent {
             let last = after.last();
             assert_eq!(last.fulfils, Some(intent.id), "an intent that is written down wins");
-            assert_eq!(last.loglet.sequencer.node, intent.wanted.sequencer.node);
+            let sequencers = last.loglet.sequencers().map(|sequencer| sequencer.node);
+            assert!(sequencers.eq(intent.wanted.stripes().iter().map(|stripe| stripe.sequencer.node)));
         }
     }
 
@@ -142,7 +149,7 @@ fn every_race_of_two_ends_in_one_chain() {
     // Both win somewhere, and with either tail.
     for (sequencer, tail) in [(1, 5), (2, 6)] {
         let won = |chain: &Chain| {
-            chain.last().loglet.sequencer.node == NodeId(sequencer) && chain.last().start == LogPos(tail)
+            chain.last().loglet.first().sequencer.node == NodeId(sequencer) && chain.last().start == LogPos(tail)
         };
         assert!(ends.iter().any(won), "{sequencer}");
     }
@@ -154,11 +161,26 @@ fn p15_every_race_with_an_intent_ends_as_intended_once_it_is_written() {
     let (states, ends) = explore(vec![wish(1, true), wish(2, false)]);
     assert!(states > 100, "{states}");
     let carried_out_by_the_other =
-        |chain: &Chain| chain.last().fulfils == Some(IntentId(1)) && chain.last().loglet.id.nonce == 11;
+        |chain: &Chain| chain.last().fulfils == Some(IntentId(1)) && chain.last().loglet.id().nonce == 200;
     assert!(ends.iter().any(carried_out_by_the_other));
     let (_, ends) = explore(vec![wish(1, true), wish(2, true)]);
     assert!(ends.iter().any(|chain| chain.last().fulfils == Some(IntentId(1))));
     assert!(ends.iter().any(|chain| chain.last().fulfils == Some(IntentId(2))));
+}
+
+/// The same with more stripes than there were, or as an intent says, with one.
+#[test]
+fn every_race_to_another_number_of_stripes_ends_in_one_chain() {
+    let stripe = |node| WantedStripe { sequencer: member(node), log_servers: [1, 2, 3].map(member).to_vec() };
+    let striped = || Wanted::new(vec![stripe(2), stripe(3), stripe(2)]);
+    for with_intent in [false, true] {
+        let (states, ends) = explore(vec![wish_for(striped(), 2, with_intent), wish(1, false)]);
+        assert!(states > 100, "{states}");
+        let stripes = |wanted: usize| ends.iter().any(|chain| chain.last().loglet.stripes().len() == wanted);
+        assert!(stripes(3) && (stripes(1) || with_intent), "each wins somewhere");
+        let is_either = |loglet: &LogletSpec| [1, 3].contains(&loglet.stripes().len());
+        assert!(ends.iter().all(|chain| chain.segments.len() <= 2 && is_either(&chain.last().loglet)));
+    }
 }
 
 #[test]
@@ -217,9 +239,9 @@ fn a_loglet_that_is_gone_sends_an_extend_to_the_chain() {
     preparing.handle_host(host(NodeId(1)));
     assert!(preparing.handle_gone());
     preparing.handle_fetched(old.trimmed(LogPos(1)).unwrap());
-    assert_eq!(preparing.step(), Some(Step::Ask(NodeId(1))), "another one is made for the version after that");
+    assert_eq!(preparing.step(), Some(Step::Ask(vec![NodeId(1)])), "another one is made for the version after that");
     preparing.handle_host(host(NodeId(1)));
-    assert!(matches!(preparing.step(), Some(Step::Prepare(config)) if config.id.version == 3));
+    assert!(matches!(preparing.step(), Some(Step::Prepare(config)) if config.id().version == 3));
     let mut extend = sealing();
     assert!(extend.handle_gone());
     extend.handle_fetched(old.clone());

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{id, intent, loglet, member};
+use super::{id, intent, loglet, member, striped};
 use crate::base::{Incarnation, Instant, Limits, LogPos, LogletId, Offset, RegisterId, Version};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
 use crate::proto::testing::Owned;
 use crate::proto::virtual_log::contract::{AppendFailure, ExtendOp, LogOp, LogResult, Request, Run};
-use crate::proto::virtual_log::{Chain, Host, VirtualLog};
+use crate::proto::virtual_log::{Chain, Host, LogletSpec, VirtualLog};
 
 struct Rig {
     log: VirtualLog,
@@ -16,18 +16,25 @@ struct Rig {
     chain: Chain,
     deleted: bool,
     created: Vec<LogletId>,
+    /// Whose clients the log has asked for.
+    clients: Vec<LogletSpec>,
 }
 
 impl Rig {
     /// A log whose chain has one loglet.
     fn new() -> Self {
+        Self::begin(loglet(1, 1))
+    }
+
+    fn begin(first: impl Into<LogletSpec>) -> Self {
         let log = VirtualLog::new(RegisterId(7), 1, &Limits::default());
         Self {
             log,
             now: Instant::from_nanos(1),
-            chain: Chain::begin(loglet(1, 1)),
+            chain: Chain::begin(first),
             deleted: false,
             created: Vec::new(),
+            clients: Vec::new(),
         }
     }
 
@@ -56,7 +63,8 @@ impl Rig {
                     self.log.handle_metastore(id, written, self.now);
                 }
                 Request::Create { loglet, .. } => self.created.push(loglet),
-                Request::MetaStore { op: MetaStoreOp::Prepare { .. }, .. } | Request::Open(_) | Request::Close(_) => {}
+                Request::Open(loglet) => self.clients.push(*loglet),
+                Request::MetaStore { op: MetaStoreOp::Prepare { .. }, .. } | Request::Close(_) => {}
                 other => panic!("nobody asked for {other:?}"),
             }
         }
@@ -78,7 +86,7 @@ impl Rig {
 
     /// Somebody else ends the last loglet at this tail, and puts another behind it.
     fn extend(&mut self, tail: u64) {
-        let last = self.chain.last().loglet.id;
+        let last = self.chain.last().loglet.id();
         let next = loglet(self.chain.version + 1, 50);
         self.chain = self.chain.extended(last, Offset(tail), next, None).unwrap();
     }
@@ -257,7 +265,7 @@ fn a_subscription_that_stands_still_looks_at_the_chain() {
 fn closed_segments_are_read_ahead_and_given_in_their_order() {
     let mut rig = Rig::new();
     for round in 0..7 {
-        let last = rig.chain.last().loglet.id;
+        let last = rig.chain.last().loglet.id();
         rig.chain = rig.chain.extended(last, Offset(2), loglet(rig.chain.version + 1, 50 + round), None).unwrap();
     }
     const CREDIT: u32 = 2 << 20;
@@ -386,7 +394,7 @@ fn a_subscription_in_a_deleted_loglet_waits_for_the_next_chain() {
 fn a_trim_deletes_what_it_drops_a_few_at_a_time() {
     let mut rig = Rig::new();
     for round in 0..20 {
-        let last = rig.chain.last().loglet.id;
+        let last = rig.chain.last().loglet.id();
         rig.chain = rig.chain.extended(last, Offset(2), loglet(rig.chain.version + 1, 50 + round), None).unwrap();
     }
     rig.start(1, LogOp::Trim { point: LogPos(40) });
@@ -437,4 +445,78 @@ fn what_is_read_ahead_waits_for_a_deleted_segment() {
     let (first, records) = (Offset(0), records(&["a", "b"]));
     rig.answer(opened[1].0, LogletResult::Records { first, records });
     assert_eq!(rig.results(), []);
+}
+
+/// Its loglet ends as `result` says, and the nodes that answer are these. Returns who sequences the stripes of the one behind it.
+fn replaced(sequencers: &[u128], answering: &[u128], result: impl Fn(Records) -> LogletResult) -> Vec<u128> {
+    let mut rig = Rig::begin(striped(1, 10, sequencers));
+    rig.start(1, LogOp::Append { records: records(&["a"]) });
+    let (_, request, appended) = rig.appends().remove(0);
+    rig.answer(request, result(appended));
+    let hosts = rig.log.wanted_hosts();
+    assert_eq!(hosts.iter().map(|host| host.node.0).collect::<Vec<_>>(), [1, 2, 3], "all that it may be made of");
+    for node in answering {
+        rig.log.handle_host(Host { member: member(*node), incarnation: Incarnation(5) }, rig.now);
+    }
+    while rig.created.is_empty() {
+        // A sequencer that seems to be well is tried once more (L7).
+        for (_, request, records) in rig.appends() {
+            rig.answer(request, result(records));
+        }
+        rig.pass_time(Duration::from_millis(20));
+        assert!(rig.now < Instant::from_nanos(1_000_000_000), "nothing is put behind it");
+    }
+    let made = rig.clients.last().expect("the one that is created");
+    assert_eq!((made.id(), made.stripes().len()), (rig.created[0], sequencers.len()), "a clone has as many stripes");
+    assert_eq!(made.stripes()[0].log_servers, loglet(1, 1).log_servers);
+    made.sequencers().map(|sequencer| sequencer.node.0).collect()
+}
+
+#[test]
+fn a_clone_of_a_sealed_loglet_keeps_the_sequencers_that_answer() {
+    let sealed = |records| LogletResult::AppendSealed { first: None, stride: 1, records };
+    assert_eq!(replaced(&[1, 2, 3], &[1, 2, 3], sealed), [1, 2, 3]);
+    assert_eq!(replaced(&[1, 2, 3, 1], &[1, 3], sealed), [1, 3, 3, 1], "the one that sequences the fewest takes over");
+}
+
+/// One lost sequencer ends the whole loglet (P6); only its stripes move.
+#[test]
+fn the_stripes_of_a_lost_sequencer_go_to_those_that_sequence_the_fewest() {
+    let lost = |records| LogletResult::SequencerLost { maybe_stored: true, records };
+    assert_eq!(replaced(&[1, 2, 3], &[1, 3], lost), [1, 3, 3]);
+    assert_eq!(replaced(&[1, 1, 2, 3], &[2, 3], lost), [2, 3, 2, 3]);
+    assert_eq!(replaced(&[1, 2], &[3], lost), [3, 3]);
+    // All seem to be well, and one of them has given up: nobody knows which.
+    assert_eq!(replaced(&[1, 2, 3], &[1, 2, 3], lost), [2, 3, 1]);
+}
+
+/// P7, of one stripe: its copies end where the stripe does, and the other stripes stay.
+#[test]
+fn a_stripe_gets_other_log_servers_up_to_where_it_ends() {
+    let mut rig = Rig::begin(striped(1, 10, &[1, 2]));
+    let (first, stripe) = (id(1, 10), id(1, 10).stripe(1));
+    rig.chain = rig.chain.extended(first, Offset(15), loglet(2, 50), None).unwrap();
+    rig.start(1, LogOp::Chain);
+    rig.requests();
+    rig.results();
+    let log_servers = [1, 2, 4].map(member).to_vec();
+    rig.start(2, LogOp::Modify { loglet: stripe, log_servers: log_servers.clone() });
+    let Some(Request::Restore { id, config, stop, targets }) = rig.log.poll_request() else { panic!("no copies") };
+    assert_eq!((config.id, stop, targets), (stripe, Offset(7), vec![2]));
+    rig.answer(id, LogletResult::Done);
+    let Some(Request::MetaStore { id: write, op: MetaStoreOp::Write { value, .. } }) = rig.log.poll_request() else {
+        panic!("no write")
+    };
+    let chain = Chain::from_json(&value).unwrap();
+    assert_eq!(chain.segments[0].loglet.stripes()[1].log_servers, log_servers);
+    assert_eq!(chain.segments[0].loglet.stripes()[0], rig.chain.segments[0].loglet.stripes()[0]);
+    rig.log.handle_metastore(
+        write,
+        MetaStoreResult::Written { version: Version(chain.version), handed_over: true },
+        rig.now,
+    );
+    let Some(Request::Remove { config, live, .. }) = rig.log.poll_request() else { panic!("a copy stays") };
+    assert_eq!((config.id, config.log_servers), (stripe, vec![member(3)]));
+    assert_eq!(live, [first.stripe(0), chain.last().loglet.id()], "the other stripe is still there (P5)");
+    assert_eq!(rig.results(), [(2, LogResult::Chain(Box::new(chain)))]);
 }

@@ -1,8 +1,9 @@
 mod chain;
 mod extend;
 mod log;
+mod striped;
 
-use super::{Intent, Wanted};
+use super::{Intent, LogletSpec, Wanted};
 use crate::base::{Incarnation, IntentId, LogletId, NodeId};
 use crate::wire::{LogletConfig, Member, Sequencer};
 
@@ -19,11 +20,20 @@ fn loglet(version: u64, nonce: u64) -> LogletConfig {
     }
 }
 
+/// Stripes on the LogServers of [`loglet`], with these sequencers.
+fn striped(version: u64, nonce: u64, sequencers: &[u128]) -> LogletSpec {
+    let stripe = |node: &u128| {
+        let Member { node, address } = member(*node);
+        (Sequencer { node, incarnation: Incarnation(5), address }, loglet(version, nonce).log_servers)
+    };
+    LogletSpec::new(id(version, nonce), sequencers.iter().map(stripe))
+}
+
 fn member(node: u128) -> Member {
     Member { node: NodeId(node), address: ([10, 0, 0, node as u8], 7000).into() }
 }
 
 fn intent(number: u128, replaces: LogletId) -> Intent {
-    let wanted = Wanted { sequencer: member(2), log_servers: [2, 3, 4].map(member).to_vec() };
+    let wanted = Wanted::native(member(2), [2, 3, 4].map(member).to_vec());
     Intent { id: IntentId(number), replaces, wanted, since_unix_ms: 1_700_000_000_000 }
 }
