@@ -66,33 +66,19 @@ impl Append {
             State::Placed(place) => place,
             State::Held(held) => match held.wait() {
                 Ok(place) => place,
-                Err(end) => return end,
+                Err(end) => return end.of(0),
             },
             State::Refused(error) => return Err(error),
         };
-        settled(place.outcome.wait(), place.index)
+        place.outcome.wait().of(place.index)
     }
 }
 
 fn error_of(refused: Refused<Outcome>) -> AppendError {
     match refused {
         Refused::TooLarge { bytes, limit } => AppendError::TooLarge { bytes, limit },
-        Refused::Closed(Err(error)) => error,
-        Refused::Closed(Ok(_)) | Refused::Full(_) => unreachable!("no way to refuse a record for good"),
-    }
-}
-
-fn settled(outcome: Result<Offset, AppendError>, index: u32) -> Result<Offset, AppendError> {
-    let index = u64::from(index);
-    match outcome {
-        Ok(first) => Ok(first + index),
-        Err(AppendError::Sealed { record_at: Some(first) }) => {
-            Err(AppendError::Sealed { record_at: Some(first + index) })
-        }
-        Err(AppendError::NoSpace { record_at: Some(first) }) => {
-            Err(AppendError::NoSpace { record_at: Some(first + index) })
-        }
-        Err(error) => Err(error),
+        Refused::Closed(Outcome { end: Err(error), .. }) => error,
+        Refused::Closed(_) | Refused::Full(_) => unreachable!("no way to refuse a record for good"),
     }
 }
 
@@ -103,12 +89,12 @@ impl Future for Append {
         if let State::Held(held) = &self.state {
             match held.poll(context) {
                 Poll::Ready(Ok(place)) => self.state = State::Placed(place),
-                Poll::Ready(Err(end)) => return Poll::Ready(end),
+                Poll::Ready(Err(end)) => return Poll::Ready(end.of(0)),
                 Poll::Pending => return Poll::Pending,
             }
         }
         match &self.state {
-            State::Placed(place) => place.outcome.poll(context).map(|outcome| settled(outcome, place.index)),
+            State::Placed(place) => place.outcome.poll(context).map(|outcome| outcome.of(place.index)),
             State::Refused(error) => Poll::Ready(Err(error.clone())),
             State::Held(_) => unreachable!("placed or returned above"),
         }

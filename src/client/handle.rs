@@ -13,7 +13,8 @@ use super::virtual_log::Opening;
 use super::{Log, OpError, VirtualLog};
 use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId, RegisterId};
 use crate::io::{DriverChoice, LocalListener, Lodger, SystemDriver};
-use crate::wire::{LogletConfig, RegisterMessage};
+use crate::proto::virtual_log::LogletSpec;
+use crate::wire::RegisterMessage;
 
 /// How a client works.
 #[derive(Debug, Clone, Default)]
@@ -80,10 +81,10 @@ impl Handle {
     }
 
     /// Opens a log on the reactor behind this handle.
-    pub(super) fn open(self: &Arc<Self>, config: &LogletConfig, cluster: ClusterId, limits: &Limits) -> Log {
+    pub(super) fn open(self: &Arc<Self>, loglet: LogletSpec, cluster: ClusterId, limits: &Limits) -> Log {
         let log = LogKey(self.next_key());
         let submission = Arc::new(Submission::new(limits.clone(), self.clock));
-        self.inbox.push(Command::Open { log, config: config.clone(), cluster, submission: submission.clone() });
+        self.inbox.push(Command::Open { log, loglet, cluster, submission: submission.clone() });
         Log::new(log, self.clone(), submission)
     }
 }
@@ -177,16 +178,16 @@ impl Client {
     }
 
     /// Opens a log, with connections of its own. Connecting happens in the background, when an operation needs it.
-    pub fn open(&self, log: &LogletConfig, cluster: ClusterId) -> Log {
-        self.handle.open(log, cluster, &self.limits)
+    pub fn open(&self, loglet: impl Into<LogletSpec>, cluster: ClusterId) -> Log {
+        self.handle.open(loglet.into(), cluster, &self.limits)
     }
 
     /// Creates a loglet on a majority of its LogServers and starts its sequencer.
     ///
     /// # Errors
     /// As [`Log::create`].
-    pub fn create(&self, config: &LogletConfig, cluster: ClusterId) -> Result<(), OpError> {
-        self.open(config, cluster).create()
+    pub fn create(&self, loglet: impl Into<LogletSpec>, cluster: ClusterId) -> Result<(), OpError> {
+        self.open(loglet, cluster).create()
     }
 
     /// Where the time of appends has gone since the last call, on all logs of this client. Nothing where [`Limits::profile`] is off, here or

@@ -3,18 +3,19 @@ use std::sync::mpsc::{Sender, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
+use super::OpError;
 use super::errand::{ErrandReply, Question};
 use super::profile::AppendProfile;
 use super::session::Outcome;
 use super::submission::Submission;
 use super::subscription::Event;
 use super::virtual_log::{BatchEnd, Opening};
-use super::{AppendError, OpError};
 use crate::base::{ClusterId, LogPos, Offset};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult};
+use crate::proto::virtual_log::LogletSpec;
 use crate::proto::virtual_log::contract::{LogOp, LogResult};
-use crate::wire::{Decision, LogletConfig};
+use crate::wire::Decision;
 
 /// An open log of a reactor.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -28,7 +29,7 @@ pub(super) struct SubscriptionKey(pub(super) u64);
 #[derive(Debug)]
 pub(super) enum Command {
     /// Opens a log.
-    Open { log: LogKey, config: LogletConfig, cluster: ClusterId, submission: Arc<Submission<Outcome>> },
+    Open { log: LogKey, loglet: LogletSpec, cluster: ClusterId, submission: Arc<Submission<Outcome>> },
     /// There are records to append.
     Appends(LogKey),
     /// Opens a virtual log.
@@ -91,7 +92,7 @@ impl Command {
     /// Settles what nobody carries out. Replies settle themselves: who waits for one finds its sender dropped.
     fn refuse(self) {
         match self {
-            Self::Open { submission, .. } => submission.close(&Err(AppendError::Closed)),
+            Self::Open { submission, .. } => submission.close(&Outcome::CLOSED),
             Self::OpenLog { submission, .. } => submission.close(&BatchEnd::Closed),
             _ => {}
         }

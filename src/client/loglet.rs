@@ -1,40 +1,34 @@
-use std::time::Duration;
-
-use super::profile::Transit;
-use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId};
+use super::native::NativeClient;
+use super::profile::Sample;
+use super::striped::StripedClient;
+use crate::base::{ClusterId, Incarnation, Instant, Limits, LogletId, NodeId, Offset};
 use crate::io::op::{Op, Outcome};
-use crate::net::{Link, LinkEvent};
-use crate::proto::native::{NativeLoglet, Target};
+use crate::proto::loglet::{LogletOp, LogletResult, OpId};
+use crate::proto::native::Went;
 use crate::proto::virtual_log::LogletSpec;
-use crate::wire::{Hello, Member, Role};
+use crate::wire::{LogletConfig, Member};
 
-/// A client of one loglet on the reactor: the protocol core and its connections.
-pub(super) struct LogletClient {
-    pub(super) core: NativeLoglet,
-    /// The way to the sequencer.
-    pub(super) transit: Transit,
-    /// The sequencer's, then the LogServers' in the configuration's order.
-    peers: Vec<Peer>,
-    limits: Limits,
+/// Numbers of connections: `stripe << 8 | link`.
+const LINK_BITS: usize = 8;
+/// Bits of the number of any connection of a loglet.
+pub(super) const CONNECTION_BITS: u64 = 14;
+
+/// A client of one loglet on the reactor, of whichever kind.
+pub(super) enum LogletClient {
+    Native(Box<NativeClient>),
+    Striped(Box<StripedClient>),
 }
 
-struct Peer {
-    member: Member,
-    link: Link,
-    /// Since when it owes an answer and has said nothing.
-    silent_since: Option<Instant>,
-    /// How long that is no reason to doubt it: longer each time that it turned out to be there.
-    patience: Duration,
-    /// Whether it is being asked if it is there.
-    doubted: bool,
-}
-
-fn target(link: usize) -> Target {
-    if link == 0 { Target::Sequencer } else { Target::LogServer(link - 1) }
+/// An acknowledged append: on which stripe, from which offset there, where its time went, and when that was heard.
+pub(super) struct Trace {
+    pub(super) stripe: usize,
+    pub(super) first: Offset,
+    pub(super) went: Went,
+    pub(super) heard: Instant,
 }
 
 impl LogletClient {
-    /// Reads begin at the LogServer of the node `near`, if it has one.
+    /// Reads begin at the LogServer of the node `near`, if it has one, and appends go to the stripes that it sequences.
     pub(super) fn new(
         loglet: LogletSpec,
         cluster: ClusterId,
@@ -42,124 +36,152 @@ impl LogletClient {
         near: Option<NodeId>,
         limits: &Limits,
     ) -> Self {
-        let LogletSpec::Native(config) = loglet else { panic!("loglet {} has stripes", loglet.id()) };
-        let peer = |(role, member): (Role, Member)| {
-            let hello = Hello { cluster, node: NodeId(0), incarnation, to: NodeId(0), role, route: config.id };
-            let link = Link::new(member.address, hello, Some(member.node), limits);
-            Peer { member, link, silent_since: None, patience: limits.silence, doubted: false }
-        };
-        let sequencer = (Role::Appender, config.sequencer.member());
-        let log_servers = config.log_servers.iter().map(|member| (Role::Client, *member));
-        let peers = std::iter::once(sequencer).chain(log_servers).map(peer).collect();
-        let near = near.and_then(|near| config.log_servers.iter().position(|member| member.node == near));
-        let mut core = NativeLoglet::new(config, limits);
-        if let Some(server) = near {
-            core.set_preferred(server);
+        let native = |config: LogletConfig| NativeClient::new(config, cluster, incarnation, near, limits);
+        match loglet {
+            LogletSpec::Native(config) => Self::Native(Box::new(native(config))),
+            LogletSpec::Striped(config) => {
+                let stripes = config.stripes.into_iter().map(native).collect();
+                Self::Striped(Box::new(StripedClient::new(stripes, near, limits)))
+            }
         }
-        Self { core, transit: Transit::default(), peers, limits: limits.clone() }
+    }
+
+    /// The clients of its stripes; a native loglet is its own only one.
+    pub(super) fn stripes(&self) -> &[NativeClient] {
+        match self {
+            Self::Native(native) => std::slice::from_ref(native),
+            Self::Striped(striped) => &striped.stripes,
+        }
+    }
+
+    fn stripes_mut(&mut self) -> &mut [NativeClient] {
+        match self {
+            Self::Native(native) => std::slice::from_mut(native),
+            Self::Striped(striped) => &mut striped.stripes,
+        }
+    }
+
+    pub(super) fn handle_op(&mut self, id: OpId, op: LogletOp, now: Instant) {
+        match self {
+            Self::Native(native) => native.core.handle_op(id, op, now),
+            Self::Striped(striped) => striped.core.handle_op(id, op, now),
+        }
+    }
+
+    pub(super) fn create(&mut self, id: OpId, now: Instant) {
+        match self {
+            Self::Native(native) => native.core.create(id, now),
+            Self::Striped(striped) => striped.core.create(id, now),
+        }
+    }
+
+    pub(super) fn delete(&mut self, id: OpId, chain_version: u64, live: Vec<LogletId>, now: Instant) {
+        match self {
+            Self::Native(native) => native.core.delete(id, chain_version, live, now),
+            Self::Striped(striped) => striped.core.delete(id, chain_version, live, now),
+        }
+    }
+
+    /// Gives these LogServers all of a native loglet, as a stripe is on its own (P7).
+    pub(super) fn restore(&mut self, id: OpId, stop: Offset, servers: &[usize], now: Instant) {
+        let Self::Native(native) = self else { unreachable!("stripes get other LogServers one by one") };
+        native.core.restore(id, stop, servers, now);
+    }
+
+    /// The next result.
+    pub(super) fn poll_result(&mut self, now: Instant) -> Option<(OpId, LogletResult)> {
+        match self {
+            Self::Native(native) => native.core.poll_result(),
+            Self::Striped(striped) => striped.poll_result(now),
+        }
+    }
+
+    /// From now on it is kept where the time of appends goes.
+    pub(super) fn keep_residences(&mut self) {
+        self.stripes_mut().iter_mut().for_each(|stripe| stripe.core.keep_residences());
+    }
+
+    /// Where the time of an acknowledged append went. To be asked in the order of the results.
+    pub(super) fn poll_trace(&mut self, id: OpId, first: Offset, now: Instant) -> Option<Trace> {
+        match self {
+            Self::Native(native) => {
+                let went = native.core.poll_residence(id)?;
+                Some(Trace { stripe: 0, first, went, heard: now })
+            }
+            Self::Striped(striped) => striped.take_trace(first),
+        }
+    }
+
+    /// The stages of an acknowledged append of so many records, of which the first had come at `since`, and which ends now.
+    pub(super) fn sample(&mut self, trace: &Trace, records: u32, since: Instant, now: Instant) -> Sample {
+        let Trace { stripe, first, went, heard } = trace;
+        let stripe = &mut self.stripes_mut()[*stripe];
+        // It may have waited for other stripes since.
+        Sample::of(stripe, (*first, records), since, *heard, went).until(*heard, now)
     }
 
     /// Takes in an outcome of one of its connections.
-    pub(super) fn handle(&mut self, link: usize, outcome: Outcome, bytes: &[u8], now: Instant) {
-        let core = &mut self.core;
-        let from = target(link);
-        let Peer { link, silent_since, patience, doubted, .. } = &mut self.peers[link];
-        link.handle(outcome, bytes, now, |event| {
-            (*silent_since, *patience, *doubted) = (None, self.limits.silence, false);
-            match event {
-                LinkEvent::Open => core.handle_connected(from, now),
-                LinkEvent::Up(_) => {}
-                LinkEvent::Message(message) => core.handle(from, message, now),
-                LinkEvent::Down(reason) => {
-                    tracing::debug!(?from, %reason, "connection lost");
-                    core.handle_disconnected(from, now);
-                }
-            }
-        });
+    pub(super) fn handle(&mut self, connection: usize, outcome: Outcome, bytes: &[u8], now: Instant) {
+        let (stripe, link) = (connection >> LINK_BITS, connection & ((1 << LINK_BITS) - 1));
+        self.stripes_mut()[stripe].handle(link, outcome, bytes, now);
     }
 
-    /// Tells the core of the time, if it wants to know.
+    /// Tells the cores of the time, if they want to know.
     pub(super) fn pass_time(&mut self, now: Instant) {
-        if self.core.poll_timeout().is_some_and(|(deadline, _)| deadline <= now) {
-            self.core.handle_timeout(now);
+        match self {
+            Self::Native(native) => native.pass_time(now),
+            Self::Striped(striped) => striped.pass_time(now),
         }
     }
 
-    /// Hands the core's messages to the connections.
+    /// Hands messages to the connections.
     pub(super) fn send(&mut self, now: Instant) {
-        for (index, peer) in self.peers.iter_mut().enumerate() {
-            let Peer { link, silent_since, doubted, .. } = peer;
-            link.set_wanted(self.core.wants(target(index)));
-            while let Some(connection) = link.opened()
-                && connection.has_room()
-                && let Some(message) = self.core.poll_send(target(index))
-            {
-                connection.send(&message);
-            }
-            match self.core.waits_for(target(index)) {
-                true => *silent_since = silent_since.or(Some(now)),
-                false => (*silent_since, *doubted) = (None, false),
-            }
-        }
+        self.stripes_mut().iter_mut().for_each(|stripe| stripe.send(now));
     }
 
-    /// Hands out those that owe an answer and have said nothing for so long that it is worth asking whether they are there. Each is
-    /// doubted until its node is said to be there or not.
+    /// As [`NativeClient::doubt`].
     pub(super) fn doubt(&mut self, now: Instant, mut ask: impl FnMut(Member)) {
-        for peer in self.peers.iter_mut().filter(|peer| peer.doubt_at().is_some_and(|at| at <= now)) {
-            peer.doubted = true;
-            ask(peer.member);
-        }
+        self.stripes_mut().iter_mut().for_each(|stripe| stripe.doubt(now, &mut ask));
     }
 
     /// A node that was doubted is there.
     pub(super) fn node_is_there(&mut self, node: NodeId, now: Instant) {
-        for peer in self.peers.iter_mut().filter(|peer| peer.doubted && peer.member.node == node) {
-            (peer.silent_since, peer.doubted) = (Some(now), false);
-            peer.patience = (peer.patience * 2).min(self.limits.stall);
-        }
+        self.stripes_mut().iter_mut().for_each(|stripe| stripe.node_is_there(node, now));
     }
 
     /// A node that was doubted is stopped, or cut off: nothing is expected of it any more.
     pub(super) fn node_is_silent(&mut self, node: NodeId, now: Instant) {
-        let doubted = |peer: &Peer| peer.doubted && peer.member.node == node;
-        for (index, peer) in self.peers.iter_mut().enumerate().filter(|(_, peer)| doubted(peer)) {
-            tracing::warn!(%node, loglet = %self.core.config().id, "a node owes an answer and is silent");
-            peer.link.give_up("the peer is silent");
-            (peer.silent_since, peer.doubted) = (None, false);
-            self.core.handle_disconnected(target(index), now);
-        }
+        self.stripes_mut().iter_mut().for_each(|stripe| stripe.node_is_silent(node, now));
     }
 
     pub(super) fn close(&mut self) {
-        self.peers.iter_mut().for_each(|peer| peer.link.set_wanted(false));
+        self.stripes_mut().iter_mut().for_each(NativeClient::close);
     }
 
     /// Whether nothing of it is left in the driver.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.peers.iter().all(|peer| peer.link.is_at_rest())
+        self.stripes().iter().all(NativeClient::is_at_rest)
     }
 
     /// The next operation of one of its connections.
     pub(super) fn poll_op(&mut self, now: Instant) -> Option<(usize, Op)> {
-        self.peers.iter_mut().enumerate().find_map(|(index, peer)| Some((index, peer.link.poll_op(now)?)))
+        self.stripes_mut().iter_mut().enumerate().find_map(|(stripe, client)| {
+            let (link, op) = client.poll_op(now)?;
+            Some((stripe << LINK_BITS | link, op))
+        })
     }
 
     /// When there is something to do without any event.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let core = self.core.poll_timeout().map(|(deadline, _)| deadline);
-        self.peers.iter().filter_map(|peer| peer.link.poll_timeout()).chain(core).min()
+        let striped = match self {
+            Self::Native(_) => None,
+            Self::Striped(striped) => striped.core.poll_timeout().map(|(at, _)| at),
+        };
+        self.stripes().iter().filter_map(NativeClient::poll_timeout).chain(striped).min()
     }
 
     /// When somebody is to be doubted.
     pub(super) fn poll_doubt(&self) -> Option<Instant> {
-        self.peers.iter().filter_map(Peer::doubt_at).min()
-    }
-}
-
-impl Peer {
-    /// When to doubt it; nothing while it is doubted.
-    fn doubt_at(&self) -> Option<Instant> {
-        self.silent_since.filter(|_| !self.doubted).map(|since| since + self.patience)
+        self.stripes().iter().filter_map(NativeClient::poll_doubt).min()
     }
 }

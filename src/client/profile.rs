@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::loglet::LogletClient;
+use super::native::NativeClient;
 use crate::base::{Instant, LogletId, NodeId, Offset, Slowest, Stage};
 use crate::proto::native::Went;
 use crate::wire::Residence;
@@ -60,7 +60,7 @@ pub(super) struct Sample {
 impl Sample {
     /// Of a batch whose first record came at `since`, and whose answer was there at `heard`; `loglet` is where it has gone.
     pub(super) fn of(
-        loglet: &mut LogletClient,
+        loglet: &mut NativeClient,
         (first, records): (Offset, u32),
         since: Instant,
         heard: Instant,

@@ -16,7 +16,8 @@ use super::{Log, RegisterFiles, VirtualLog};
 use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId, RegisterId};
 use crate::io::op::{Completion, Op, Outcome, Token};
 use crate::io::{Driver, LODGERS, Lodger};
-use crate::wire::{Decision, LogletConfig};
+use crate::proto::virtual_log::LogletSpec;
+use crate::wire::Decision;
 
 /// Owner of tokens of sessions: value = log << `LINK_BITS` | link.
 const SESSION: u8 = 1;
@@ -110,8 +111,8 @@ impl<D: Driver> Reactor<D> {
     }
 
     /// Opens a log on this reactor.
-    pub fn open(&self, config: &LogletConfig, cluster: ClusterId) -> Log {
-        self.handle.open(config, cluster, &self.limits)
+    pub fn open(&self, loglet: impl Into<LogletSpec>, cluster: ClusterId) -> Log {
+        self.handle.open(loglet.into(), cluster, &self.limits)
     }
 
     /// Opens a virtual log on this reactor: its chain is in the register, of which `decided` is any decided version. No other log, on any
@@ -216,8 +217,8 @@ impl<D: Driver> Reactor<D> {
 
     fn carry_out(&mut self, command: Command, now: Instant) {
         let log = match command {
-            Command::Open { log, config, cluster, submission } => {
-                let session = Session::new(config, cluster, self.incarnation, self.near, submission, &self.limits);
+            Command::Open { log, loglet, cluster, submission } => {
+                let session = Session::new(loglet, cluster, self.incarnation, self.near, submission, &self.limits);
                 self.sessions.insert(log, Opened::Loglet(session));
                 log
             }

@@ -4,7 +4,6 @@ use std::sync::mpsc::{Sender, SyncSender};
 
 use super::inbox::SubscriptionKey;
 use super::loglet::LogletClient;
-use super::profile::Sample;
 use super::submission::{BatchOutcome, Submission};
 use super::subscription::Event;
 use super::work::{Ended, Work};
@@ -12,15 +11,41 @@ use super::{AppendError, Delivery, OpError};
 use crate::base::{ClusterId, Incarnation, Instant, Limits, NodeId, Offset};
 use crate::io;
 use crate::io::op::Op;
-use crate::proto::loglet::{LogletOp, LogletResult, OpId};
-use crate::wire::LogletConfig;
+use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
+use crate::proto::virtual_log::LogletSpec;
 
 /// Append frames on the way beyond which a batch that is not full waits, so that batches grow with the load and not with a
 /// timer.
 pub(super) const FRAMES_BEFORE_BATCHING: usize = 2;
 
-/// What becomes of a batch: the offset of its first record.
-pub(super) type Outcome = Result<Offset, AppendError>;
+/// What becomes of a batch.
+#[derive(Debug, Clone)]
+pub(super) struct Outcome {
+    /// The offset of its first record.
+    pub(super) end: Result<Offset, AppendError>,
+    /// From one record to the next: 1, but in a loglet of several stripes.
+    pub(super) stride: u32,
+}
+
+impl Outcome {
+    /// The log has been closed.
+    pub(super) const CLOSED: Self = Self { end: Err(AppendError::Closed), stride: 1 };
+
+    /// What has become of one record of the batch.
+    pub(super) fn of(self, index: u32) -> Result<Offset, AppendError> {
+        let after = u64::from(index) * u64::from(self.stride);
+        match self.end {
+            Ok(first) => Ok(first + after),
+            Err(AppendError::Sealed { record_at: Some(first) }) => {
+                Err(AppendError::Sealed { record_at: Some(first + after) })
+            }
+            Err(AppendError::NoSpace { record_at: Some(first) }) => {
+                Err(AppendError::NoSpace { record_at: Some(first + after) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
 
 /// One open log on the reactor: the protocol core, its connections, and who waits for what.
 pub(super) struct Session {
@@ -58,16 +83,16 @@ struct Following {
 
 impl Session {
     pub(super) fn new(
-        config: LogletConfig,
+        spec: LogletSpec,
         cluster: ClusterId,
         incarnation: Incarnation,
         near: Option<NodeId>,
         submission: Arc<Submission<Outcome>>,
         limits: &Limits,
     ) -> Self {
-        let mut loglet = LogletClient::new(config.into(), cluster, incarnation, near, limits);
+        let mut loglet = LogletClient::new(spec, cluster, incarnation, near, limits);
         if submission.is_timed() {
-            loglet.core.keep_residences();
+            loglet.keep_residences();
         }
         Self {
             loglet,
@@ -112,19 +137,19 @@ impl Session {
         }
         let id = self.next_op();
         self.replies.insert(id, reply);
-        self.loglet.core.handle_op(id, op, now);
+        self.loglet.handle_op(id, op, now);
     }
 
     pub(super) fn create(&mut self, reply: SyncSender<LogletResult>, now: Instant) {
         let id = self.next_op();
         self.replies.insert(id, reply);
-        self.loglet.core.create(id, now);
+        self.loglet.create(id, now);
     }
 
     pub(super) fn delete(&mut self, chain_version: u64, reply: SyncSender<LogletResult>, now: Instant) {
         let id = self.next_op();
         self.replies.insert(id, reply);
-        self.loglet.core.delete(id, chain_version, Vec::new(), now);
+        self.loglet.delete(id, chain_version, Vec::new(), now);
     }
 
     pub(super) fn set_stop(&mut self, stop: Offset, now: Instant) {
@@ -134,7 +159,7 @@ impl Session {
         let following: Vec<OpId> = self.subscriptions.keys().copied().collect();
         for id in following {
             if !self.end_at_stop(id, now) {
-                self.loglet.core.handle_op(id, LogletOp::Credit { limit: stop, bytes: 0 }, now);
+                self.loglet.handle_op(id, LogletOp::Credit { limit: stop, bytes: 0 }, now);
             }
         }
     }
@@ -147,7 +172,7 @@ impl Session {
         }
         let following = self.subscriptions.remove(&id).expect("looked up just now");
         let _ = following.events.send(Ok(Event::Sealed));
-        self.loglet.core.handle_op(id, LogletOp::Unsubscribe, now);
+        self.loglet.handle_op(id, LogletOp::Unsubscribe, now);
         true
     }
 
@@ -162,7 +187,7 @@ impl Session {
         let id = self.next_op();
         self.subscriptions.insert(id, Following { next: from, events });
         self.subscription_keys.insert(key, id);
-        self.loglet.core.handle_op(id, LogletOp::Subscribe { from, limit: self.limit(), credit }, now);
+        self.loglet.handle_op(id, LogletOp::Subscribe { from, limit: self.limit(), credit }, now);
         self.end_at_stop(id, now);
     }
 
@@ -171,25 +196,25 @@ impl Session {
         while let Some(batch) = self.submission.take(self.appends.len() < FRAMES_BEFORE_BATCHING) {
             let id = self.next_op();
             self.appends.push_back(OnTheWay { id, outcome: batch.outcome, since: batch.since });
-            self.loglet.core.handle_op(id, LogletOp::Append { records: batch.records }, now);
+            self.loglet.handle_op(id, LogletOp::Append { records: batch.records }, now);
         }
     }
 
     fn deliver(&mut self, id: OpId, result: LogletResult, now: Instant) {
         match result {
-            LogletResult::Appended { first, records, .. } => {
-                self.committed = self.committed.max(first + u64::from(records.count));
+            LogletResult::Appended { first, stride, records } => {
+                self.committed = self.committed.max(first + u64::from(records.count - 1) * u64::from(stride) + 1);
                 self.measure(id, first, records.count, now);
-                self.settle(id, Ok(first), records);
+                self.settle(id, Ok(first), stride, records);
             }
-            LogletResult::AppendSealed { first, records, .. } => {
-                self.settle(id, Err(AppendError::Sealed { record_at: first }), records);
+            LogletResult::AppendSealed { first, stride, records } => {
+                self.settle(id, Err(AppendError::Sealed { record_at: first }), stride, records);
             }
-            LogletResult::AppendNoSpace { first, records, .. } => {
-                self.settle(id, Err(AppendError::NoSpace { record_at: first }), records);
+            LogletResult::AppendNoSpace { first, stride, records } => {
+                self.settle(id, Err(AppendError::NoSpace { record_at: first }), stride, records);
             }
             LogletResult::SequencerLost { maybe_stored, records } if records.count > 0 => {
-                self.settle(id, Err(AppendError::SequencerLost { maybe_stored }), records);
+                self.settle(id, Err(AppendError::SequencerLost { maybe_stored }), 1, records);
             }
             other if self.subscriptions.contains_key(&id) => self.deliver_event(id, other, now),
             other => {
@@ -204,18 +229,18 @@ impl Session {
         }
     }
 
-    fn settle(&mut self, id: OpId, result: Outcome, records: crate::proto::loglet::Records) {
+    fn settle(&mut self, id: OpId, end: Result<Offset, AppendError>, stride: u32, records: Records) {
         let index = self.appends.iter().position(|append| append.id == id).expect("an append on the way");
         let OnTheWay { outcome, .. } = self.appends.remove(index).expect("found above");
-        self.ended.woken.extend(self.submission.settle(&outcome, result, records));
+        self.ended.woken.extend(self.submission.settle(&outcome, Outcome { end, stride }, records));
     }
 
     /// Puts the stages of an acknowledged append together.
     fn measure(&mut self, id: OpId, first: Offset, records: u32, now: Instant) {
-        let Some(went) = self.loglet.core.poll_residence(id) else { return };
+        let Some(trace) = self.loglet.poll_trace(id, first, now) else { return };
         let append = self.appends.iter().find(|append| append.id == id);
         if let Some(since) = append.and_then(|append| append.since) {
-            self.ended.samples.push(Sample::of(&mut self.loglet, (first, records), since, now, &went));
+            self.ended.samples.push(self.loglet.sample(&trace, records, since, now));
         }
     }
 
@@ -243,18 +268,14 @@ impl Session {
             }
         } else if self.subscriptions[&id].events.send(event).is_err() {
             self.subscriptions.remove(&id);
-            self.loglet.core.handle_op(id, LogletOp::Unsubscribe, now);
+            self.loglet.handle_op(id, LogletOp::Unsubscribe, now);
         } else {
             self.end_at_stop(id, now);
         }
     }
 
     /// The records without those at or beyond the stop, which must never be returned.
-    fn below_stop(
-        &self,
-        first: Offset,
-        records: crate::proto::loglet::Records,
-    ) -> Option<crate::proto::loglet::Records> {
+    fn below_stop(&self, first: Offset, records: Records) -> Option<Records> {
         let keep = self.stop.map_or(u64::MAX, |stop| stop.since(first));
         match keep {
             0 => None,
@@ -272,7 +293,7 @@ impl Session {
 impl Work for Session {
     fn credit(&mut self, key: SubscriptionKey, bytes: u32, now: Instant) {
         if let Some(&id) = self.subscription_keys.get(&key) {
-            self.loglet.core.handle_op(id, LogletOp::Credit { limit: self.limit(), bytes }, now);
+            self.loglet.handle_op(id, LogletOp::Credit { limit: self.limit(), bytes }, now);
         }
     }
 
@@ -280,15 +301,15 @@ impl Work for Session {
         if let Some(id) = self.subscription_keys.remove(&key)
             && self.subscriptions.remove(&id).is_some()
         {
-            self.loglet.core.handle_op(id, LogletOp::Unsubscribe, now);
+            self.loglet.handle_op(id, LogletOp::Unsubscribe, now);
         }
     }
 
     fn close(&mut self) {
         self.closed = true;
-        self.submission.close(&Err(AppendError::Closed));
+        self.submission.close(&Outcome::CLOSED);
         for append in self.appends.drain(..) {
-            append.outcome.complete(Err(AppendError::Closed));
+            append.outcome.complete(Outcome::CLOSED);
         }
         self.loglet.close();
     }
@@ -310,7 +331,7 @@ impl Work for Session {
         loop {
             self.submit_appends(now);
             let mut moved = false;
-            while let Some((id, result)) = self.loglet.core.poll_result() {
+            while let Some((id, result)) = self.loglet.poll_result(now) {
                 self.deliver(id, result, now);
                 moved = true;
             }

@@ -4,28 +4,26 @@ use std::sync::mpsc::{Sender, SyncSender};
 
 use super::super::filing::Filing;
 use super::super::inbox::SubscriptionKey;
-use super::super::loglet::LogletClient;
+use super::super::loglet::{CONNECTION_BITS, LogletClient, Trace};
 use super::super::nodes::{Change, Nodes};
-use super::super::profile::Sample;
 use super::super::session::FRAMES_BEFORE_BATCHING;
 use super::super::submission::{BatchOutcome, Submission};
 use super::super::subscription::Event;
 use super::super::work::{Ended, Work};
 use super::super::{Delivery, OpError, RegisterFiles};
 use super::BatchEnd;
-use crate::base::{ClusterId, Incarnation, Instant, Limits, LogPos, LogletId, NodeId, Offset, RegisterId};
+use crate::base::{ClusterId, Incarnation, Instant, Limits, LogPos, LogletId, NodeId, RegisterId};
 use crate::io::op::{Op, Outcome};
 use crate::proto::loglet::{LogletResult, OpId, Records};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult};
-use crate::proto::native::Went;
 use crate::proto::virtual_log::contract::{LogOp, LogResult, Request};
 use crate::proto::virtual_log::{LogletSpec, VirtualLog};
 use crate::wire::Decision;
 
-/// Numbers of loglets' connections: `slot << 8 | link`; slot 0 is for the nodes'.
-const SLOT_BITS: u64 = 8;
+/// Numbers of loglets' connections: `slot << 14 | connection`; slot 0 is for the nodes'.
+const SLOT_BITS: u64 = CONNECTION_BITS;
 const NODES: u64 = 0;
-const SLOTS: u64 = 1 << 20;
+const SLOTS: u64 = 1 << 14;
 
 /// One open virtual log on the reactor: its core, the clients of the loglets that it uses, the connections to nodes, and who waits for
 /// what.
@@ -41,7 +39,7 @@ pub(in crate::client) struct LogSession {
     /// Appends on the way, oldest first.
     appends: VecDeque<OnTheWay>,
     /// Where the time of appends went that loglets have acknowledged in this turn.
-    went: Vec<(LogPos, LogletId, Offset, Went)>,
+    went: Vec<(LogPos, LogletId, Trace)>,
     ended: Ended,
     replies: BTreeMap<OpId, SyncSender<LogResult>>,
     subscriptions: BTreeMap<OpId, Sender<Result<Event<LogPos>, OpError>>>,
@@ -176,19 +174,19 @@ impl LogSession {
         for slot in self.loglets.values_mut() {
             slot.client.pass_time(now);
             slot.client.doubt(now, |member| self.nodes.doubt(member, now));
-            while let Some((id, result)) = slot.client.core.poll_result() {
+            while let Some((id, result)) = slot.client.poll_result(now) {
                 moved = true;
                 if slot.errand == Some(id) {
                     slot.closed = true;
                     slot.client.close();
                 }
                 if let LogletResult::Appended { first, .. } = result
-                    && let Some(went) = slot.client.core.poll_residence(id)
+                    && let Some(trace) = slot.client.poll_trace(id, first, now)
                     && let Some(chain) = self.core.chain()
                     && let Some(segment) = chain.segment_of(slot.loglet)
                     && let Some(position) = chain.position(segment, first)
                 {
-                    self.went.push((position, slot.loglet, first, went));
+                    self.went.push((position, slot.loglet, trace));
                 }
                 self.core.handle_loglet(id, result, now);
             }
@@ -223,16 +221,16 @@ impl LogSession {
                 slot.closed = true;
                 slot.client.close();
             }
-            Request::Loglet { loglet, id, op } => self.slot(loglet).client.core.handle_op(id, op, now),
-            Request::Create { loglet, id } => self.slot(loglet).client.core.create(id, now),
+            Request::Loglet { loglet, id, op } => self.slot(loglet).client.handle_op(id, op, now),
+            Request::Create { loglet, id } => self.slot(loglet).client.create(id, now),
             Request::Delete { loglet, id, chain_version, live } => {
-                self.slot(loglet).client.core.delete(id, chain_version, live, now);
+                self.slot(loglet).client.delete(id, chain_version, live, now);
             }
             Request::Restore { id, config, stop, targets } => {
-                self.open((*config).into(), Some(id)).core.restore(id, stop, &targets, now);
+                self.open((*config).into(), Some(id)).restore(id, stop, &targets, now);
             }
             Request::Remove { id, config, chain_version, live } => {
-                self.open((*config).into(), Some(id)).core.delete(id, chain_version, live, now);
+                self.open((*config).into(), Some(id)).delete(id, chain_version, live, now);
             }
             Request::MetaStore { id, op } => self.ask_metastore(id, op, now),
         }
@@ -262,7 +260,7 @@ impl LogSession {
         let loglet = spec.id();
         let mut client = LogletClient::new(spec, self.cluster, self.incarnation, self.near, &self.limits);
         if self.submission.is_timed() {
-            client.core.keep_residences();
+            client.keep_residences();
         }
         let opened = LogletSlot { loglet, client, closed: false, errand };
         &mut self.loglets.entry(slot).or_insert(opened).client
@@ -299,11 +297,11 @@ impl LogSession {
     /// divided, there are none.
     fn measure(&mut self, id: OpId, position: LogPos, records: u32, now: Instant) {
         let Some(index) = self.went.iter().position(|(at, ..)| *at == position) else { return };
-        let (_, loglet, first, went) = self.went.swap_remove(index);
+        let (_, loglet, trace) = self.went.swap_remove(index);
         let append = self.appends.iter().find(|append| append.id == id);
         let slot = self.loglets.values_mut().find(|slot| slot.loglet == loglet && slot.errand.is_none());
         if let (Some(since), Some(slot)) = (append.and_then(|append| append.since), slot) {
-            self.ended.samples.push(Sample::of(&mut slot.client, (first, records), since, now, &went));
+            self.ended.samples.push(slot.client.sample(&trace, records, since, now));
         }
     }
 

@@ -136,6 +136,18 @@ impl LogletSpec {
     }
 }
 
+impl From<&LogletConfig> for LogletSpec {
+    fn from(config: &LogletConfig) -> Self {
+        Self::Native(config.clone())
+    }
+}
+
+impl From<&LogletSpec> for LogletSpec {
+    fn from(spec: &LogletSpec) -> Self {
+        spec.clone()
+    }
+}
+
 impl From<LogletConfig> for LogletSpec {
     fn from(config: LogletConfig) -> Self {
         Self::Native(config)
