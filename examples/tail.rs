@@ -58,8 +58,7 @@ pub fn follow(
     loop {
         match subscription.next()? {
             Event::Records(delivery) => {
-                let positions = (delivery.first().0..).map(LogPos);
-                for (position, record) in positions.zip(delivery.records()) {
+                for (position, record) in delivery.entries() {
                     if !work(position, record) {
                         bookmark.save(position + 1)?;
                         return Ok(());

@@ -20,8 +20,7 @@ pub(super) fn run(global: &Global, options: &Options) -> anyhow::Result<()> {
     let NamedLog { name, log, session: _session } = NamedLog::open(global)?;
     let mut reader = Reader {
         next: LogPos(options.from.unwrap_or(0)),
-        end: options.count.map_or(LogPos::MAX, |count| LogPos(options.from.unwrap_or(0).saturating_add(count))),
-        count: options.count,
+        wanted: options.count.unwrap_or(u64::MAX),
         from_oldest: options.from.is_none(),
         format: match (global.json, options.raw) {
             (true, _) => Format::Json,
@@ -35,20 +34,16 @@ pub(super) fn run(global: &Global, options: &Options) -> anyhow::Result<()> {
         return reader.follow(log.subscribe(reader.next)).with_context(context);
     }
     let tail = log.check_tail().with_context(|| format!("tail of `{name}`"))?;
-    reader.end = reader.end.min(tail);
     let timeout = Duration::from_secs_f64(global.timeout);
     let mut moved = Instant::now();
-    while reader.next < reader.end {
-        match log.read(reader.next, reader.end, Limits::default().read_bytes_max).with_context(context)? {
+    while reader.next < tail && reader.wanted > 0 {
+        let end = LogPos(reader.next.0.saturating_add(reader.wanted)).min(tail);
+        match log.read(reader.next, end, Limits::default().read_bytes_max).with_context(context)? {
             ReadResult::Records(delivery) => {
                 reader.write(&delivery)?;
                 moved = Instant::now();
             }
-            ReadResult::Trimmed(point) => {
-                reader.trimmed(point)?;
-                // Counted from where the records begin, as asked for.
-                reader.end = reader.end.min(tail);
-            }
+            ReadResult::Trimmed(point) => reader.trimmed(point)?,
             ReadResult::NothingYet if moved.elapsed() > timeout => {
                 return Err(exit::coded(
                     exit::UNAVAILABLE,
@@ -70,9 +65,8 @@ enum Format {
 
 struct Reader<W: Write> {
     next: LogPos,
-    /// First position not wanted.
-    end: LogPos,
-    count: Option<u64>,
+    /// How many more records are wanted.
+    wanted: u64,
     /// Whether to begin at the oldest record kept, wherever that is.
     from_oldest: bool,
     format: Format,
@@ -81,7 +75,7 @@ struct Reader<W: Write> {
 
 impl<W: Write> Reader<W> {
     fn follow(&mut self, mut subscription: crate::client::Subscription<LogPos>) -> anyhow::Result<()> {
-        while self.next < self.end {
+        while self.wanted > 0 {
             match subscription.next()? {
                 Event::Records(delivery) => {
                     self.write(&delivery)?;
@@ -104,23 +98,20 @@ impl<W: Write> Reader<W> {
             ));
         }
         self.next = self.next.max(point);
-        self.end = self.count.map_or(LogPos::MAX, |count| LogPos(point.0.saturating_add(count)));
         Ok(())
     }
 
     fn write(&mut self, delivery: &Delivery<LogPos>) -> anyhow::Result<()> {
         self.from_oldest = false;
-        let mut position = delivery.first();
-        for record in delivery.records() {
-            if position >= self.end {
+        let next = self.next;
+        for (position, record) in delivery.entries().filter(|(position, _)| *position >= next) {
+            if self.wanted == 0 {
                 break;
             }
-            if position >= self.next {
-                self.write_record(position, record)?;
-                self.next = position + 1;
-            }
-            position = position + 1;
+            self.write_record(position, record)?;
+            self.wanted -= 1;
         }
+        self.next = next.max(delivery.end());
         Ok(())
     }
 
@@ -157,8 +148,7 @@ mod tests {
     use super::*;
 
     fn written(format: Format, record: &[u8]) -> Vec<u8> {
-        let (next, end) = (LogPos(7), LogPos::MAX);
-        let mut reader = Reader { next, end, count: None, from_oldest: false, format, out: Vec::new() };
+        let mut reader = Reader { next: LogPos(7), wanted: 1, from_oldest: false, format, out: Vec::new() };
         reader.write_record(LogPos(7), record).unwrap();
         reader.out
     }

@@ -70,12 +70,15 @@ pub enum OpError {
     /// The loglet has been deleted.
     #[error("the loglet has been deleted")]
     Gone,
-    /// The loglet was sealed before it came to be.
+    /// The loglet is sealed; or it was before it came to be.
     #[error("the loglet is sealed")]
     Sealed,
     /// The sequencer that the configuration names is not there any more.
     #[error("the sequencer that the configuration names is lost")]
     SequencerLost,
+    /// Fewer LogServers than a majority have disk space left.
+    #[error("no majority of LogServers has disk space left")]
+    NoSpace,
     /// The client has been closed.
     #[error("the client is closed")]
     Closed,

@@ -10,7 +10,7 @@ use super::submission::Submission;
 use super::subscription::Subscription;
 use super::{Full, OpError, StopConflict};
 use crate::base::Offset;
-use crate::proto::loglet::{LogletOp, LogletResult, Records};
+use crate::proto::loglet::{FillFailure, LogletOp, LogletResult, Records};
 use crate::wire::Batch;
 
 /// An open log. Clones share its connections and its window.
@@ -54,10 +54,19 @@ pub struct Tail {
     pub sealed: bool,
 }
 
+/// How far a loglet was filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filled {
+    /// Everything below is on stable storage on a majority.
+    pub known_tail: Offset,
+    /// No-ops that this request itself has placed.
+    pub placed: u64,
+}
+
 /// What a read found.
 #[derive(Debug)]
 pub enum ReadResult<P = Offset> {
-    /// Records from the first place asked for.
+    /// Records from the first place asked for. There may be none among what it covers: see [`Delivery`].
     Records(Delivery<P>),
     /// Nothing is readable there yet.
     NothingYet,
@@ -65,7 +74,11 @@ pub enum ReadResult<P = Offset> {
     Trimmed(P),
 }
 
-/// Verified records at contiguous places: offsets of a loglet, or positions of a virtual log.
+/// Verified records at ascending places: offsets of a loglet, or positions of a virtual log.
+///
+/// It covers every place from [`Delivery::first`] up to [`Delivery::end`]. At some of them, or even at all, may be *no-ops*, which stand where
+/// nobody appended anything and are not handed out. So whoever reads on does so from `end`, and whoever wants to know where a record is takes
+/// [`Delivery::entries`]: a delivery without records is not the same as [`ReadResult::NothingYet`].
 #[derive(Debug)]
 pub struct Delivery<P = Offset> {
     first: P,
@@ -81,19 +94,19 @@ impl<P: Copy + Add<u64, Output = P>> Delivery<P> {
         Batch::new(self.records.count, &self.records.bytes).expect("checked when received")
     }
 
-    /// The place of the first record.
+    /// The first place that it covers: the one asked for, or the end of the delivery before.
     pub fn first(&self) -> P {
         self.first
     }
 
-    /// The place after the last record.
+    /// The first place that it does not cover any more: where to go on.
     pub fn end(&self) -> P {
         self.first + u64::from(self.records.count)
     }
 
-    /// How many records.
+    /// How many records; no-ops do not count.
     pub fn count(&self) -> u32 {
-        self.records.count
+        self.records.count - self.batch().no_ops()
     }
 
     /// Bytes of the delivery, as they count against a subscription's credit.
@@ -103,7 +116,18 @@ impl<P: Copy + Add<u64, Output = P>> Delivery<P> {
 
     /// The records in order.
     pub fn records(&self) -> impl Iterator<Item = &[u8]> {
-        self.batch().records().map(|(payload, _)| payload)
+        self.values().flatten()
+    }
+
+    /// The records in order, each with its place.
+    pub fn entries(&self) -> impl Iterator<Item = (P, &[u8])> {
+        let first = self.first;
+        (0..).zip(self.values()).filter_map(move |(index, value)| Some((first + index, value?)))
+    }
+
+    /// What is at each place: a record, or nothing for a no-op.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        self.batch().values()
     }
 }
 
@@ -166,6 +190,26 @@ impl Log {
     pub fn start_check_tail(&self) -> Operation<Tail> {
         self.start(LogletOp::CheckTail, |result| match result {
             LogletResult::Tail { tail, sealed } => Ok(Tail { tail, sealed }),
+            other => unexpected(&other),
+        })
+    }
+
+    /// Has every offset below `offset` given out, those that nobody has appended at to no-ops, and waits until they are durable on a
+    /// majority. One request reaches so far; where the known tail that is returned lies below `offset`, it is to be asked again.
+    ///
+    /// # Errors
+    /// The loglet is sealed or deleted, its sequencer is lost, or no majority has space.
+    pub fn fill_to(&self, offset: Offset) -> Result<Filled, OpError> {
+        self.start_fill_to(offset).wait()
+    }
+
+    /// [`Log::fill_to`] without blocking.
+    pub fn start_fill_to(&self, offset: Offset) -> Operation<Filled> {
+        self.start(LogletOp::FillTo { offset }, |result| match result {
+            LogletResult::Filled { known_tail, placed } => Ok(Filled { known_tail, placed }),
+            LogletResult::FillFailed(FillFailure::Sealed) => Err(OpError::Sealed),
+            LogletResult::FillFailed(FillFailure::SequencerLost) => Err(OpError::SequencerLost),
+            LogletResult::FillFailed(FillFailure::NoSpace) => Err(OpError::NoSpace),
             other => unexpected(&other),
         })
     }
@@ -235,5 +279,29 @@ impl Log {
         }
         self.inner.handle.inbox.push(Command::Stop { log: self.inner.key, stop });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::BatchBuilder;
+
+    #[test]
+    fn no_ops_have_places_and_are_not_handed_out() {
+        let mut builder = BatchBuilder::default();
+        builder.push_no_op();
+        builder.push(b"one");
+        builder.push(b"");
+        builder.push_no_op();
+        builder.push(b"four");
+        builder.push_no_op();
+        let mut bytes = Vec::new();
+        builder.write_to(&mut bytes);
+        let delivery = Delivery::new(Offset(10), Records { count: builder.count(), bytes });
+        assert_eq!((delivery.first(), delivery.end(), delivery.count()), (Offset(10), Offset(16), 3));
+        assert_eq!(delivery.records().collect::<Vec<_>>(), [&b"one"[..], b"", b"four"]);
+        let entries: Vec<_> = delivery.entries().collect();
+        assert_eq!(entries, [(Offset(11), &b"one"[..]), (Offset(12), b""), (Offset(14), b"four")]);
     }
 }

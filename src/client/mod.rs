@@ -46,7 +46,7 @@ pub use deletion::DeletedLog;
 pub use error::{AppendError, Full, OpError, StopConflict};
 pub use genesis::GenesisError;
 pub use handle::{Client, ClientOptions, Collocated, NodeInfo};
-pub use log::{Delivery, Log, ReadResult, Tail};
+pub use log::{Delivery, Filled, Log, ReadResult, Tail};
 pub use membership::{Drained, NodeUse};
 pub use metastore::{EmbeddedMetaStore, FileMetaStore, FileMetaStoreError, MetaStore, RegisterFiles};
 pub use operation::Operation;

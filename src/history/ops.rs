@@ -11,6 +11,14 @@ pub type Moment = u64;
 pub struct Value(pub u64);
 
 impl Value {
+    /// That of a no-op: the same for everybody, and of no record (P18).
+    pub const NO_OP: Self = Self(0x6E6F_206F_7065_7261);
+
+    /// The value of what is at a place: of these bytes, or of a no-op.
+    pub fn at(place: Option<&[u8]>) -> Self {
+        place.map_or(Self::NO_OP, Self::of)
+    }
+
     /// The value of these bytes. Their number is part of it: a CRC keeps records of one length apart, and gives the
     /// same for some of different lengths that look alike, as 64 in eight bytes and 16,639 in eight bytes before FF.
     pub fn of(record: &[u8]) -> Self {

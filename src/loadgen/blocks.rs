@@ -129,9 +129,10 @@ impl Appender {
         }
         while at < tail {
             let before = at;
-            let mut check = |records: &mut dyn Iterator<Item = &[u8]>| {
-                for bytes in records {
-                    found += u64::from(numbers[at as usize].is_some_and(|number| bytes == record(number, self.bytes)));
+            let mut check = |places: &mut dyn Iterator<Item = Option<&[u8]>>| {
+                for place in places {
+                    let number = numbers[at as usize].filter(|number| place == Some(&record(*number, self.bytes)[..]));
+                    found += u64::from(number.is_some());
                     at += 1;
                 }
             };
@@ -139,12 +140,12 @@ impl Appender {
             match &self.subject {
                 Subject::Loglet(log) => {
                     if let ReadResult::Records(delivery) = log.read(Offset(before), Offset(tail), read_bytes)? {
-                        check(&mut delivery.records());
+                        check(&mut delivery.values());
                     }
                 }
                 Subject::Log(log) => {
                     if let ReadResult::Records(delivery) = log.read(LogPos(before), LogPos(tail), read_bytes)? {
-                        check(&mut delivery.records());
+                        check(&mut delivery.values());
                     }
                 }
             }

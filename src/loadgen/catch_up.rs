@@ -66,7 +66,7 @@ impl Pass {
 pub fn read_through(log: &Log, tail: Offset, mut go_on: impl FnMut(u64) -> bool) -> Result<Pass, RunError> {
     let start = Instant::now();
     let mut subscription = log.subscribe(Offset::ZERO);
-    let (mut next, mut bytes) = (Offset::ZERO, 0);
+    let (mut next, mut records, mut bytes) = (Offset::ZERO, 0, 0);
     let (mut moved, mut looked) = (start, start);
     while next < tail {
         let error = |error| RunError::Read { at: next, tail, error };
@@ -75,6 +75,7 @@ pub fn read_through(log: &Log, tail: Offset, mut go_on: impl FnMut(u64) -> bool)
                 if delivery.first() != next {
                     return Err(RunError::OutOfOrder { expected: next, got: delivery.first() });
                 }
+                records += u64::from(delivery.count());
                 bytes += delivery.records().map(|record| record.len() as u64).sum::<u64>();
                 next = delivery.end();
                 moved = Instant::now();
@@ -88,12 +89,12 @@ pub fn read_through(log: &Log, tail: Offset, mut go_on: impl FnMut(u64) -> bool)
         }
         if looked.elapsed() >= TURN {
             looked = Instant::now();
-            if !go_on(next.0) {
+            if !go_on(records) {
                 break;
             }
         }
     }
-    Ok(Pass { records: next.0, bytes, elapsed: start.elapsed() })
+    Ok(Pass { records, bytes, elapsed: start.elapsed() })
 }
 
 /// A thread of readers beside a load. Dropping it ends them.

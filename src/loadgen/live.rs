@@ -155,8 +155,7 @@ pub fn verify(log: &VirtualLog, loads: &[&Acknowledged], bytes: usize) -> Result
             thread::sleep(TICK);
             continue;
         };
-        for (index, found) in delivery.records().enumerate() {
-            let position = delivery.first() + index as u64;
+        for (position, found) in delivery.entries() {
             numbers.extend(found.first_chunk().map(|number| u64::from_le_bytes(*number)));
             while places.front().is_some_and(|(place, _)| *place < position) {
                 places.pop_front();

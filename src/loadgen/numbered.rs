@@ -60,7 +60,7 @@ pub fn read_through(log: &VirtualLog, tail: LogPos, bytes: usize) -> Result<(Pas
             return Err(NumberedError::Short(next));
         };
         wrong += u64::from(delivery.first() != next);
-        for (number, found) in (delivery.first().0..).zip(delivery.records()) {
+        for (LogPos(number), found) in delivery.entries() {
             // All of it is compared by the library's checksums; the number says which record it is.
             let is_it = found.len() == bytes && found.first_chunk() == Some(&number.to_le_bytes());
             wrong += u64::from(!is_it);

@@ -270,9 +270,9 @@ fn read_back(
                     return Err(RunError::OutOfOrder { expected: at, got: delivery.first() });
                 }
                 // What was stored without an acknowledgement may grow a log beyond the tail asked for; it is compared as well.
-                delivery.records().for_each(|record| checker.record(record));
+                delivery.values().for_each(|place| checker.place(place));
                 if let Some(contents) = &mut contents {
-                    contents.extend(delivery.records().map(HistoryValue::of));
+                    contents.extend(delivery.values().map(HistoryValue::at));
                 }
                 moved = Instant::now();
             }

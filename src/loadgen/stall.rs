@@ -108,7 +108,7 @@ pub fn read_back(
                 if got != at {
                     return Err(RunError::OutOfOrder { expected: at, got });
                 }
-                delivery.records().for_each(|record| checker.record(record));
+                delivery.values().for_each(|place| checker.place(place));
                 moved = Instant::now();
             }
             // What is not there is missing, and is counted.

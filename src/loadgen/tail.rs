@@ -123,16 +123,16 @@ fn follow(
     expected: &Receiver<u64>,
 ) -> Result<Followed, RunError> {
     let (mut followed, mut scratch) = (Followed::default(), Vec::with_capacity(plan.record_bytes));
-    let (mut until, mut moved) = (None, start);
+    let (mut until, mut moved, mut next) = (None, start, Offset::ZERO);
     loop {
         match subscription.next_timeout(TURN).map_err(RunError::Watch)? {
             Some(Event::Records(delivery)) => {
                 // The clock first: what follows is not the log's time.
                 let now = start.elapsed().as_nanos() as u64;
-                let expected = Offset(followed.at.len() as u64);
-                if delivery.first() != expected {
-                    return Err(RunError::OutOfOrder { expected, got: delivery.first() });
+                if delivery.first() != next {
+                    return Err(RunError::OutOfOrder { expected: next, got: delivery.first() });
                 }
+                next = delivery.end();
                 for record in delivery.records() {
                     let key = RecordKey { seed: plan.seed, client: 0, sequence: followed.at.len() as u64 };
                     followed.wrong += u64::from(!key.matches(record, plan.record_bytes, &mut scratch));

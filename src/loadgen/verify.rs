@@ -155,7 +155,14 @@ impl<'a> Checker<'a> {
 
     /// Takes the record at [`Checker::next`].
     pub fn record(&mut self, record: &[u8]) {
-        self.record_at(self.next, record);
+        self.place(Some(record));
+    }
+
+    /// Takes what is at [`Checker::next`]: a record, or a no-op, which is nobody's. What was acknowledged there is missing then.
+    pub(super) fn place(&mut self, place: Option<&[u8]>) {
+        if let Some(record) = place {
+            self.record_at(self.next, record);
+        }
         self.next = self.next + 1;
     }
 

@@ -56,7 +56,7 @@ pub(super) fn witness(log: &Log, client: u32, start: Instant, end: &Receiver<()>
                 min: min.0,
                 max: max.0,
                 first: delivery.first().0,
-                values: delivery.records().map(Value::of).collect(),
+                values: delivery.values().map(Value::at).collect(),
             });
         }
     }

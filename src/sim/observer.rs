@@ -179,8 +179,7 @@ impl Observer {
             }
             Message::Store { loglet, first, batch, .. } | Message::Repair { loglet, first, batch, .. } => {
                 let Some(watched) = self.loglets.get_mut(&loglet) else { return };
-                for (offset, (record, _)) in (first.0..).map(Offset).zip(batch.records()) {
-                    let value = Value::of(record);
+                for (offset, value) in (first.0..).map(Offset).zip(batch.values().map(Value::at)) {
                     if *watched.given.entry(offset).or_insert(value) != value {
                         watched.given_twice.push(format!("{loglet} has given its offset {offset} to two records"));
                     }

@@ -77,16 +77,16 @@ impl Run {
         self.history.tails.push(TailCheck { client, segment, invoked, ended, tail, sealed });
     }
 
-    /// Records have come, and returns where they end.
+    /// Records and no-ops have come, and returns where they end.
     pub(super) fn records_read<'a>(
         &mut self,
         question: Question,
         first: u64,
-        records: impl Iterator<Item = &'a [u8]>,
+        places: impl Iterator<Item = Option<&'a [u8]>>,
     ) -> u64 {
         let Question { client, segment, invoked, min, max } = question;
         let ended = self.moment();
-        let values: Vec<_> = records.map(Value::of).collect();
+        let values: Vec<_> = places.map(Value::at).collect();
         let end = first + values.len() as u64;
         let (client, segment) = (client as u32, segment.map(|segment| segment as u32));
         self.history.reads.push(Read { client, segment, invoked, ended, min, max, first, values });

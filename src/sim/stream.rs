@@ -70,7 +70,7 @@ impl<P: Place> Stream<P> {
                 Ok(Some(Event::Records(delivery))) => {
                     run.took("subscription delivers");
                     let first = start + delivery.first().number();
-                    self.question.min = run.records_read(self.question, first, delivery.records());
+                    self.question.min = run.records_read(self.question, first, delivery.values());
                 }
                 Ok(Some(Event::Trimmed(point))) => {
                     run.took("subscription ends as trimmed");

@@ -3,7 +3,7 @@
 use super::registry::Invariant;
 use std::collections::BTreeMap;
 
-use crate::history::History;
+use crate::history::{History, Value};
 
 pub(super) const INVARIANT: Invariant = Invariant { name: "stable-values", source: "P1, P4, P18", check };
 
@@ -21,7 +21,7 @@ fn check(history: &History, breaches: &mut Vec<String>) {
     }
     // One record is in the log once.
     let mut places = BTreeMap::new();
-    for (position, value) in seen {
+    for (position, value) in seen.into_iter().filter(|(_, value)| *value != Value::NO_OP) {
         if let Some(other) = places.insert(value, position) {
             breaches.push(format!("{other} and {position} have the same record"));
         }

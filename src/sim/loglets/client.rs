@@ -336,7 +336,7 @@ impl Loglets {
         let start = self.chain.links[segment].start;
         match result {
             Ok(ReadResult::Records(delivery)) => {
-                run.records_read(question, start + delivery.first().0, delivery.records());
+                run.records_read(question, start + delivery.first().0, delivery.values());
             }
             Ok(ReadResult::NothingYet) => run.took("read finds nothing yet"),
             Ok(ReadResult::Trimmed(point)) => {

@@ -135,8 +135,8 @@ impl Loglets {
                 Some(Ok(ReadResult::Records(delivery))) => {
                     let (min, max) = (start + next.0, start + stop.0);
                     let question = Question { client, segment: Some(segment), invoked, min, max };
-                    contents.extend(delivery.records().map(Value::of));
-                    run.records_read(question, start + delivery.first().0, delivery.records());
+                    contents.extend(delivery.values().map(Value::at));
+                    run.records_read(question, start + delivery.first().0, delivery.values());
                     next = delivery.end();
                 }
                 Some(Ok(ReadResult::Trimmed(point))) => {

@@ -30,7 +30,7 @@ impl VirtualLogs {
             Pending::Read { question, operation } => match operation.try_take() {
                 None => return false,
                 Some(Ok(ReadResult::Records(delivery))) => {
-                    run.records_read(*question, delivery.first().0, delivery.records());
+                    run.records_read(*question, delivery.first().0, delivery.values());
                 }
                 Some(Ok(ReadResult::NothingYet)) => run.took("read finds nothing yet"),
                 Some(Ok(ReadResult::Trimmed(point))) => {

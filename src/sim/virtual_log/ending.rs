@@ -92,8 +92,8 @@ impl VirtualLogs {
             match result {
                 Some(Ok(ReadResult::Records(delivery))) => {
                     let question = Question { client, segment: None, invoked, min: next, max: end };
-                    contents.extend(delivery.records().map(Value::of));
-                    next = run.records_read(question, delivery.first().0, delivery.records());
+                    contents.extend(delivery.values().map(Value::at));
+                    next = run.records_read(question, delivery.first().0, delivery.values());
                 }
                 Some(Ok(ReadResult::Trimmed(LogPos(point)))) => {
                     run.took("read ends as trimmed");
