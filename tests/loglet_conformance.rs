@@ -14,8 +14,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use base::Offset;
-use naxos::client::{AppendError, Event, Log, OpError, ReadResult};
-use proto::loglet::{LogletOp, LogletResult, OpId, Records};
+use naxos::client::{AppendError, Delivery, Event, Filled, Log, OpError, ReadResult};
+use proto::loglet::{FillFailure, LogletOp, LogletResult, OpId, Records};
 use suite::{Checked, Fault, LogletUnderTest, Skipped, check, loglet_conformance};
 use support::Cluster;
 use wire::Batch;
@@ -89,9 +89,7 @@ impl Nodes {
             loop {
                 let (result, sealed) = match subscription.next() {
                     Ok(Event::Records(delivery)) => {
-                        let payloads: Vec<&[u8]> = delivery.records().collect();
-                        let records = suite::records(&payloads);
-                        (Some(LogletResult::Records { first: delivery.first(), records }), None)
+                        (Some(LogletResult::Records { first: delivery.first(), records: covered(&delivery) }), None)
                     }
                     Ok(Event::Trimmed(trim_point)) => (Some(LogletResult::Trimmed { trim_point }), Some(false)),
                     Ok(Event::Sealed) => (None, Some(true)),
@@ -106,6 +104,16 @@ impl Nodes {
             }
         }));
     }
+}
+
+/// What a delivery covers: the library hands out the records alone, and where they are.
+fn covered(delivery: &Delivery) -> Records {
+    let mut payloads = vec![suite::NO_OP; delivery.end().since(delivery.first()) as usize];
+    for (offset, record) in delivery.entries() {
+        payloads[offset.since(delivery.first()) as usize] = record;
+    }
+    assert_eq!(payloads.iter().filter(|payload| **payload != suite::NO_OP).count(), delivery.records().count());
+    suite::records(&payloads)
 }
 
 fn result_of<T>(outcome: Result<T, OpError>, of: impl FnOnce(T) -> LogletResult) -> LogletResult {
@@ -131,6 +139,12 @@ impl LogletUnderTest for Nodes {
                     LogletResult::Tail { tail: tail.tail, sealed: tail.sealed }
                 })
             }),
+            LogletOp::FillTo { offset } => self.spawn(id, move || match log.fill_to(offset) {
+                Ok(Filled { known_tail, placed }) => LogletResult::Filled { known_tail, placed },
+                Err(OpError::Sealed) => LogletResult::FillFailed(FillFailure::Sealed),
+                Err(OpError::SequencerLost) => LogletResult::FillFailed(FillFailure::SequencerLost),
+                Err(other) => panic!("a fill: {other}"),
+            }),
             LogletOp::ReadNext { min, max, limit, bytes_max } => self.spawn(id, move || {
                 // A log of the library knows by itself what is committed, if it has heard of it; its stop is the caller's to tell.
                 drop(log.check_tail());
@@ -139,8 +153,7 @@ impl LogletUnderTest for Nodes {
                 }
                 result_of(log.read(min, max, bytes_max), |found| match found {
                     ReadResult::Records(delivery) => {
-                        let payloads: Vec<&[u8]> = delivery.records().collect();
-                        LogletResult::Records { first: delivery.first(), records: suite::records(&payloads) }
+                        LogletResult::Records { first: delivery.first(), records: covered(&delivery) }
                     }
                     ReadResult::NothingYet => LogletResult::NothingYet,
                     ReadResult::Trimmed(trim_point) => LogletResult::Trimmed { trim_point },

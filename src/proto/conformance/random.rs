@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::cluster::{Cluster, LOGLET};
+use super::suite::NO_OP;
 use crate::base::{Offset, Rng};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
 
@@ -13,6 +14,7 @@ const CLIENTS: usize = 3;
 /// What was asked, and what must hold for the answer.
 enum Asked {
     Append,
+    Fill,
     /// What had been acknowledged, and found as an open tail, when it was asked.
     Tail(u64),
     Trim,
@@ -33,7 +35,7 @@ struct Run {
     subscription: OpId,
     delivered: u64,
     trimmed: bool,
-    counts: [usize; 4],
+    counts: [usize; 5],
 }
 
 impl Run {
@@ -53,7 +55,7 @@ impl Run {
             subscription,
             delivered: 0,
             trimmed: false,
-            counts: [0; 4],
+            counts: [0; 5],
         }
     }
 
@@ -69,7 +71,8 @@ impl Run {
 
     fn note(&mut self, first: u64, records: &Records) {
         let batch = crate::wire::Batch::new(records.count, &records.bytes).unwrap();
-        for (offset, (payload, _)) in (first..).zip(batch.records()) {
+        for (offset, payload) in (first..).zip(batch.values()) {
+            let payload = payload.unwrap_or(NO_OP);
             let known = self.values.entry(offset).or_insert_with(|| payload.to_vec());
             assert_eq!(known, payload, "two values at {offset}");
         }
@@ -87,6 +90,11 @@ impl Run {
                 self.counts[0] += 1;
             }
             (Asked::Append, _) => {}
+            (Asked::Fill, LogletResult::Filled { known_tail, placed }) => {
+                self.acknowledged = self.acknowledged.max(known_tail.0);
+                self.counts[4] += placed as usize;
+            }
+            (Asked::Fill, LogletResult::FillFailed(_)) => {}
             (Asked::Tail(least), LogletResult::Tail { tail, sealed }) => {
                 assert!(tail.0 >= least, "{tail} does not cover {least}");
                 if sealed {
@@ -171,6 +179,10 @@ impl Run {
             123..132 => self.cluster.servers[server].disk_held = false,
             132 if self.random.u8(..6) == 0 => self.ask(client, LogletOp::Seal, Asked::Seal),
             133..138 => {
+                let offset = Offset(self.acknowledged + self.random.u64(..100));
+                self.ask(client % 2, LogletOp::FillTo { offset }, Asked::Fill);
+            }
+            138..143 => {
                 let time = Duration::from_millis(self.random.u64(..100));
                 self.cluster.set_clock(self.cluster.now + time);
             }
@@ -222,7 +234,7 @@ impl Run {
 }
 
 /// What the run was about, and how many lanes took appends.
-fn run(servers: usize, lanes: usize, seed: u64) -> ([usize; 4], usize) {
+fn run(servers: usize, lanes: usize, seed: u64) -> ([usize; 5], usize) {
     let mut run = Run::new(servers, lanes, seed);
     (0..4000).for_each(|_| run.act());
     run.finish();
@@ -243,7 +255,7 @@ fn what_was_promised_stays_true_under_random_faults_with_lanes() {
 }
 
 fn stays_true(sizes: [(usize, usize); 2]) {
-    let (mut sum, mut used) = ([0; 4], 0);
+    let (mut sum, mut used) = ([0; 5], 0);
     for ((servers, lanes), seed) in sizes.into_iter().flat_map(|size| (0..60).map(move |seed| (size, seed))) {
         let (counts, lanes_used) = std::panic::catch_unwind(|| run(servers, lanes, seed)).unwrap_or_else(|cause| {
             eprintln!("{servers} LogServers, {lanes} lanes, seed {seed}");
@@ -255,6 +267,6 @@ fn stays_true(sizes: [(usize, usize); 2]) {
     // Two clients append.
     let wanted: usize = sizes.iter().map(|(_, lanes)| 60 * lanes.min(&2)).sum();
     assert!(used * 10 > wanted * 9, "{used} of {wanted} lanes were used");
-    // The runs must be about something: acknowledgements, open and sealed tails, deliveries.
-    assert!(sum[0] > 500 && sum[1] > 50 && sum[2] > 100 && sum[3] > 500, "{sum:?}");
+    // The runs must be about something: acknowledgements, open and sealed tails, deliveries, no-ops.
+    assert!(sum[0] > 500 && sum[1] > 50 && sum[2] > 100 && sum[3] > 500 && sum[4] > 500, "{sum:?}");
 }

@@ -81,6 +81,27 @@ impl Process {
         }
     }
 
+    /// A request for no-ops comes to a lane that is there and has room.
+    pub(super) fn fill(&mut self, lane: usize, peer: PeerId, request: u64, to: Offset, now: Instant) {
+        let sequencer = self.lane(lane).expect("it is there");
+        let (takes, max) = (sequencer.takes_appends(), u64::from(sequencer.no_ops_max()));
+        let granted = self.lanes.as_mut().filter(|lanes| takes && !lanes.sealed).map(|lanes| {
+            let first = lanes.tail;
+            lanes.tail = to.min(first + max).max(first);
+            first..lanes.tail
+        });
+        if granted.is_some() {
+            self.exchange(lane, now);
+        }
+        let is_only = self.lanes.is_none();
+        let sequencer = self.lane_mut(lane).expect("it is there");
+        match granted {
+            _ if is_only => sequencer.handle_fill(peer, request, to, now),
+            Some(granted) => sequencer.handle_granted_fill(peer, request, to, granted, now),
+            None => sequencer.refuse_append(peer, request),
+        }
+    }
+
     /// The lane learns what the others know, and they what it knows.
     pub(super) fn exchange(&mut self, lane: usize, now: Instant) {
         let Some(sequencer) = self.lane(lane) else { return };

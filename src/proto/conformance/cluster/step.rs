@@ -56,11 +56,14 @@ impl Cluster {
         events
     }
 
-    /// A sequencer without room leaves appends unread.
+    /// A sequencer without room leaves appends and fills unread.
     fn has_room(&self, (_, to): Pair, frame: &[u8]) -> bool {
-        let Some(lane) = to.lane() else { return true };
-        self.process.lane(lane).is_none_or(|sequencer| sequencer.has_room())
-            || !matches!(decode(frame).1, Message::Append { .. })
+        let Some(sequencer) = to.lane().and_then(|lane| self.process.lane(lane)) else { return true };
+        match decode(frame).1 {
+            Message::Append { .. } => sequencer.has_room(),
+            Message::FillTo { .. } => sequencer.has_room_to_fill(),
+            _ => true,
+        }
     }
 
     /// One of the possible events happens. Returns false if there is none.
@@ -131,6 +134,10 @@ impl Cluster {
                         Some(_) => {
                             self.process.append(lane, peer, request, batch, header.body_checksum.get(), now);
                         }
+                        None => self.send_back(peer, &Message::SequencerLost { request, loglet }),
+                    },
+                    Message::FillTo { request, loglet, offset } => match self.process.lane(lane) {
+                        Some(_) => self.process.fill(lane, peer, request, offset, now),
                         None => self.send_back(peer, &Message::SequencerLost { request, loglet }),
                     },
                     other => unreachable!("nobody sends a sequencer {other:?}"),

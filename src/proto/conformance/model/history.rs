@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::cluster::{Cluster, LOGLET};
+use super::super::suite::NO_OP;
 use crate::base::Offset;
 use crate::proto::loglet::{LogletResult, OpId, Records};
 use crate::wire::Batch;
@@ -129,7 +130,8 @@ impl History {
 
     fn note(&mut self, first: u64, records: &Records) {
         let batch = Batch::new(records.count, &records.bytes).expect("results are batches");
-        for (offset, (payload, _)) in (first..).zip(batch.records()) {
+        for (offset, payload) in (first..).zip(batch.values()) {
+            let payload = payload.unwrap_or(NO_OP);
             let known = self.values.entry(offset).or_insert_with(|| payload.to_vec());
             if known != payload {
                 self.broken.insert(Rule::OneValue);

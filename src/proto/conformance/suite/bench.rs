@@ -139,19 +139,27 @@ impl<'a, L: LogletUnderTest> Bench<'a, L> {
     }
 }
 
-/// These payloads as an append wants them.
+/// What stands for a no-op among payloads; nobody appends it.
+pub(crate) const NO_OP: &[u8] = b"\0no-op";
+
+/// These payloads as an append wants them; and no-ops, where they stand, as a read finds them.
 pub(crate) fn records<P: AsRef<[u8]>>(payloads: &[P]) -> Records {
     let (mut builder, mut bytes) = (BatchBuilder::default(), Vec::new());
-    payloads.iter().for_each(|payload| builder.push(payload.as_ref()));
+    for payload in payloads {
+        match payload.as_ref() {
+            NO_OP => builder.push_no_op(),
+            payload => builder.push(payload),
+        }
+    }
     builder.write_to(&mut bytes);
     Records { count: builder.count(), bytes }
 }
 
-/// The payloads of records, whose checksums must match.
+/// The payloads of records and no-ops, whose checksums must match.
 pub(crate) fn payloads_of(records: &Records) -> Vec<Vec<u8>> {
     let batch = Batch::new(records.count, &records.bytes).expect("records are a batch");
     assert_eq!(batch.verify(), Ok(()), "records match their checksums");
-    batch.records().map(|(payload, _)| payload.to_vec()).collect()
+    batch.values().map(|payload| payload.unwrap_or(NO_OP).to_vec()).collect()
 }
 
 /// Record number `number`: unique, of varying length.

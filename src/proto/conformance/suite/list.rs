@@ -22,6 +22,14 @@ macro_rules! loglet_conformance {
                 an_acknowledgement_waits_for_a_majoritys_disks,
                 without_a_majority_appends_wait,
             }
+            fill {
+                offsets_nobody_appended_at_are_given_to_no_ops,
+                what_is_given_out_is_not_filled_again,
+                fills_at_once_do_not_add_up,
+                a_far_offset_is_reached_by_asking_again,
+                a_sealed_loglet_is_not_filled,
+                no_ops_survive_restarts_and_repairs,
+            }
             reading {
                 every_range_reads_back,
                 at_the_tail_there_is_nothing_yet,

@@ -4,6 +4,7 @@ pub(crate) mod append;
 mod bench;
 pub(crate) mod deletion;
 pub(crate) mod durability;
+pub(crate) mod fill;
 mod list;
 pub(crate) mod reading;
 pub(crate) mod seal;
@@ -12,6 +13,6 @@ pub(crate) mod tail;
 pub(crate) mod trim;
 mod under_test;
 
-pub(crate) use bench::{Bench, check, records};
+pub(crate) use bench::{Bench, NO_OP, check, records};
 pub(crate) use list::loglet_conformance;
 pub(crate) use under_test::{Checked, Fault, LogletUnderTest, Skipped};
