@@ -11,7 +11,7 @@ use super::super::run::Run;
 use super::super::stream::{STREAMS_MAX, Stream};
 use super::Loglets;
 use crate::base::{Instant, Offset};
-use crate::client::{self, AppendError, Log, OpError, Operation, ReadResult, Tail};
+use crate::client::{self, AppendError, Filled, Log, OpError, Operation, ReadResult, Tail};
 use crate::history::{AppendOutcome, Moment, Seal, Segment, Trim};
 use crate::wire::LogletConfig;
 
@@ -23,6 +23,7 @@ enum Pending {
     Tail { segment: usize, invoked: Moment, operation: Operation<Tail> },
     Read { question: Question, operation: Operation<ReadResult> },
     Trim { operation: Operation<Offset> },
+    Fill { segment: usize, operation: Operation<Filled> },
 }
 
 /// How far a client has come in extending the chain.
@@ -123,7 +124,8 @@ impl Loglets {
                     self.append(run, client);
                 }
             }
-            70..82 => self.check_tail(run, client),
+            70..78 => self.check_tail(run, client),
+            78..82 => self.fill(run, client),
             82..95 => self.read(run, client),
             95..97 => self.trim(run, client),
             97 | 98 => self.subscribe(run, client),
@@ -156,6 +158,17 @@ impl Loglets {
         let invoked = run.moment();
         run.note(format_args!("client {client} asks for the tail of segment {segment}"));
         self.clients[client].pending.push(Pending::Tail { segment, invoked, operation });
+    }
+
+    /// Mostly for something, as far as the client knows.
+    fn fill(&mut self, run: &mut Run, client: usize) {
+        let segment = self.some_segment(run, client);
+        let committed = self.clients[client].committed.get(&segment).copied().unwrap_or_default();
+        let offset = committed + run.rng.u64(..40);
+        let operation = self.log(run, client, segment).start_fill_to(offset);
+        run.issued += 1;
+        run.note(format_args!("client {client} fills segment {segment} up to {offset}"));
+        self.clients[client].pending.push(Pending::Fill { segment, operation });
     }
 
     fn read(&mut self, run: &mut Run, client: usize) {
@@ -255,6 +268,10 @@ impl Loglets {
                 let Some(result) = operation.try_take() else { return false };
                 run.took(if result.is_ok() { "trim done" } else { "trim unavailable" });
             }
+            Pending::Fill { segment, operation } => {
+                let Some(result) = operation.try_take() else { return false };
+                self.fill_ended(run, client, *segment, result);
+            }
         }
         true
     }
@@ -299,6 +316,25 @@ impl Loglets {
         // Space comes back by itself once everything is healed; and of an earlier segment's end the client knows.
         let is_last = segment + 1 == self.clients[client].known;
         if result.is_err() && is_last && !(wants_space && run.is_healed) {
+            self.schedule_turn(run, client);
+        }
+    }
+
+    fn fill_ended(&mut self, run: &mut Run, client: usize, segment: usize, result: Result<Filled, OpError>) {
+        match result {
+            Ok(Filled { known_tail, placed }) => {
+                run.took(if placed > 0 { "no-ops placed" } else { "nothing to fill" });
+                run.note(format_args!(
+                    "client {client}: segment {segment} has {placed} more no-ops, up to {known_tail}"
+                ));
+                return self.learn(client, segment, known_tail);
+            }
+            Err(OpError::Sealed) => run.took("fill ends as sealed"),
+            Err(OpError::SequencerLost) => run.took("fill ends with its sequencer"),
+            Err(OpError::NoSpace) => return,
+            Err(OpError::Unavailable { .. } | OpError::Gone | OpError::Closed) => {}
+        }
+        if segment + 1 == self.clients[client].known {
             self.schedule_turn(run, client);
         }
     }
