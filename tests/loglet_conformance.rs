@@ -130,7 +130,6 @@ impl LogletUnderTest for Nodes {
         match op {
             LogletOp::Append { records } => self.append(client, id, records),
             LogletOp::Subscribe { from, .. } => self.subscribe(client, id, from),
-            LogletOp::FillTo { .. } => unreachable!("no behaviour asks for it yet"),
             LogletOp::CheckTail => self.spawn(id, move || {
                 result_of(log.check_tail(), |tail| {
                     if tail.sealed {

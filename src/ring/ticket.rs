@@ -61,7 +61,8 @@ impl Ticket {
             if end <= word {
                 return Some(word..word);
             }
-            match self.word.compare_exchange(word, end, Ordering::Relaxed, Ordering::Relaxed) {
+            let raised = self.word.compare_exchange(word, end, Ordering::Relaxed, Ordering::Relaxed);
+            match raised {
                 Ok(_) => return Some(word..end),
                 Err(other) => word = other,
             }

@@ -68,14 +68,14 @@ const MUTANTS: &[(&str, &str, &str, &str)] = &[
     (
         "fills_in_two_steps",
         "ticket",
-        "self.word.compare_exchange(word, end, Ordering::Relaxed, Ordering::Relaxed)",
-        "{ self.word.store(end, Ordering::Relaxed); Ok::<u64, u64>(word) }",
+        "let raised = self.word.compare_exchange(word, end, Ordering::Relaxed, Ordering::Relaxed);",
+        "self.word.store(end, Ordering::Relaxed); let raised = Ok::<u64, u64>(word);",
     ),
     (
         "adds_what_was_missing",
         "ticket",
-        "self.word.compare_exchange(word, end, Ordering::Relaxed, Ordering::Relaxed)",
-        "{ word = self.word.fetch_add(end - word, Ordering::Relaxed); Ok::<u64, u64>(word) }",
+        "let raised = self.word.compare_exchange(word, end, Ordering::Relaxed, Ordering::Relaxed);",
+        "word = self.word.fetch_add(end - word, Ordering::Relaxed); let raised = Ok::<u64, u64>(word);",
     ),
     ("fills_what_is_sealed", "ticket", "while word & SEALED == 0 {", "while word != u64::MAX {"),
     (
