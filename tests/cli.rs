@@ -547,6 +547,31 @@ fn a_short_benchmark_prints_one_object_and_verifies_every_record() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
+#[test]
+fn a_benchmark_that_trims_behind_itself_lives_on_recycled_segments_and_verifies_what_is_left() {
+    let directory = directory();
+    let load = |options: &[&str]| {
+        let load = ["bench", "append", "--json", "--nodes", "1", "--clients", "1"];
+        let place = ["--record-bytes", "65536", "--trim-behind", "4194304", "--dir", text(directory.path())];
+        let output = run(&[&load, options, &place].concat());
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.success(), report["valid"] == true, "{}", String::from_utf8_lossy(&output.stderr));
+        let [acked, read_back, trimmed] =
+            ["acked", "read_back", "trimmed"].map(|name| report["verified"][name].as_u64().unwrap());
+        assert_eq!((read_back + trimmed, &report["verified"]["missing"]), (acked, &0.into()), "{report}");
+        assert!(read_back >= acked.min(64) && report["trim"]["trim_point"] == trimmed, "{report}");
+        report
+    };
+    let steady = load(&["--warm-up", "1", "--seconds", "2", "--inflight", "16"]);
+    assert_eq!((&steady["valid"], &steady["trim"]["segments_prepared"]), (&true.into(), &0.into()), "{steady}");
+    assert!(steady["trim"]["segments_recycled"].as_u64().unwrap() > 0, "{steady}");
+    // So little fills no segment.
+    let short = load(&["--warm-up", "0.01", "--seconds", "0.01", "--inflight", "1"]);
+    assert_eq!((&short["valid"], &short["trim"]["segments_recycled"]), (&false.into(), &0.into()), "{short}");
+    refused(&["bench", "append", "--trim-behind", "1048576", "--check-history"], USAGE, &["--check-history"]);
+    refused(&["bench", "append", "--trim-behind", "1000"], USAGE, &["--trim-behind"]);
+}
+
 /// Runs a benchmark as short as it can be, and gives what it prints: one object, about the nodes and the machine as well.
 fn short_benchmark(name: &str, options: &[&str]) -> Value {
     let directory = directory();

@@ -19,6 +19,9 @@ use crate::io::DriverChoice;
 use crate::loadgen::cores::{CoreList, Cores};
 use crate::sim::Profile;
 
+/// The least that a load may keep: a record of any size.
+const TRIM_BEHIND_MIN: u64 = 1 << 20;
+
 /// A replicated, durable, totally ordered log.
 #[derive(Debug, Parser)]
 #[command(name = "naxos", version, after_help = exit::HELP, max_term_width = 110)]
@@ -610,6 +613,10 @@ pub(super) struct Load {
     /// Journal bytes of each node to prepare before the load [default: estimated from the floor]
     #[arg(long, value_name = "BYTES")]
     pub(super) prepare_bytes: Option<u64>,
+    /// Keep about so many payload bytes of the log: what is older is trimmed while the load goes on, so that it writes into segments that
+    /// were used before and may go on for longer than there is space. What was trimmed is not read back
+    #[arg(long, value_name = "BYTES", conflicts_with = "check_history", value_parser = clap::value_parser!(u64).range(TRIM_BEHIND_MIN..))]
+    pub(super) trim_behind: Option<u64>,
     /// Seed of the payloads [default: a random one, which the result names]
     #[arg(long)]
     pub(super) seed: Option<u64>,
@@ -651,6 +658,7 @@ impl Load {
             shards: 1,
             lanes: 1,
             prepare_bytes: None,
+            trim_behind: None,
             seed: None,
             in_process: false,
             embedded_sequencer: None,

@@ -36,7 +36,14 @@ pub(super) struct Outcome {
 /// The whole benchmark; `with_single` adds a short load of one append at a time on the same cluster.
 pub(super) fn run(global: &Global, options: &Load, with_single: bool) -> anyhow::Result<()> {
     let plan = plan(options)?;
-    let single = Plan { pace: Pace::Closed { inflight: 1 }, warm_up: SINGLE / 4, measured: SINGLE, ..plan.clone() };
+    let single = Plan {
+        pace: Pace::Closed { inflight: 1 },
+        warm_up: SINGLE / 4,
+        measured: SINGLE,
+        // It would fill no segment.
+        trim_behind: None,
+        ..plan.clone()
+    };
     let interrupt = Interrupt::install()?;
     let mut progress = Progress::new(&interrupt, plan.warm_up + plan.measured);
     let mut parts = vec![(plan, options.clients)];

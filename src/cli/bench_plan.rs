@@ -9,6 +9,7 @@ use crate::base::Limits;
 use crate::loadgen::floor::Floor;
 use crate::loadgen::generator::{Pace, Plan};
 use crate::loadgen::payload::NUMBERS_BYTES;
+use crate::loadgen::trimmer::TrimBehind;
 
 /// Appends a second that no two cores exceed, from a prototype without an index and futures: 7.5 million for four times less
 /// work. Only an upper bound for the space to prepare.
@@ -19,6 +20,10 @@ const RECORD_OVERHEAD_BYTES: f64 = 16.0;
 const BLOCK_BYTES: f64 = 4096.0;
 /// Estimates are rounded up by this, because running out spoils a run and a surplus only takes a moment.
 const MARGIN: f64 = 1.25;
+/// From when records are old enough to be trimmed until their segment may be written to again, generously.
+const TRIM_SECONDS: f64 = 1.0;
+/// Segments of a log that is trimmed that hold nothing of what is kept, or only a little: the first, the last, and a reserve.
+const SEGMENTS_IN_HAND: f64 = 6.0;
 
 /// The plan that the arguments describe.
 pub(super) fn plan(options: &Load) -> anyhow::Result<Plan> {
@@ -45,13 +50,15 @@ pub(super) fn plan(options: &Load) -> anyhow::Result<Plan> {
         measured: Duration::from_secs_f64(options.seconds),
         drain: Limits::default().operation_timeout,
         check_history: options.check_history,
+        trim_behind: options.trim_behind.map(|bytes| TrimBehind { records: bytes / options.record_bytes as u64 }),
     })
 }
 
 /// Journal bytes that each node will write for this plan, as far as can be said beforehand.
 ///
 /// A closed loop turns once in a floor at best, and each turn writes what is in flight; an open loop writes its rate.
-/// Neither can write faster than the disk, nor handle more records than the cores.
+/// Neither can write faster than the disk, nor handle more records than the cores. A load that trims behind itself needs what it keeps, and
+/// what it writes until a trim has freed a segment.
 pub(super) fn journal_bytes(plan: &Plan, clients: u32, floor: &Floor) -> u64 {
     journal_bytes_on(plan, clients, floor, available_parallelism().map_or(1, usize::from))
 }
@@ -70,7 +77,18 @@ fn journal_bytes_on(plan: &Plan, clients: u32, floor: &Floor, cores: usize) -> u
         }
     };
     let seconds = (plan.warm_up + plan.measured).as_secs_f64();
-    (bytes_per_s.min(floor.disk_copy_bytes_per_s) * seconds * MARGIN) as u64
+    let bytes_per_s = bytes_per_s.min(floor.disk_copy_bytes_per_s);
+    let all = bytes_per_s * seconds * MARGIN;
+    let Some(behind) = plan.trim_behind else { return all as u64 };
+    let record_in_unit = match plan.pace {
+        // What is in flight may come in several units.
+        Pace::Closed { inflight } => {
+            (4.0 * BLOCK_BYTES / (clients as f64 * inflight as f64)).min(BLOCK_BYTES).max(record)
+        }
+        Pace::Open { appends_per_s } => bytes_per_s / appends_per_s,
+    };
+    let kept = behind.records as f64 * record_in_unit + bytes_per_s * TRIM_SECONDS;
+    all.min(kept * MARGIN + SEGMENTS_IN_HAND * Limits::default().segment_bytes as f64) as u64
 }
 
 #[cfg(test)]
@@ -90,7 +108,16 @@ mod tests {
 
     fn plan(pace: Pace, record_bytes: usize) -> Plan {
         let second = Duration::from_secs(1);
-        Plan { pace, record_bytes, seed: 1, warm_up: second, measured: 4 * second, drain: second, check_history: false }
+        Plan {
+            pace,
+            record_bytes,
+            seed: 1,
+            warm_up: second,
+            measured: 4 * second,
+            drain: second,
+            check_history: false,
+            trim_behind: None,
+        }
     }
 
     #[test]
@@ -111,5 +138,19 @@ mod tests {
     fn an_open_loop_fills_what_it_offers() {
         let bytes = journal_bytes_on(&plan(Pace::Open { appends_per_s: 1000.0 }, 100), 4, &FLOOR, 2);
         assert_eq!(bytes, (1000.0 * 4096.0 * 5.0 * 1.25) as u64);
+    }
+
+    #[test]
+    fn a_load_that_trims_behind_itself_needs_no_more_for_a_longer_run() {
+        let bytes = |seconds, records| {
+            let trim_behind = Some(TrimBehind { records });
+            let measured = Duration::from_secs(seconds);
+            let plan = Plan { trim_behind, measured, ..plan(Pace::Closed { inflight: 2500 }, 100) };
+            journal_bytes_on(&plan, 4, &FLOOR, 2)
+        };
+        assert_eq!(bytes(60, 1_000_000), bytes(600, 1_000_000));
+        assert!(bytes(60, 2_000_000) - bytes(60, 1_000_000) >= 116_000_000);
+        let everything = journal_bytes_on(&plan(Pace::Closed { inflight: 2500 }, 100), 4, &FLOOR, 2);
+        assert_eq!(bytes(4, 1 << 40), everything, "no more than all that is written");
     }
 }

@@ -278,6 +278,7 @@ Examples:
   naxos bench append --rate 10000 --record-bytes 1024 --json
   naxos bench profile --clients 64 --inflight 1 --svg stages.svg --hlog stages.hlog
   naxos bench append --cores 0-1:2-7
+  naxos bench append --trim-behind 1073741824 --seconds 60
   naxos bench sweep tools/matrices/example.toml
   naxos bench tail --rate 1000
   naxos bench reconfigure --rounds 50

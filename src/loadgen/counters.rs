@@ -16,6 +16,10 @@ pub struct NodeCounters {
     pub unit_bytes: Option<u64>,
     /// Times that a journal had no prepared segment and had to wait for one (`ran_out_of_prepared`).
     pub ran_out_of_prepared: Option<u64>,
+    /// Segments whose blocks were written for the first time (`segments_prepared`).
+    pub segments_prepared: Option<u64>,
+    /// Segments that trims have freed for another use (`segments_recycled`).
+    pub segments_recycled: Option<u64>,
 }
 
 impl NodeCounters {
@@ -29,6 +33,8 @@ impl NodeCounters {
             units: total("units"),
             unit_bytes: total("unit_bytes"),
             ran_out_of_prepared: total("ran_out_of_prepared"),
+            segments_prepared: total("segments_prepared"),
+            segments_recycled: total("segments_recycled"),
         }
     }
 
@@ -41,6 +47,8 @@ impl NodeCounters {
             units: difference(self.units, earlier.units),
             unit_bytes: difference(self.unit_bytes, earlier.unit_bytes),
             ran_out_of_prepared: difference(self.ran_out_of_prepared, earlier.ran_out_of_prepared),
+            segments_prepared: difference(self.segments_prepared, earlier.segments_prepared),
+            segments_recycled: difference(self.segments_recycled, earlier.segments_recycled),
         }
     }
 }

@@ -86,6 +86,12 @@ impl Display for Explained<'_> {
 
 /// What reading everything back has shown, in a line.
 pub fn verification(verified: &Verified) -> String {
+    if verified.holds() && verified.trimmed > 0 {
+        return format!(
+            "  verified    the last {} of {} acknowledged records were read back and are equal; the others were trimmed",
+            verified.read_back, verified.acked
+        );
+    }
     if verified.holds() {
         return format!("  verified    all {} acknowledged records were read back and are equal", verified.acked);
     }
@@ -112,6 +118,21 @@ impl Explained<'_> {
                 "  prepared space ran out {waits} times: the run measures its preparation too (--prepare-bytes)"
             )?;
         }
+        if let Some(trim) = report.trim {
+            let segments = |name: &str, segments: Option<u64>, all: Option<u64>| match segments.zip(all) {
+                Some((segments, all)) => format!("{segments} segments {name} ({})", bytes(all as f64)),
+                None => format!("? segments {name}"),
+            };
+            writeln!(
+                f,
+                "  trimmed     behind {}, {} times: {}, {}, all nodes together{}",
+                bytes(trim.behind_bytes as f64),
+                trim.trims,
+                segments("recycled", trim.segments_recycled, trim.recycled_bytes),
+                segments("newly prepared", trim.segments_prepared, trim.prepared_bytes),
+                if trim.is_steady() { "" } else { ": NOT A STEADY STATE; a longer run, or more prepared space" }
+            )?;
+        }
         if let Some(history) = &report.history {
             writeln!(
                 f,
@@ -133,7 +154,8 @@ impl Explained<'_> {
             return Ok(());
         }
         let breaks_rules = report.history.as_ref().is_some_and(|history| !history.violations.is_empty());
-        if report.failed == 0 && report.verified.holds() && !breaks_rules {
+        let is_steady = report.trim.is_none_or(|trim| trim.is_steady());
+        if report.failed == 0 && report.verified.holds() && !breaks_rules && is_steady {
             writeln!(
                 f,
                 "  INVALID: the generator fell behind its own timetable (p99 {} late); offer less, or use more cores",

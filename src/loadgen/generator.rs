@@ -17,6 +17,7 @@ pub use super::pace::Pace;
 use super::pace::Timetable;
 use super::payload::RecordKey;
 use super::ready::ReadyQueue;
+use super::trimmer::TrimBehind;
 use super::verify::Ledger;
 use crate::base::Offset;
 
@@ -47,6 +48,8 @@ pub struct Plan {
     /// Whether to keep when each append began and ended, and where it went, and to check that history: some 110 bytes of memory for
     /// each append.
     pub check_history: bool,
+    /// What is kept of the log while it is appended to; everything if nothing is said.
+    pub trim_behind: Option<TrimBehind>,
 }
 
 /// What a generator has done. Counts and latencies are of the measured time only: of completions in it for a closed
@@ -101,6 +104,8 @@ pub(super) fn histogram() -> Histogram<u64> {
 pub struct Progress {
     /// Acknowledgements so far.
     pub acknowledged: u64,
+    /// Set by who trims: what lies below need not be remembered.
+    pub trim_point: Offset,
     /// Set by the watcher: nobody wants the result any more.
     pub abandoned: bool,
 }
@@ -131,7 +136,11 @@ pub fn generate_in_spans<A: Appender>(
         waker: queue.waker(index),
         appender,
         in_flight: VecDeque::new(),
-        ledger: if plan.check_history { Ledger::recording() } else { Ledger::default() },
+        ledger: match plan.trim_behind {
+            Some(behind) => Ledger::of_trimmed(behind.stretch()),
+            None if plan.check_history => Ledger::recording(),
+            None => Ledger::default(),
+        },
         stopped: false,
     });
     let generator = Generator {
@@ -220,6 +229,9 @@ impl<A: Appender> Generator<'_, A> {
                     return self.finish();
                 }
                 progress_at = now + PROGRESS_NANOS;
+                let trim_point = progress.trim_point;
+                drop(progress);
+                self.lanes.iter_mut().for_each(|lane| lane.ledger.forget_below(trim_point));
             }
             let over = self.lanes.iter().all(|lane| lane.stopped) || now >= self.end;
             if over && (now >= give_up || (0..self.lanes.len()).all(|lane| self.is_idle(lane))) {

@@ -9,6 +9,7 @@ use super::machine::Machine;
 use super::run::Measured;
 use super::verify::Verified;
 use super::witness::Checked;
+use crate::base::Limits;
 
 /// What is known about a load beside its measurement.
 #[derive(Clone, Debug)]
@@ -74,7 +75,8 @@ pub struct Report {
     pub offered_per_s: Option<f64>,
     /// 99th percentile of how late the generator took appends up; null in a closed loop.
     pub generator_lag_us: Option<f64>,
-    /// False when appends failed, the verification did, or the generator fell behind: then the numbers mean nothing.
+    /// False when appends failed, the verification did, the generator fell behind, or a log that is trimmed was not in its steady state:
+    /// then the numbers mean nothing.
     pub valid: bool,
     /// Records in one append frame.
     pub records_per_frame_mean: Option<f64>,
@@ -100,6 +102,8 @@ pub struct Report {
     pub verified: Verified,
     /// The verdict on its history; null unless asked for.
     pub history: Option<Checked>,
+    /// What trims behind the load have given back; null unless asked for.
+    pub trim: Option<Trim>,
     /// See [`super::io_wq`].
     pub io_wq_ops: u64,
     /// `tracefs` or `threads`.
@@ -118,6 +122,47 @@ pub struct Report {
     pub window_full: u64,
     /// Of the payloads.
     pub seed: u64,
+}
+
+/// A log that is trimmed while it is appended to. Segments are those of the measured time, over all nodes.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Trim {
+    /// Payload bytes that were kept, at least.
+    pub behind_bytes: u64,
+    /// The first offset that is left.
+    pub trim_point: u64,
+    /// How many trims there were, warm-up included.
+    pub trims: u64,
+    /// Freed by them for another use.
+    pub segments_recycled: Option<u64>,
+    /// Bytes of these.
+    pub recycled_bytes: Option<u64>,
+    /// Prepared: space that was not there before.
+    pub segments_prepared: Option<u64>,
+    /// Bytes of these.
+    pub prepared_bytes: Option<u64>,
+}
+
+impl Trim {
+    fn new(plan: &Plan, measured: &Measured) -> Option<Self> {
+        let (behind, trimmed) = plan.trim_behind.zip(measured.trimmed)?;
+        let nodes = measured.nodes_in_window.unwrap_or_default();
+        let bytes = |segments: Option<u64>| Some(segments? * Limits::default().segment_bytes);
+        Some(Self {
+            behind_bytes: behind.records * plan.record_bytes as u64,
+            trim_point: trimmed.point.0,
+            trims: trimmed.trims,
+            segments_recycled: nodes.segments_recycled,
+            recycled_bytes: bytes(nodes.segments_recycled),
+            segments_prepared: nodes.segments_prepared,
+            prepared_bytes: bytes(nodes.segments_prepared),
+        })
+    }
+
+    /// Whether the load has lived on what its trims gave back, and on nothing else.
+    pub fn is_steady(&self) -> bool {
+        self.segments_recycled.is_some_and(|segments| segments > 0) && self.segments_prepared == Some(0)
+    }
 }
 
 /// A distribution, in microseconds.
@@ -186,6 +231,7 @@ impl Report {
         };
         let lag = generated.lag.as_ref().map(|lag| tenths(lag.value_at_quantile(0.99) as f64 / 1e3));
         let nodes = measured.nodes;
+        let trim = Trim::new(plan, measured);
         Self {
             schema: 1,
             driver: setup.driver.clone(),
@@ -209,7 +255,8 @@ impl Report {
                 && generated.failed == 0
                 && generated.appended > 0
                 && measured.verified.holds()
-                && measured.history.as_ref().is_none_or(|history| history.violations.is_empty()),
+                && measured.history.as_ref().is_none_or(|history| history.violations.is_empty())
+                && trim.is_none_or(|trim| trim.is_steady()),
             records_per_frame_mean: mean(nodes.append_records, nodes.append_frames).map(tenths),
             unit_bytes_mean: mean(nodes.unit_bytes, nodes.units).map(tenths),
             prepared_bytes: setup.prepared_bytes,
@@ -225,6 +272,7 @@ impl Report {
             },
             verified: measured.verified,
             history: measured.history.clone(),
+            trim,
             io_wq_ops: measured.io_wq.operations,
             io_wq_method: measured.io_wq.method,
             machine,
@@ -250,6 +298,28 @@ impl Floor {
             append_p50: tenths(self.append_p50),
             append_p99: tenths(self.append_p99),
             disk_copy_bytes_per_s: self.disk_copy_bytes_per_s,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steady_state_recycles_and_prepares_nothing() {
+        let trim = |segments_recycled, segments_prepared| Trim {
+            behind_bytes: 1 << 30,
+            trim_point: 9,
+            trims: 3,
+            segments_recycled,
+            recycled_bytes: None,
+            segments_prepared,
+            prepared_bytes: None,
+        };
+        assert!(trim(Some(1), Some(0)).is_steady());
+        for (recycled, prepared) in [(Some(0), Some(0)), (Some(5), Some(1)), (None, Some(0)), (Some(5), None)] {
+            assert!(!trim(recycled, prepared).is_steady(), "{recycled:?} {prepared:?}");
         }
     }
 }

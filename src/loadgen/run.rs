@@ -18,6 +18,7 @@ use super::generator::{Appender, Generated, Plan, Progress, generate};
 use super::io_wq::{IoWq, IoWqCount};
 use super::machine::BlockDevice;
 use super::payload::NUMBERS_BYTES;
+use super::trimmer::{Trimmed, trim};
 use super::verify::{Checker, Ledger, Verified};
 use super::witness::{Checked, Witness, check_history, witness};
 use crate::base::{ClusterId, Offset};
@@ -78,6 +79,10 @@ pub struct Measured {
     pub verified: Verified,
     /// Whether its history obeys the rules, if that was asked for.
     pub history: Option<Checked>,
+    /// What was trimmed meanwhile, if anything should be.
+    pub trimmed: Option<Trimmed>,
+    /// Counters of the nodes over the measured time alone; only where the log is trimmed.
+    pub nodes_in_window: Option<NodeCounters>,
     /// Work of the disk during the measured time, of everything on the machine.
     pub device: Option<DeviceCounters>,
     /// Counters of the nodes, from before the load to after it.
@@ -144,12 +149,15 @@ pub enum RunError {
     /// A client beside those that append got no answer.
     #[error("a question about the tail, or a read, failed beside the appends: {0}")]
     Watch(OpError),
+    /// The log could not be trimmed.
+    #[error("a question about the tail, or a trim, failed beside the appends: {0}")]
+    Trim(OpError),
     /// /proc cannot be read.
     #[error("the processor time of the nodes cannot be read (has one ended?): {0}")]
     Cpu(io::Error),
 }
 
-/// Appends by `plan` from `clients` connections, then reads everything back.
+/// Appends by `plan` from `clients` connections, then reads everything back that has not been trimmed.
 ///
 /// # Errors
 /// See [`RunError`]. A load in which appends failed is a result, not an error.
@@ -168,38 +176,59 @@ pub fn run(
     let own = [std::process::id()];
     let watched = if target.server_pids.is_empty() { &own[..] } else { &target.server_pids };
     let mut io_wq = IoWq::start(watched);
-    let watcher = plan.check_history.then(|| client.open(&target.config, target.cluster));
-    let (generated, witness, usage) = load(logs, watcher, target, plan, &mut io_wq, observer)?;
+    let (generated, witness, trimmed, window) = load(client, logs, target, plan, &mut io_wq, observer)?;
     let io_wq = io_wq.stop();
     let nodes = status(client, target)?.since(before);
     let log = client.open(&target.config, target.cluster);
     let mut contents = plan.check_history.then(Vec::new);
-    let verified = read_back(&log, plan, &generated.ledgers, contents.as_mut(), observer)?;
+    let from = trimmed.unwrap_or_default().point;
+    let verified = read_back(&log, plan, &generated.ledgers, from, contents.as_mut(), observer)?;
     let history = contents.map(|contents| check_history(plan, &generated.ledgers, witness, contents));
-    let (device, client_cpu, server_cpu) = usage;
-    Ok(Measured { generated, verified, history, device, nodes, client_cpu, server_cpu, io_wq })
+    let Window { device, client_cpu, server_cpu, nodes: nodes_in_window } = window;
+    Ok(Measured {
+        generated,
+        verified,
+        history,
+        trimmed,
+        nodes_in_window,
+        device,
+        nodes,
+        client_cpu,
+        server_cpu,
+        io_wq,
+    })
 }
 
-type UsageOfWindow = (Option<DeviceCounters>, Duration, Option<Duration>);
+/// What was used in the measured time.
+struct Window {
+    device: Option<DeviceCounters>,
+    client_cpu: Duration,
+    server_cpu: Option<Duration>,
+    nodes: Option<NodeCounters>,
+}
 
-/// Generates on a thread of its own, and with a watcher asks and reads on another, and samples from this one at both ends of the
-/// measured time.
+/// Generates on a thread of its own, asks and reads, or trims, on another if the plan says so, and samples from this one at both ends
+/// of the measured time.
 fn load(
+    client: &Client,
     logs: Vec<Log>,
-    watcher: Option<Log>,
     target: &Target,
     plan: &Plan,
     io_wq: &mut IoWq,
     observer: &mut dyn Observer,
-) -> Result<(Generated, Witness, UsageOfWindow), RunError> {
+) -> Result<(Generated, Witness, Option<Trimmed>, Window), RunError> {
+    let open = || client.open(&target.config, target.cluster);
+    let watcher = plan.check_history.then(open);
+    let trimmer = plan.trim_behind.map(|behind| (behind, open()));
     let progress = Mutex::new(Progress::default());
     let start = Instant::now();
     thread::scope(|scope| {
         let progress = &progress;
-        let client = u32::try_from(logs.len()).expect("connections are counted in 32 bits");
-        // Closed when the watcher shall end, whichever way this function does.
-        let (until, end) = mpsc::channel();
-        let watcher = watcher.map(|log| scope.spawn(move || witness(&log, client, start, &end)));
+        let number = u32::try_from(logs.len()).expect("connections are counted in 32 bits");
+        // Closed when the watcher and the trimmer shall end, whichever way this function does.
+        let ((watch_until, watch_end), (trim_until, trim_end)) = (mpsc::channel(), mpsc::channel());
+        let watcher = watcher.map(|log| scope.spawn(move || witness(&log, number, start, &watch_end)));
+        let trimmer = trimmer.map(|(behind, log)| scope.spawn(move || trim(&log, behind, progress, &trim_end)));
         let generator =
             scope.spawn(move || generate(plan, logs.into_iter().map(Connection).collect(), start, progress));
         let mut wait = |until: Duration| {
@@ -215,17 +244,24 @@ fn load(
             Ok(())
         };
         wait(plan.warm_up)?;
-        let from = Usage::sample(target)?;
+        let sample = || Usage::sample(plan.trim_behind.map(|_| client), target);
+        let from = sample()?;
         wait(plan.warm_up + plan.measured)?;
-        let to = Usage::sample(target)?;
+        let to = sample()?;
         wait(plan.warm_up + plan.measured + plan.drain)?;
         let generated = generator.join().expect("the generator does not panic");
-        drop(until);
+        drop((watch_until, trim_until));
         let witness = watcher.map(|watcher| watcher.join().expect("the watcher does not panic"));
         let witness = witness.transpose().map_err(RunError::Watch)?.unwrap_or_default();
-        let device = to.device.zip(from.device).map(|(to, from)| to.since(from));
-        let server = target.server_pids.first().map(|_| to.servers.saturating_sub(from.servers));
-        Ok((generated, witness, (device, to.own.saturating_sub(from.own), server)))
+        let trimmed = trimmer.map(|trimmer| trimmer.join().expect("the trimmer does not panic"));
+        let trimmed = trimmed.transpose().map_err(RunError::Trim)?;
+        let window = Window {
+            device: to.device.zip(from.device).map(|(to, from)| to.since(from)),
+            client_cpu: to.own.saturating_sub(from.own),
+            server_cpu: target.server_pids.first().map(|_| to.servers.saturating_sub(from.servers)),
+            nodes: to.nodes.zip(from.nodes).map(|(to, from)| to.since(from)),
+        };
+        Ok((generated, witness, trimmed, window))
     })
 }
 
@@ -233,11 +269,14 @@ struct Usage {
     device: Option<DeviceCounters>,
     own: Duration,
     servers: Duration,
+    nodes: Option<NodeCounters>,
 }
 
 impl Usage {
-    fn sample(target: &Target) -> Result<Self, RunError> {
+    /// The nodes are asked by `client`, if there is one.
+    fn sample(client: Option<&Client>, target: &Target) -> Result<Self, RunError> {
         Ok(Self {
+            nodes: client.map(|client| status(client, target)).transpose()?,
             device: target.device.as_ref().and_then(|device| DeviceCounters::sample(device).ok()),
             own: processes_time(&[std::process::id()]).map_err(RunError::Cpu)?,
             servers: processes_time(&target.server_pids).map_err(RunError::Cpu)?,
@@ -250,17 +289,18 @@ fn status(client: &Client, target: &Target) -> Result<NodeCounters, RunError> {
     Ok(NodeCounters::of(&target.nodes.iter().map(document).collect::<Result<Vec<Value>, _>>()?))
 }
 
-/// Reads from offset 0 to the tail and compares with the ledgers; what is read is added to `contents`.
+/// Reads from an offset, the first that is left, to the tail and compares with the ledgers; what is read is added to `contents`.
 fn read_back(
     log: &Log,
     plan: &Plan,
     ledgers: &[Ledger],
+    from: Offset,
     mut contents: Option<&mut Vec<HistoryValue>>,
     observer: &mut dyn Observer,
 ) -> Result<Verified, RunError> {
-    let mut checker = Checker::new(plan.seed, plan.record_bytes, ledgers);
+    let mut checker = Checker::trimmed(plan.seed, plan.record_bytes, ledgers, from);
     let tail = log.check_tail().map_err(RunError::Tail)?.tail;
-    let mut subscription = log.subscribe(Offset::ZERO);
+    let mut subscription = log.subscribe(from);
     let (mut moved, mut looked) = (Instant::now(), Instant::now());
     while checker.next() < tail {
         let at = checker.next();

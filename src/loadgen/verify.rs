@@ -2,13 +2,15 @@
 //!
 //! Records tell who appended them ([`RecordKey`]), so nothing has to be kept of each: a ledger of one client is its count,
 //! the few sequences that failed, and a sum over (sequence, offset) of all acknowledgements, which the records read must
-//! reproduce. A client stops at its first failure, so the failed ones are at most what it had in flight.
+//! reproduce. A client stops at its first failure, so the failed ones are at most what it had in flight. Of a log that is trimmed
+//! meanwhile the sum is kept for each of the last stretches apart, and only those that are left must be reproduced.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use super::payload::{RecordKey, mix};
+use super::stretches::{Stretches, Sum};
 use crate::base::Offset;
 
 /// What one client did. Sequences are issued in order from 0.
@@ -18,6 +20,8 @@ pub struct Ledger {
     acknowledged: u64,
     failed: BTreeSet<u64>,
     placed: u64,
+    /// The same in parts, of a log that is trimmed.
+    stretches: Option<Stretches>,
     /// Of every append, by its sequence, where a history is wanted.
     timings: Option<Vec<Timing>>,
 }
@@ -54,6 +58,30 @@ impl Ledger {
         Self { timings: Some(Vec::new()), ..Self::default() }
     }
 
+    /// A ledger of a log that is trimmed meanwhile, at multiples of `stretch`.
+    pub(super) fn of_trimmed(stretch: u64) -> Self {
+        Self { stretches: Some(Stretches::of(stretch)), ..Self::default() }
+    }
+
+    /// Forgets where the appends below a trim point went; it still counts them.
+    pub(super) fn forget_below(&mut self, trim_point: Offset) {
+        if let Some(stretches) = &mut self.stretches {
+            stretches.forget_below(trim_point);
+        }
+    }
+
+    /// The acknowledgements at or above a trim point.
+    fn kept(&self, trim_point: Offset) -> Sum {
+        let first_failed = self.failed.first().copied().unwrap_or(self.issued);
+        match &self.stretches {
+            Some(stretches) => stretches.from(trim_point, Sum::none(first_failed)),
+            None => {
+                assert_eq!(trim_point, Offset::ZERO, "of a log that is trimmed the ledger is another one");
+                Sum { first: 0, acknowledged: self.acknowledged, placed: self.placed }
+            }
+        }
+    }
+
     /// What was kept.
     pub(super) fn timings(&self) -> &[Timing] {
         self.timings.as_deref().unwrap_or_default()
@@ -75,7 +103,11 @@ impl Ledger {
             (timing.ended, timing.offset) = (Some(ended), Some(offset));
         }
         self.acknowledged += 1;
-        self.placed = self.placed.wrapping_add(place(sequence, offset));
+        let placed = place(sequence, offset);
+        self.placed = self.placed.wrapping_add(placed);
+        if let Some(stretches) = &mut self.stretches {
+            stretches.add(sequence, offset, placed);
+        }
     }
 
     /// Books that an append that was issued has failed, or that nobody knows.
@@ -85,14 +117,16 @@ impl Ledger {
     }
 }
 
-/// The outcome of a verification. Everything but the first two is zero when the log kept its word.
+/// The outcome of a verification. Everything but the first three is zero when the log kept its word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Verified {
     /// Appends that were acknowledged, warm-up included.
     pub acked: u64,
     /// Of these, how many were read back equal, byte for byte.
     pub read_back: u64,
-    /// Acknowledged and not in the log.
+    /// Of these, how many were trimmed, and so can be read by nobody.
+    pub trimmed: u64,
+    /// Acknowledged, not trimmed, and not in the log.
     pub missing: u64,
     /// Records that are not what their numbers say, or that nobody appended.
     pub corrupt: u64,
@@ -105,13 +139,13 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// Whether every acknowledged record was found once, where it was said to be, and nothing foreign.
+    /// Whether every acknowledged record that was not trimmed was found once, where it was said to be, and nothing foreign.
     pub fn holds(&self) -> bool {
         self.missing == 0
             && self.corrupt == 0
             && self.duplicate == 0
             && self.misplaced_clients == 0
-            && self.read_back == self.acked
+            && self.read_back + self.trimmed == self.acked
     }
 }
 
@@ -127,6 +161,8 @@ pub struct Checker<'a> {
 
 struct Client<'a> {
     ledger: &'a Ledger,
+    /// What is to be found.
+    kept: Sum,
     seen: Seen,
     read_back: u64,
     present: u64,
@@ -136,13 +172,22 @@ struct Client<'a> {
 impl<'a> Checker<'a> {
     /// Client numbers in the records are indices of `ledgers`. The log begins at offset 0.
     pub fn new(seed: u64, record_bytes: usize, ledgers: &'a [Ledger]) -> Self {
-        let clients =
-            ledgers.iter().map(|ledger| Client { ledger, seen: Seen::default(), read_back: 0, present: 0, placed: 0 });
+        Self::trimmed(seed, record_bytes, ledgers, Offset::ZERO)
+    }
+
+    /// As [`Checker::new`], for a log that was trimmed and begins at `trim_point` now. A record that was acknowledged below it
+    /// must not come again.
+    pub(super) fn trimmed(seed: u64, record_bytes: usize, ledgers: &'a [Ledger], trim_point: Offset) -> Self {
+        let client = |ledger: &'a Ledger| {
+            let kept = ledger.kept(trim_point);
+            let seen = Seen { next: kept.first, ahead: BTreeSet::new() };
+            Client { ledger, kept, seen, read_back: 0, present: 0, placed: 0 }
+        };
         Self {
             seed,
             record_bytes,
-            clients: clients.collect(),
-            next: Offset::ZERO,
+            clients: ledgers.iter().map(client).collect(),
+            next: trim_point,
             verified: Verified::default(),
             scratch: Vec::with_capacity(record_bytes),
         }
@@ -199,9 +244,10 @@ impl<'a> Checker<'a> {
         for client in self.clients {
             verified.acked += client.ledger.acknowledged;
             verified.read_back += client.read_back;
-            let missing = client.ledger.acknowledged.saturating_sub(client.present);
+            verified.trimmed += client.ledger.acknowledged - client.kept.acknowledged;
+            let missing = client.kept.acknowledged.saturating_sub(client.present);
             verified.missing += missing;
-            verified.misplaced_clients += u64::from(missing == 0 && client.placed != client.ledger.placed);
+            verified.misplaced_clients += u64::from(missing == 0 && client.placed != client.kept.placed);
         }
         verified
     }

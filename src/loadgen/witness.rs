@@ -127,7 +127,16 @@ mod tests {
     fn plan() -> Plan {
         let second = Duration::from_secs(1);
         let pace = super::super::generator::Pace::Closed { inflight: 1 };
-        Plan { pace, record_bytes: 32, seed: 3, warm_up: second, measured: second, drain: second, check_history: true }
+        Plan {
+            pace,
+            record_bytes: 32,
+            seed: 3,
+            warm_up: second,
+            measured: second,
+            drain: second,
+            check_history: true,
+            trim_behind: None,
+        }
     }
 
     fn value(client: u64, sequence: u64) -> Value {
