@@ -72,7 +72,8 @@ fn is_empty(directory: &Path) -> bool {
 #[test]
 fn a_sweep_leaves_a_record_that_can_be_read_and_touches_no_earlier_one() {
     let directory = support::scratch();
-    let matrix = format!("{SHORT}repeats = 2\n[[load]]\nnodes = [1]\nclients = [2]\ninflight = [1, 8]\n");
+    let longer = SHORT.replace("seconds = 0.3", "seconds = 1.2");
+    let matrix = format!("{longer}repeats = 2\n[[load]]\nnodes = [1]\nclients = [2]\ninflight = [1, 8]\n");
     let arguments = ["--out", "out", "--json", "--cores", "0"];
     let output = sweep(directory.path(), &matrix, &arguments).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
@@ -84,6 +85,12 @@ fn a_sweep_leaves_a_record_that_can_be_read_and_touches_no_earlier_one() {
     let order: Vec<_> = sweep_read.rows.iter().map(|row| (row.repeat, row.inflight.unwrap())).collect();
     assert_eq!(order, [(1, 1), (1, 8), (2, 1), (2, 8)], "all points once, then again");
     assert!(sweep_read.rows.iter().all(|row| row.valid && row.acked > Some(0) && row.acked == row.read_back));
+    let stages = |row: &Row| row.stages().expect("where the time of appends went is known").iter().sum::<f64>();
+    for row in &sweep_read.rows {
+        // Of the oldest record of each batch, and not of each record; a wide bound, against a factor of a thousand.
+        let (sum, p50) = (stages(row), row.p50_us.unwrap());
+        assert!(row.batches > Some(0) && sum > p50 / 10.0 && sum < p50 * 10.0, "{sum} of {p50}");
+    }
     assert_eq!(sweep_read.manifest.drift[0].measured, 4);
     assert_eq!(sweep_read.manifest.matrix, matrix);
     assert_eq!(sweep_read.manifest.cores.as_ref().unwrap().nodes, "0");
@@ -93,7 +100,7 @@ fn a_sweep_leaves_a_record_that_can_be_read_and_touches_no_earlier_one() {
     let text = fs::read(out.join("1-nodes-1-shards-auto-100b-2-clients-8-in-flight.hlog")).unwrap();
     let entries = IntervalLogIterator::new(&text).map(|entry| entry.unwrap());
     let intervals = entries.filter(|entry| matches!(entry, LogEntry::Interval(_))).count();
-    assert_eq!(intervals, 2);
+    assert_eq!(intervals, 2 * 2, "the seconds of each run");
 
     let before = fs::read(out.join("results.csv")).unwrap();
     let again = sweep(directory.path(), &matrix, &arguments).output().unwrap();
@@ -217,19 +224,19 @@ fn results_on_a_disk_that_is_full_end_where_the_last_whole_run_does() {
     };
     let mut recorder = Recorder::create(&disk.mounted.join("out")).unwrap();
     let row = Row { point: "p".to_owned(), error: "x".repeat(3000), ..Row::default() };
-    recorder.push(row.clone(), None).unwrap();
+    recorder.push(row.clone(), &[]).unwrap();
     let filler = disk.mounted.join("filler");
     let mut file = fs::File::create(&filler).unwrap();
     // What was set aside for blocks that have no place yet comes back when they have one, so that it takes a few turns.
     while file.write_all(&[1; 4096]).is_ok() || (file.sync_all().is_ok() && file.write_all(&[1; 512]).is_ok()) {}
-    let pushed = (0..100).take_while(|_| recorder.push(row.clone(), None).is_ok()).count();
+    let pushed = (0..100).take_while(|_| recorder.push(row.clone(), &[]).is_ok()).count();
     assert!(pushed < 10, "the disk is full");
     let text = fs::read_to_string(recorder.directory().join("results.csv")).unwrap();
     assert_eq!((text.lines().count(), recorder.rows().len()), (pushed + 2, pushed + 1));
     assert!(text.ends_with('\n'));
     file.set_len(0).unwrap();
     file.sync_all().unwrap();
-    recorder.push(row, None).unwrap();
+    recorder.push(row, &[]).unwrap();
 }
 
 #[test]

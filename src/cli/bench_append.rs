@@ -11,9 +11,11 @@ use hdrhistogram::Histogram;
 use super::args::{Global, Load};
 use super::bench_plan::{journal_bytes, plan};
 use super::bench_rig::Rig;
+use super::bench_sampler::{Sampler, total};
 use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::{exit, output};
+use crate::client::AppendProfile;
 use crate::loadgen::explain::Explained;
 use crate::loadgen::generator::{Pace, Plan};
 use crate::loadgen::report::Report;
@@ -27,10 +29,12 @@ pub(super) type Part = (Plan, u32);
 /// What a load has come to.
 pub(super) struct Outcome {
     pub(super) report: Report,
-    /// In nanoseconds.
-    pub(super) latency: Histogram<u64>,
-    /// When the measured time began.
-    pub(super) measured_from: SystemTime,
+    /// When the load began.
+    pub(super) start: SystemTime,
+    /// In nanoseconds, of each of the plan's intervals.
+    pub(super) intervals: Vec<Histogram<u64>>,
+    /// Of the measured time.
+    pub(super) profile: AppendProfile,
 }
 
 /// The whole benchmark; `with_single` adds a short load of one append at a time on the same cluster.
@@ -76,10 +80,12 @@ pub(super) fn measure(
     let mut outcomes = Vec::new();
     for ((plan, clients), log) in parts.iter().zip(1..) {
         let target = rig.create_log(log)?;
-        let measured_from = SystemTime::now() + plan.warm_up;
-        let measured = rig.load(&target, plan, *clients, progress)?;
+        let start = SystemTime::now();
+        let mut sampler = Sampler::new(progress, &rig.client, plan, None);
+        let measured = rig.load(&target, plan, *clients, &mut sampler)?;
+        let profile = total(&sampler.finish());
         let report = rig.report(plan, *clients, &measured);
-        outcomes.push(Outcome { report, latency: measured.generated.latency, measured_from });
+        outcomes.push(Outcome { report, start, intervals: measured.generated.spans, profile });
     }
     progress.clear();
     rig.stop()?;

@@ -12,23 +12,21 @@ use tempfile::NamedTempFile;
 use super::args::{Global, Load};
 use super::bench_plan::{journal_bytes, plan};
 use super::bench_rig::Rig;
+use super::bench_sampler::{Sampler, total};
 use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::status_table::Table;
 use super::{exit, output};
 use crate::base::Stage;
-use crate::client::{AppendProfile, Client};
 use crate::loadgen::explain::{Explained, micros};
-use crate::loadgen::generator::Plan;
-use crate::loadgen::interval_log::{self, Interval};
-use crate::loadgen::run::{Observer, Phase};
+use crate::loadgen::interval_log;
 use crate::loadgen::stages::{StageReport, StageTimes};
 use crate::loadgen::waterfall;
 
-/// Rows of one table.
-const ROWS_MAX: usize = 40;
 /// How often the profile is taken during the load.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Rows of one table.
+const ROWS_MAX: usize = 40;
 
 /// Options of `naxos bench profile`.
 #[derive(Debug, Clone, Args)]
@@ -88,7 +86,7 @@ pub(super) fn run(global: &Global, options: &ProfileLoad) -> anyhow::Result<()> 
     let rig = Rig::start(load, |floor| journal_bytes(&plan, load.clients, floor), &progress, &interrupt)?;
     let target = rig.create_log(1)?;
     let start = SystemTime::now();
-    let mut sampler = Sampler::new(&mut progress, &rig.client, &plan);
+    let mut sampler = Sampler::new(&mut progress, &rig.client, &plan, Some(INTERVAL));
     let measured = rig.load(&target, &plan, load.clients, &mut sampler)?;
     let intervals = sampler.finish();
     let report = rig.report(&plan, load.clients, &measured);
@@ -114,66 +112,6 @@ pub(super) fn run(global: &Global, options: &ProfileLoad) -> anyhow::Result<()> 
         output::text(render(&stages))?;
     }
     exit::verdict(report.valid && stages.holds())
-}
-
-fn total(intervals: &[Interval]) -> AppendProfile {
-    let mut total = AppendProfile::default();
-    intervals.iter().for_each(|interval| total.add(&interval.profile));
-    total
-}
-
-/// Takes the client's profile from time to time while the load goes on.
-struct Sampler<'a, 'b> {
-    inner: &'a mut Progress<'b>,
-    client: &'a Client,
-    warm_up: Duration,
-    /// When the profile was taken last; none before the end of the warm-up.
-    last: Option<Duration>,
-    /// When the load was last seen.
-    seen: Duration,
-    intervals: Vec<Interval>,
-}
-
-impl<'a, 'b> Sampler<'a, 'b> {
-    fn new(inner: &'a mut Progress<'b>, client: &'a Client, plan: &Plan) -> Self {
-        Self { inner, client, warm_up: plan.warm_up, last: None, seen: Duration::ZERO, intervals: Vec::new() }
-    }
-
-    fn take(&mut self, from: Duration, to: Duration) {
-        // A client that has ended fails the load itself.
-        if let Ok(profile) = self.client.take_append_profile() {
-            self.intervals.push(Interval { from, to, profile });
-        }
-    }
-
-    /// All intervals, with what has come since the last one: nothing is appended once the load is over.
-    fn finish(mut self) -> Vec<Interval> {
-        if let Some(last) = self.last {
-            self.take(last, self.seen);
-        }
-        self.intervals
-    }
-}
-
-impl Observer for Sampler<'_, '_> {
-    fn progress(&mut self, phase: Phase) -> bool {
-        if let Phase::Appending { elapsed, .. } = phase {
-            self.seen = elapsed;
-        }
-        match (phase, self.last) {
-            (Phase::Appending { elapsed, .. }, None) if elapsed >= self.warm_up => {
-                // What there is belongs to the warm-up.
-                let _ = self.client.take_append_profile();
-                self.last = Some(elapsed);
-            }
-            (Phase::Appending { elapsed, .. }, Some(last)) if elapsed >= last + INTERVAL => {
-                self.take(last, elapsed);
-                self.last = Some(elapsed);
-            }
-            _ => {}
-        }
-        self.inner.progress(phase)
-    }
 }
 
 fn render(report: &StageReport) -> String {

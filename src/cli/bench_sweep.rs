@@ -5,10 +5,11 @@ use std::fmt::Write;
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use anyhow::Context;
 use clap::{Args, Parser};
+use hdrhistogram::Histogram;
 use serde_json::json;
 
 use super::args::{Arguments, Bench, BenchCommand, Command, Global, Load, Place};
@@ -21,6 +22,7 @@ use super::{exit, output};
 use crate::loadgen::cores::Cores;
 use crate::loadgen::date;
 use crate::loadgen::explain::{count, micros};
+use crate::loadgen::generator::Plan;
 use crate::loadgen::machine::{Machine, commit};
 use crate::loadgen::shell::quoted;
 use crate::loadgen::sweep::hlog::Interval;
@@ -261,25 +263,20 @@ impl<'a> Sweep<'a> {
             steal_share: after.steal_since(&noise).map(|share| (share * 1e4).round() / 1e4),
             ..Row::of(point)
         };
-        let (row, interval) = match outcome {
-            Ok(outcome) => {
-                let interval = Interval {
-                    repeat,
-                    start: outcome.measured_from,
-                    duration: Duration::from_secs_f64(self.matrix.seconds),
-                    latency: outcome.latency,
-                };
-                (row.with(&outcome.report), Some(interval))
-            }
-            Err(error) => (Row { error: format!("{error:#}"), ..row }, None),
+        let (row, intervals) = match outcome {
+            Ok((plan, outcome)) => (
+                row.with(&outcome.report, &outcome.profile),
+                intervals(repeat, &plan, outcome.start, outcome.intervals),
+            ),
+            Err(error) => (Row { error: format!("{error:#}"), ..row }, Vec::new()),
         };
         self.note_peak(repeat, point, &row);
         self.show(&row);
-        self.recorder.push(row, interval.as_ref()).with_context(|| self.cannot_write())?;
+        self.recorder.push(row, &intervals).with_context(|| self.cannot_write())?;
         self.describe()
     }
 
-    fn measure(&mut self, run: u32, index: usize, point: &Point) -> anyhow::Result<Outcome> {
+    fn measure(&mut self, run: u32, index: usize, point: &Point) -> anyhow::Result<(Plan, Outcome)> {
         let offered = match point.offer {
             Offer::Rate(Rate::OfPeak(share)) => {
                 let (_, peak) = self.peaks.get(&point.group()).context(
@@ -296,9 +293,9 @@ impl<'a> Sweep<'a> {
         // The point's name would leave no room for what happens; the line behind the run has it.
         let title = format!("{run}/{}", self.manifest.runs);
         let mut progress = Progress::titled(self.interrupt, plan.warm_up + plan.measured, title);
-        let outcomes = measure(&load, &[(plan, load.clients)], &mut progress, self.interrupt);
+        let outcomes = measure(&load, &[(plan.clone(), load.clients)], &mut progress, self.interrupt);
         progress.clear();
-        Ok(outcomes?.pop().expect("one result for one load"))
+        Ok((plan, outcomes?.pop().expect("one result for one load")))
     }
 
     fn note_peak(&mut self, repeat: u32, point: &'a Point, row: &Row) {
@@ -395,6 +392,14 @@ impl<'a> Sweep<'a> {
         add(format!("results are in {}", directory.display()));
         text
     }
+}
+
+/// The latencies of a load that began at `start`, one interval of its plan after the other.
+fn intervals(repeat: u32, plan: &Plan, start: SystemTime, latencies: Vec<Histogram<u64>>) -> Vec<Interval> {
+    let ends = plan.intervals();
+    let begins = std::iter::once(plan.warm_up).chain(ends.clone());
+    let times = begins.zip(ends).map(|(begin, end)| (start + begin, end - begin));
+    times.zip(latencies).map(|((start, duration), latency)| Interval { repeat, start, duration, latency }).collect()
 }
 
 fn command(arguments: &[String]) -> String {

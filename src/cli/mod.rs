@@ -13,6 +13,7 @@ mod bench_profile;
 mod bench_read;
 mod bench_reconfigure;
 mod bench_rig;
+mod bench_sampler;
 mod bench_stall;
 mod bench_sweep;
 mod bench_tail;

@@ -52,12 +52,25 @@ pub struct Plan {
     pub trim_behind: Option<TrimBehind>,
 }
 
+/// Intervals of which the latencies are kept apart, at most: each takes 230 KiB.
+const INTERVALS_MAX: u32 = 60;
+
+impl Plan {
+    /// The ends, from the start of the load, of the intervals of which latencies are kept apart: a second each, or a sixtieth of the measured
+    /// time where that is longer.
+    pub fn intervals(&self) -> Vec<Duration> {
+        let length = (self.measured / INTERVALS_MAX).max(Duration::from_secs(1));
+        let count = self.measured.as_nanos().div_ceil(length.as_nanos()) as u32;
+        (1..=count).map(|number| self.warm_up + (length * number).min(self.measured)).collect()
+    }
+}
+
 /// What a generator has done. Counts and latencies are of the measured time only: of completions in it for a closed
 /// loop, of due times in it for an open one.
 pub struct Generated {
     /// In nanoseconds.
     pub latency: Histogram<u64>,
-    /// The same for each span that was asked for, by the time from which an append's latency counts.
+    /// The same for each span that was asked for, by the time from which an append's latency counts. The first has what began before it.
     pub spans: Vec<Histogram<u64>>,
     /// Acknowledgements in the measured time.
     pub appended: u64,
@@ -300,10 +313,8 @@ impl<A: Appender> Generator<'_, A> {
                 };
                 if counts {
                     let took = now.saturating_sub(since).max(1);
-                    self.out.latency.saturating_record(took);
-                    if let Some(span) = self.span_ends.iter().position(|end| since < *end) {
-                        self.out.spans[span].saturating_record(took);
-                    }
+                    let span = self.span_ends.partition_point(|end| *end <= since);
+                    self.out.spans.get_mut(span).unwrap_or(&mut self.out.latency).saturating_record(took);
                 }
             }
             if count < GROUP {
@@ -393,6 +404,9 @@ impl<A: Appender> Generator<'_, A> {
                 self.out.failed += 1;
                 self.out.first_error.get_or_insert_with(|| "no answer before the run was given up".to_owned());
             }
+        }
+        for span in &self.out.spans {
+            self.out.latency.add(span).expect("all have the same bounds");
         }
         self.out.ledgers = self.lanes.into_iter().map(|lane| lane.ledger).collect();
         self.out

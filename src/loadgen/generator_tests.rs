@@ -62,6 +62,20 @@ fn spans_have_the_latencies_of_what_was_due_in_them() {
 }
 
 #[test]
+fn every_second_is_an_interval_of_its_own_and_there_are_not_too_many() {
+    let intervals = |measured| {
+        let measured = Duration::from_millis(measured);
+        let warm_up = Duration::from_secs(1);
+        Plan { measured, warm_up, ..plan(Pace::Closed { inflight: 1 }) }.intervals()
+    };
+    assert_eq!(intervals(300), [Duration::from_millis(1_300)]);
+    assert_eq!(intervals(2_500), [2_000, 3_000, 3_500].map(Duration::from_millis));
+    assert_eq!(intervals(60_000).len(), 60);
+    let long = intervals(600_000);
+    assert_eq!((long.len(), long[0], long[59]), (60, Duration::from_secs(11), Duration::from_secs(601)));
+}
+
+#[test]
 fn an_open_loop_offers_its_rate() {
     let (plan, log) = (plan(Pace::Open { appends_per_s: 10_000.0 }), Rc::default());
     let appenders = (0..4).map(|_| Instantly { log: Rc::clone(&log), fails_from: usize::MAX }).collect();

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::counters::NodeCounters;
 use super::cpu::processes_time;
 use super::device::DeviceCounters;
-use super::generator::{Appender, Generated, Plan, Progress, generate};
+use super::generator::{Appender, Generated, Plan, Progress, generate_in_spans};
 use super::io_wq::{IoWq, IoWqCount};
 use super::machine::BlockDevice;
 use super::payload::NUMBERS_BYTES;
@@ -73,7 +73,7 @@ pub trait Observer {
 
 /// What a load did.
 pub struct Measured {
-    /// Latencies and counts.
+    /// Latencies and counts; the spans are the plan's intervals.
     pub generated: Generated,
     /// Whether it is all there.
     pub verified: Verified,
@@ -229,8 +229,10 @@ fn load(
         let ((watch_until, watch_end), (trim_until, trim_end)) = (mpsc::channel(), mpsc::channel());
         let watcher = watcher.map(|log| scope.spawn(move || witness(&log, number, start, &watch_end)));
         let trimmer = trimmer.map(|(behind, log)| scope.spawn(move || trim(&log, behind, progress, &trim_end)));
-        let generator =
-            scope.spawn(move || generate(plan, logs.into_iter().map(Connection).collect(), start, progress));
+        let generator = scope.spawn(move || {
+            let appenders = logs.into_iter().map(Connection).collect();
+            generate_in_spans(plan, &plan.intervals(), appenders, start, progress)
+        });
         let mut wait = |until: Duration| {
             while start.elapsed() < until && !generator.is_finished() {
                 thread::sleep(TURN.min(until.saturating_sub(start.elapsed())));

@@ -17,6 +17,11 @@ const BAR: f64 = 16.0;
 const COLOURS: [&str; 9] =
     ["#4a5568", "#63a4d8", "#8d6cc2", "#e0a03c", "#c96f3b", "#c0392b", "#3d9970", "#7fb069", "#2b6ca3"];
 
+/// The colour of a stage.
+pub fn colour(stage: Stage) -> &'static str {
+    COLOURS[stage as usize]
+}
+
 /// A drawing under construction, from the top down.
 struct Drawing {
     body: String,
@@ -32,7 +37,7 @@ impl Drawing {
     fn bar(&mut self, from: f64, to: f64, stage: Stage, title: &str) {
         // What takes no time that could be seen is seen all the same.
         let (x, width) = (LEFT + from * (RIGHT - LEFT), ((to - from) * (RIGHT - LEFT)).max(0.5));
-        let (y, colour, title) = (self.y, COLOURS[stage as usize], escaped(title));
+        let (y, colour, title) = (self.y, colour(stage), escaped(title));
         let _ = writeln!(
             self.body,
             r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{BAR}" fill="{colour}"><title>{title}</title></rect>"#

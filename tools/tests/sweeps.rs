@@ -60,15 +60,25 @@ fn recorded(parent: &Path, change: impl Fn(&mut Row)) -> PathBuf {
                 read_back: Some(100),
                 missing: Some(0),
                 corrupt: Some(0),
+                batches: Some(10),
+                client_queue_us: Some(50.0),
+                network_in_us: Some(20.0),
+                sequencing_us: Some(1.0),
+                batch_wait_us: Some(4.0),
+                submit_us: Some(2.0),
+                device_us: Some(300.0 * noise),
+                quorum_wait_us: Some(100.0),
+                release_us: Some(1.0),
+                network_out_us: Some(22.0),
                 ..Row::of(point)
             };
             change(&mut row);
             let mut latency = Histogram::new_with_bounds(1, 120_000_000_000, 3).unwrap();
-            (1..=100_u64).for_each(|n| latency.record(n * 10_000).unwrap());
+            (1..=50_u64).for_each(|n| latency.record(n * 20_000).unwrap());
             let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-            let interval = Interval { repeat, start, duration: Duration::from_millis(300), latency };
-            let interval = row.samples.is_some().then_some(&interval);
-            recorder.push(row, interval).unwrap();
+            let interval = Interval { repeat, start, duration: Duration::from_millis(150), latency };
+            let intervals = if row.samples.is_some() { vec![interval.clone(), interval] } else { Vec::new() };
+            recorder.push(row, &intervals).unwrap();
         }
     }
     let point = |point: &naxos::loadgen::sweep::matrix::Point| PointEntry {
@@ -191,6 +201,10 @@ fn the_page_has_every_point_and_every_warning_and_needs_nothing_else() {
     let titles: Vec<_> =
         document.descendants().filter(|node| node.tag_name().name() == "h3").filter_map(|n| n.text()).collect();
     assert_eq!(plots, titles.len());
+    let waterfall =
+        |point: &naxos::loadgen::sweep::matrix::Point| format!("{}×16, {} nodes", point.clients, point.nodes);
+    assert!(titles.iter().any(|title| title.starts_with(&waterfall(&matrix.points[0]))), "{titles:?}");
+    assert!(words.contains("quorum_wait: 100 us"), "a stage of a run");
     for title in ["Throughput against p99", "Percentiles: 3 nodes", "Throughput over clients", "The floor", "Beside"] {
         assert!(titles.iter().any(|found| found.starts_with(title)), "{title}: {titles:?}");
     }

@@ -1,4 +1,5 @@
-//! Latency histograms of a point in HdrHistogram's interval log format, one interval for each run, in nanoseconds.
+//! Latency histograms of a point in HdrHistogram's interval log format, in nanoseconds: of each run the parts of its measured time, which
+//! have its tag.
 
 use std::io;
 use std::path::Path;
@@ -16,38 +17,41 @@ use super::record::append_whole;
 /// Before the number of the run's repeat.
 const TAG: &str = "repeat-";
 
-/// One run's latencies.
+/// Latencies of a run, or of a part of it.
 #[derive(Clone, Debug)]
 pub struct Interval {
     /// Which repeat of its point it is, from 1.
     pub repeat: u32,
-    /// Begin of the measured time.
+    /// When it began.
     pub start: SystemTime,
-    /// Length of the measured time.
+    /// How long it was.
     pub duration: Duration,
     /// In nanoseconds.
     pub latency: Histogram<u64>,
 }
 
-/// Adds an interval to the end of a log; the first makes the file, with `comment` at its head.
+/// Adds the intervals of one run to the end of a log; the first makes the file, with `comment` at its head.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn append(path: &Path, comment: &str, interval: &Interval) -> io::Result<()> {
+pub fn append(path: &Path, comment: &str, intervals: &[Interval]) -> io::Result<()> {
+    let Some(first) = intervals.first() else { return Ok(()) };
     let mut builder = IntervalLogWriterBuilder::new();
     if !path.exists() {
-        builder.add_comment(comment).with_start_time(interval.start);
+        builder.add_comment(comment).with_start_time(first.start);
     }
     let (mut text, mut serializer) = (Vec::new(), V2DeflateSerializer::new());
     let mut writer = builder.begin_log_with(&mut text, &mut serializer)?;
-    let tag = format!("{TAG}{}", interval.repeat);
-    let since_epoch = interval.start.duration_since(SystemTime::UNIX_EPOCH).map_err(io::Error::other)?;
-    writer.write_histogram(&interval.latency, since_epoch, interval.duration, Tag::new(&tag)).map_err(|error| {
-        match error {
-            IntervalLogWriterError::IoError(error) => error,
-            IntervalLogWriterError::SerializeError(error) => io::Error::other(error),
-        }
-    })?;
+    for interval in intervals {
+        let tag = format!("{TAG}{}", interval.repeat);
+        let since_epoch = interval.start.duration_since(SystemTime::UNIX_EPOCH).map_err(io::Error::other)?;
+        writer.write_histogram(&interval.latency, since_epoch, interval.duration, Tag::new(&tag)).map_err(|error| {
+            match error {
+                IntervalLogWriterError::IoError(error) => error,
+                IntervalLogWriterError::SerializeError(error) => io::Error::other(error),
+            }
+        })?;
+    }
     append_whole(path, &text)
 }
 
@@ -109,8 +113,9 @@ mod tests {
     fn intervals_are_read_back_as_they_were_written() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("point.hlog");
-        let written = [interval(1, &[100_000, 250_000, 119_000_000_000]), interval(2, &[7]), interval(3, &[])];
-        written.iter().for_each(|interval| append(&path, "a point", interval).unwrap());
+        let written = [interval(1, &[100_000, 250_000, 119_000_000_000]), interval(1, &[7]), interval(2, &[])];
+        append(&path, "a point", &written[..2]).unwrap();
+        append(&path, "a point", &written[2..]).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("#a point\n#[StartTime: 1700000000.251 "), "{text}");
         assert_eq!((text.lines().count(), text.matches("StartTime").count()), (5, 1), "{text}");
@@ -128,7 +133,7 @@ mod tests {
     fn damage_is_said_with_the_number_of_the_interval() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("point.hlog");
-        [interval(1, &[100]), interval(2, &[200])].iter().for_each(|interval| append(&path, "", interval).unwrap());
+        append(&path, "", &[interval(1, &[100]), interval(2, &[200])]).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let fault = |text: &str| {
             std::fs::write(&path, text).unwrap();

@@ -75,14 +75,12 @@ impl Recorder {
         &self.rows
     }
 
-    /// Adds a run, and the latencies of one that has any.
+    /// Adds a run, and the latencies of one that has any, in the intervals of its measured time.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn push(&mut self, row: Row, interval: Option<&Interval>) -> io::Result<()> {
-        if let Some(interval) = interval {
-            hlog::append(&hlog_path(&self.directory, &row.point), &row.point, interval)?;
-        }
+    pub fn push(&mut self, row: Row, intervals: &[Interval]) -> io::Result<()> {
+        hlog::append(&hlog_path(&self.directory, &row.point), &row.point, intervals)?;
         let mut writer = csv::WriterBuilder::new().has_headers(self.rows.is_empty()).from_writer(Vec::new());
         writer.serialize(&row).map_err(io::Error::other)?;
         let text = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
@@ -244,14 +242,11 @@ impl Sweep {
         }
         let Some(samples) = row.samples else { return Ok(()) };
         let of_point = self.intervals.get(&row.point).into_iter().flatten();
-        let mut of_run = of_point.filter(|interval| interval.repeat == row.repeat);
-        match (of_run.next(), of_run.next()) {
-            (Some(interval), None) if interval.latency.len() == samples => Ok(()),
-            (Some(interval), None) => {
-                Err(format!("samples: {samples}, and {}.hlog has {}", row.point, interval.latency.len()))
-            }
-            (None, _) => Err(format!("{}.hlog has no repeat {}", row.point, row.repeat)),
-            (Some(_), Some(_)) => Err(format!("{}.hlog has repeat {} twice", row.point, row.repeat)),
+        let of_run = of_point.filter(|interval| interval.repeat == row.repeat).map(|interval| interval.latency.len());
+        match of_run.reduce(|sum, more| sum + more) {
+            Some(sum) if sum == samples => Ok(()),
+            Some(sum) => Err(format!("samples: {samples}, and {}.hlog has {sum} of repeat {}", row.point, row.repeat)),
+            None => Err(format!("{}.hlog has no repeat {}", row.point, row.repeat)),
         }
     }
 }

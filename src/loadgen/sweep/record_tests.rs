@@ -47,20 +47,23 @@ fn row(repeat: u32) -> Row {
     }
 }
 
-fn interval(repeat: u32) -> Interval {
-    let mut latency = histogram();
-    [1_000, 2_000].iter().for_each(|&nanos| latency.record(nanos).unwrap());
-    let duration = Duration::from_millis(300);
-    Interval { repeat, start: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000), duration, latency }
+/// Two intervals with a sample each.
+fn intervals(repeat: u32) -> [Interval; 2] {
+    [1, 2].map(|second| {
+        let mut latency = histogram();
+        latency.record(1_000 * second).unwrap();
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + second);
+        Interval { repeat, start, duration: Duration::from_secs(1), latency }
+    })
 }
 
 /// A directory with two runs, one of which has failed.
 fn recorded(parent: &Path) -> PathBuf {
     let mut recorder = Recorder::create_beside(parent, "day").unwrap();
-    recorder.push(row(1), Some(&interval(1))).unwrap();
+    recorder.push(row(1), &intervals(1)).unwrap();
     let error = "no space, \"really\"\nnone".to_owned();
     let failed = Row { error: error.clone(), valid: false, samples: None, appends_per_s: None, ..row(2) };
-    recorder.push(failed, None).unwrap();
+    recorder.push(failed, &[]).unwrap();
     let mut manifest = manifest();
     manifest.count(recorder.rows(), &["dirty".to_owned()]);
     recorder.describe(&manifest).unwrap();
@@ -76,7 +79,7 @@ fn what_is_written_is_read_back_with_the_error_of_a_run_that_has_failed() {
     let parent = tempfile::tempdir().unwrap();
     let sweep = Sweep::read(&recorded(parent.path())).unwrap();
     assert_eq!(sweep.rows[1].error, "no space, \"really\"\nnone");
-    assert_eq!(sweep.intervals["p"][0].latency.max(), 2_000);
+    assert_eq!(sweep.intervals["p"].iter().map(|interval| interval.latency.max()).collect::<Vec<_>>(), [1_000, 2_000]);
 }
 
 #[test]
@@ -111,5 +114,6 @@ fn files_that_contradict_each_other_are_refused_with_the_place() {
     assert!(change(MANIFEST, "\"bench\"", "\"bunch\"").contains("bench"));
     assert!(change(RESULTS, ",true,,100.5", ",true,broken,100.5").contains("run 1: valid"));
     assert!(change(RESULTS, ",3,3,", ",3,2,").contains("read back"));
-    assert!(change("p.hlog", "repeat-1", "repeat-2").contains("no repeat 1"));
+    assert!(change("p.hlog", "repeat-1", "repeat-2").contains("samples: 2, and p.hlog has 1 of repeat 1"));
+    assert!(change(RESULTS, "\n1,1,", "\n1,7,").contains("no repeat 7"));
 }

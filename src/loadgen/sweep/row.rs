@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::matrix::{Offer, Point};
+use crate::base::Stage;
+use crate::client::AppendProfile;
 use crate::loadgen::report::Report;
 
 /// Field meanings are those of [`Report`] where the names are; a field that is empty is unknown or not applicable. Fields may be added
@@ -99,6 +101,26 @@ pub struct Row {
     pub load_after: Option<f64>,
     /// Share of the processors' time during the run that the hypervisor gave to others.
     pub steal_share: Option<f64>,
+    /// Batches of the measured time of which it is known where the time went: each is one append, its oldest record.
+    pub batches: Option<u64>,
+    /// Mean of a stage of these, which add up to the whole.
+    pub client_queue_us: Option<f64>,
+    /// Likewise.
+    pub network_in_us: Option<f64>,
+    /// Likewise.
+    pub sequencing_us: Option<f64>,
+    /// Likewise.
+    pub batch_wait_us: Option<f64>,
+    /// Likewise.
+    pub submit_us: Option<f64>,
+    /// Likewise.
+    pub device_us: Option<f64>,
+    /// Likewise.
+    pub quorum_wait_us: Option<f64>,
+    /// Likewise.
+    pub release_us: Option<f64>,
+    /// Likewise.
+    pub network_out_us: Option<f64>,
 }
 
 impl Row {
@@ -124,7 +146,7 @@ impl Row {
     }
 
     /// With what the run has come to.
-    pub fn with(self, report: &Report) -> Self {
+    pub fn with(self, report: &Report, profile: &AppendProfile) -> Self {
         let (latency, floor, verified) = (&report.latency_us, &report.floor_us, &report.verified);
         Self {
             driver_used: report.driver.clone(),
@@ -157,8 +179,44 @@ impl Row {
             missing: Some(verified.missing),
             corrupt: Some(verified.corrupt),
             failed: Some(report.failed),
+            ..self.with_stages(profile)
+        }
+    }
+
+    fn with_stages(self, profile: &AppendProfile) -> Self {
+        let batches = profile.whole().len();
+        if batches == 0 {
+            return self;
+        }
+        let mean = |stage| Some((profile.stage(stage).mean() / 10.0).round() / 100.0);
+        Self {
+            batches: Some(batches),
+            client_queue_us: mean(Stage::ClientQueue),
+            network_in_us: mean(Stage::NetworkIn),
+            sequencing_us: mean(Stage::Sequencing),
+            batch_wait_us: mean(Stage::BatchWait),
+            submit_us: mean(Stage::Submit),
+            device_us: mean(Stage::Device),
+            quorum_wait_us: mean(Stage::QuorumWait),
+            release_us: mean(Stage::Release),
+            network_out_us: mean(Stage::NetworkOut),
             ..self
         }
+    }
+
+    /// The means of all stages in microseconds, in their order, if they are known.
+    pub fn stages(&self) -> Option<[f64; Stage::ALL.len()]> {
+        Some([
+            self.client_queue_us?,
+            self.network_in_us?,
+            self.sequencing_us?,
+            self.batch_wait_us?,
+            self.submit_us?,
+            self.device_us?,
+            self.quorum_wait_us?,
+            self.release_us?,
+            self.network_out_us?,
+        ])
     }
 }
 
@@ -175,5 +233,24 @@ fn fault(report: &Report) -> Option<String> {
     } else {
         let lag = report.generator_lag_us.unwrap_or(0.0);
         Some(format!("the generator fell behind its own timetable (p99 {lag} us late)"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::testing::profile_of;
+
+    #[test]
+    fn a_run_that_was_profiled_has_all_stages_and_another_none() {
+        assert_eq!(Row::default().with_stages(&AppendProfile::default()).stages(), None);
+        let row = Row::default().with_stages(&profile_of(&[1_000_000, 3_000_000]));
+        let stages = row.stages().unwrap();
+        assert_eq!(row.batches, Some(2));
+        for stage in Stage::ALL {
+            let expected = if stage == Stage::Device { 2_000.0 } else { 0.0 };
+            assert!((stages[stage as usize] - expected).abs() <= expected / 500.0, "{}", stage.name());
+        }
+        assert_eq!(row.device_us, Some(stages[Stage::Device as usize]));
     }
 }

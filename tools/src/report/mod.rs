@@ -5,5 +5,6 @@ mod peers;
 mod plot;
 mod plots;
 mod scale;
+mod stages;
 
 pub(crate) use page::write;

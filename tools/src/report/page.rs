@@ -14,6 +14,7 @@ use naxos::loadgen::sweep::summary::{PointRuns, Summary};
 use super::peers;
 use super::plot::Plot;
 use super::plots::plots;
+use super::stages::{Waterfall, waterfalls};
 use crate::table::thousands;
 
 const STYLE: &str = include_str!("style.css");
@@ -69,12 +70,26 @@ impl Page {
         self.add("</table></div>");
     }
 
+    /// Begins a figure, which its caller ends.
+    fn figure(&mut self, title: &str, svg: &str) {
+        self.add(format!("<figure><h3>{}</h3>", escaped(title)));
+        self.add(svg);
+    }
+
+    fn waterfalls(&mut self, waterfalls: &[Waterfall]) {
+        self.add("<div class=\"plots\">");
+        for waterfall in waterfalls {
+            self.figure(&waterfall.title, &waterfall.svg());
+            self.add("</figure>");
+        }
+        self.add("</div>");
+    }
+
     fn plots(&mut self, plots: &[Plot]) -> anyhow::Result<()> {
         self.add("<div class=\"plots\">");
         for plot in plots {
             let Some(svg) = plot.svg()? else { continue };
-            self.add(format!("<figure><h3>{}</h3>", escaped(&plot.title)));
-            self.add(svg);
+            self.figure(&plot.title, &svg);
             self.add("<ul class=\"legend\">");
             for (name, colour) in plot.legend() {
                 self.add(format!("<li><i style=\"background:{colour}\"></i>{}</li>", escaped(name)));
@@ -101,6 +116,13 @@ fn page(sweep: &Sweep, peers: Option<&[peers::Row]>) -> anyhow::Result<String> {
     page.add("<p class=\"soft\">Medians of the valid runs; bars reach from the least to the most of them. Labels are clients × appends in \
               flight, or the rate of an open loop.</p>");
     page.plots(&plots(sweep))?;
+    let waterfalls = waterfalls(&sweep.points());
+    if !waterfalls.is_empty() {
+        page.heading("Where the time of an append goes");
+        page.add("<p class=\"soft\">Means of the stages, each of which begins where the one before ends, of the oldest record of every batch \
+                  of the valid runs; below them, on the same scale, the stages of each run.</p>");
+        page.waterfalls(&waterfalls);
+    }
     if let Some(rows) = peers {
         page.heading("Beside other systems");
         page.plots(&[peers::plot(rows)])?;

@@ -73,6 +73,45 @@ pub(super) struct Series {
     pub(super) marks: bool,
 }
 
+/// A part of the drawing that something takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Area {
+    left: i32,
+    top: i32,
+    right: i32,
+    bottom: i32,
+}
+
+impl Area {
+    /// Of a mark.
+    fn around(x: i32, y: i32) -> Self {
+        Self { left: x - 5, top: y - 5, right: x + 5, bottom: y + 5 }
+    }
+
+    fn meets(&self, other: &Self) -> bool {
+        self.left < other.right && other.left < self.right && self.top < other.bottom && other.top < self.bottom
+    }
+}
+
+/// Where labels have gone, so that none lies on another, or on a mark.
+struct Labels {
+    taken: Vec<Area>,
+}
+
+impl Labels {
+    /// Where the label of a mark goes, from there: right or left of it, above or below, where there is room; else as the first would.
+    fn place(&mut self, (x, y): (i32, i32), label: &str) -> (i32, i32) {
+        let width = label.chars().count() as i32 * 13 / 2;
+        let places = [(7, -15), (7, 4), (-7 - width, -15), (-7 - width, 4)];
+        let area =
+            |(dx, dy): (i32, i32)| Area { left: x + dx, top: y + dy, right: x + dx + width, bottom: y + dy + 11 };
+        let is_free = |place: &(i32, i32)| !self.taken.iter().any(|taken| taken.meets(&area(*place)));
+        let place = places.into_iter().find(is_free).unwrap_or(places[0]);
+        self.taken.push(area(place));
+        place
+    }
+}
+
 /// A plot and its legend.
 pub(super) struct Plot {
     pub(super) title: String,
@@ -119,6 +158,9 @@ impl Plot {
             .y_label_formatter(&|value| (self.y.format)(*value))
             .draw()
             .map_err(failed)?;
+        let marked = self.series.iter().filter(|series| series.marks).flat_map(|series| series.chains.iter().flatten());
+        let dots = marked.filter(holds).map(|dot| chart.backend_coord(&(dot.x, dot.y)));
+        let mut labels = Labels { taken: dots.map(|(x, y)| Area::around(x, y)).collect() };
         for (series, colour) in self.series.iter().zip(COLOURS.iter().cycle()) {
             for chain in &series.chains {
                 let line = chain.iter().filter(holds).map(|dot| (dot.x, dot.y));
@@ -129,8 +171,9 @@ impl Plot {
                         chart.draw_series([bar]).map_err(failed)?;
                     }
                     chart.draw_series([Circle::new((dot.x, dot.y), 4, colour.filled())]).map_err(failed)?;
+                    let place = labels.place(chart.backend_coord(&(dot.x, dot.y)), &dot.label);
                     let label = EmptyElement::at((dot.x, dot.y))
-                        + Text::new(dot.label.clone(), (6, -12), ("sans-serif", 11).into_font());
+                        + Text::new(dot.label.clone(), place, ("sans-serif", 12).into_font());
                     chart.draw_series([label]).map_err(failed)?;
                 }
             }
@@ -152,6 +195,18 @@ mod tests {
 
     fn axis(logarithmic: bool) -> Axis {
         Axis { label: "x & y", logarithmic, format: |value| format!("<{value:.0}>") }
+    }
+
+    #[test]
+    fn labels_of_marks_at_one_place_lie_beside_each_other() {
+        let mut labels = Labels { taken: vec![Area::around(100, 100)] };
+        let places: Vec<_> = (0..4).map(|_| labels.place((100, 100), "single")).collect();
+        let areas = &labels.taken;
+        assert_eq!(places[0], (7, -15));
+        for (index, area) in areas.iter().enumerate() {
+            assert!(!areas[..index].iter().any(|other| other.meets(area)), "{areas:?}");
+        }
+        assert_eq!(labels.place((100, 100), "single"), (7, -15), "there is no room any more");
     }
 
     fn dot(x: f64, y: f64) -> Dot {

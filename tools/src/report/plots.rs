@@ -26,8 +26,10 @@ fn percentile(rarity: f64) -> String {
 }
 
 /// What the points of one colour share, beside how load is offered.
-fn group(row: &Row) -> String {
-    format!("{} nodes, {} shards, {}, {} B", row.nodes, row.shards, row.driver, row.record_bytes)
+pub(super) fn group(row: &Row) -> String {
+    let shards = if row.shards == 1 { "1 shard".to_owned() } else { format!("{} shards", row.shards) };
+    let nodes = if row.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", row.nodes) };
+    format!("{nodes}, {shards}, {}, {} B", row.driver, row.record_bytes)
 }
 
 fn is_open(row: &Row) -> bool {
@@ -35,7 +37,7 @@ fn is_open(row: &Row) -> bool {
 }
 
 /// How load was offered, in a word.
-fn offer(row: &Row) -> String {
+pub(super) fn offer(row: &Row) -> String {
     match row.inflight {
         Some(inflight) => format!("{}×{inflight}", row.clients),
         None => format!("{} clients at {}", row.clients, row.rate),
@@ -74,7 +76,9 @@ fn throughput_against_latency(title: &str, y: Axis, latency: fn(&Row) -> Option<
         chains: chains(&points).iter().map(|chain| chain.iter().filter_map(dot).collect()).collect(),
         marks: true,
     });
-    Plot { title: title.to_owned(), x: RATE, y, series: series.collect() }
+    // What has no valid run would be a colour without a dot.
+    let series = series.filter(|series| series.chains.iter().any(|chain| !chain.is_empty())).collect();
+    Plot { title: title.to_owned(), x: RATE, y, series }
 }
 
 /// Points that follow from each other: with the same clients and more in flight or at higher rates; of those that are alone so, with the
@@ -203,6 +207,18 @@ mod tests {
         let names = |chain: &Vec<&PointRuns>| chain.iter().map(|point| point.first().point.clone()).collect::<Vec<_>>();
         let chains: Vec<_> = chains(&refs).iter().map(names).collect();
         assert_eq!(chains, [vec!["4-16", "4-256"], vec!["16-1", "64-1"], vec!["2-7"]]);
+    }
+
+    #[test]
+    fn a_kind_of_load_without_a_valid_run_has_no_colour() {
+        let open = PointRuns { rows: vec![Row { valid: false, rate: "5".to_owned(), ..Row::default() }] };
+        let closed = point(4, 16, 9.0);
+        let closed = PointRuns { rows: vec![Row { p50_us: Some(1.0), ..closed.rows[0].clone() }] };
+        let plot = throughput_against_latency("", P50, |row| row.p50_us, &[open, closed]);
+        assert_eq!(
+            plot.series.iter().map(|series| series.name.ends_with("clients×in flight")).collect::<Vec<_>>(),
+            [true]
+        );
     }
 
     #[test]

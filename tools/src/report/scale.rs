@@ -40,7 +40,7 @@ impl Scale {
             let (first, last) = (start.log10().floor() as i32, end.log10().ceil() as i32);
             let steps: &[f64] = match end / start {
                 ratio if ratio < 8.0 => &[1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0],
-                ratio if ratio < 500.0 => &[1.0, 2.0, 5.0],
+                ratio if ratio < 3_000.0 => &[1.0, 2.0, 5.0],
                 _ => &[1.0],
             };
             (first..=last).flat_map(|power| steps.iter().map(move |step| step * 10_f64.powi(power))).collect()
