@@ -130,6 +130,8 @@ fn wrong_numbers_and_words_are_usage_errors() {
         refused(line, USAGE, &["--help"]);
     }
     refused(&["bench", "append", "--clients", "0"], USAGE, &["--clients"]);
+    let lanes = ["--lanes", "all", "--shards", "2", "--embedded-sequencer"];
+    refused(&[&["bench", "append"][..], &lanes].concat(), USAGE, &["--lanes all", "--embedded-sequencer"]);
     refused(&["bench", "append", "--rate", "nan"], USAGE, &["--rate"]);
 }
 

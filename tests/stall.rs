@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use support::disk::TinyDisk;
 use support::process::program;
 use tempfile::TempDir;
 
+const USAGE: i32 = 2;
 const INTERRUPTED: i32 = 130;
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -73,6 +75,20 @@ fn without_a_rate_it_offers_a_share_of_the_peak() {
     let [peak, offered] = ["peak_appends_per_s", "offered_per_s"].map(|name| report[name].as_f64().unwrap());
     assert!((offered - peak * 0.1).abs() <= 1.0, "{offered} of {peak}");
     assert_eq!((&report["load_share"], &report["verified"]["missing"]), (&0.1.into(), &0.into()));
+}
+
+#[test]
+fn a_load_that_has_no_room_is_refused_before_anything_starts() {
+    let disk = match TinyDisk::mount(420 << 20) {
+        Ok(disk) => disk,
+        Err(why) => return eprintln!("skipped: no file system can be mounted here: {why}"),
+    };
+    let mut command = program();
+    command.args(["bench", "stall", "--rate", "200000", "--dir"]).arg(&disk.mounted);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(USAGE), "{errors}");
+    assert!(errors.contains("free") && errors.contains("--dir") && errors.contains("--seconds"), "{errors}");
 }
 
 /// A program that ends with its test, which its nodes follow.

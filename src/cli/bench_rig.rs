@@ -37,6 +37,21 @@ const REPORT_TIME: Duration = Duration::from_secs(5);
 /// Share of the free space that a benchmark may fill.
 const FREE_SHARE_MAX: f64 = 0.8;
 
+/// Where a benchmark ran, and on what: a part of its report.
+#[derive(Serialize)]
+pub(super) struct Ran {
+    pub(super) nodes: usize,
+    pub(super) quorum: usize,
+    processes: usize,
+    driver: String,
+    durability: &'static str,
+    pub(super) floor_us: Floor,
+    machine: Machine,
+    commit: Option<String>,
+    /// Of the payloads.
+    seed: u64,
+}
+
 /// A cluster to be measured, in a directory of its own.
 pub(super) struct Rig<'a> {
     pub(super) floor: Floor,
@@ -71,7 +86,7 @@ impl<'a> Rig<'a> {
         interrupt: &Interrupt,
     ) -> anyhow::Result<Self> {
         options.site.driver.driver.resolve()?;
-        lanes::check(options.lanes, options.shards)?;
+        lanes::check(options.lanes, options.shards, options.embedded_sequencer.is_some())?;
         let scratch = Scratch::create(&options.site.place)?;
         progress.step("floor", 0.0, "measuring the disk and the loopback");
         // The floor of all cores that take part, and of no others.
@@ -178,6 +193,23 @@ impl<'a> Rig<'a> {
     pub(super) fn report(&self, plan: &Plan, clients: u32, measured: &Measured) -> Report {
         let setup = Setup { clients: clients as usize, ..self.setup.clone() };
         Report::new(&setup, plan, measured, self.floor, self.machine.clone())
+    }
+
+    /// For the report of a benchmark that has one of its own.
+    pub(super) fn ran(&self, plan: &Plan) -> Ran {
+        let Setup { nodes, quorum, processes, durability, ref driver, ref commit, .. } = self.setup;
+        let (floor_us, machine, seed) = (self.floor.rounded(), self.machine.clone(), plan.seed);
+        Ran {
+            nodes,
+            quorum,
+            processes,
+            driver: driver.clone(),
+            durability,
+            floor_us,
+            machine,
+            commit: commit.clone(),
+            seed,
+        }
     }
 
     /// What every node says of itself, the one that only sequences included.

@@ -11,28 +11,25 @@ use serde_json::Value;
 use super::args::{self, Driver, Global, Load, Place, Site};
 use super::bench_cluster::BenchCluster;
 use super::bench_plan::{journal_bytes, plan};
-use super::bench_rig::Rig;
+use super::bench_rig::{Ran, Rig};
 use super::exit;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
 use crate::base::{LogletId, NodeId, Offset};
 use crate::client::VirtualLog;
 use crate::loadgen::explain::{count, micros, verification};
-use crate::loadgen::floor::Floor;
-use crate::loadgen::generator::{Generated, Pace, Plan};
-use crate::loadgen::machine::Machine;
+use crate::loadgen::generator::{Pace, Plan};
 use crate::loadgen::report::Latency;
 use crate::loadgen::stall::{Running, read_back, run as load};
 use crate::loadgen::verify::Verified;
 
 /// The closed loop from which the offered rate follows.
-const PEAK: Duration = Duration::from_secs(2);
+const PEAK: Duration = Duration::from_secs(1);
 const PEAK_WARM_UP: Duration = Duration::from_millis(500);
 /// Between two looks at how far the node has come.
 const POLL: Duration = Duration::from_millis(20);
 /// How long it may need.
 const CATCH_UP_MAX: Duration = Duration::from_secs(60);
-const PEAK_LOG: &str = "peak";
 const LOG: &str = "bench";
 
 #[derive(Debug, Clone, Args)]
@@ -41,10 +38,10 @@ pub(super) struct StallLoad {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(3..=15))]
     pub(super) nodes: u16,
     /// Load before the node is stopped, and again from when it goes on
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = args::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = args::seconds)]
     pub(super) seconds: f64,
     /// How long it is stopped
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = args::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = args::seconds)]
     pub(super) stop: f64,
     /// Load before all that
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = args::seconds)]
@@ -78,8 +75,6 @@ pub(super) struct StallLoad {
 struct Report {
     schema: u32,
     bench: &'static str,
-    nodes: usize,
-    quorum: usize,
     clients: u32,
     record_bytes: usize,
     /// Before the stop, and after it.
@@ -111,13 +106,8 @@ struct Report {
     generator_lag_us: f64,
     verified: Verified,
     valid: bool,
-    processes: usize,
-    driver: String,
-    durability: &'static str,
-    floor_us: Floor,
-    machine: Machine,
-    commit: Option<String>,
-    seed: u64,
+    #[serde(flatten)]
+    ran: Ran,
 }
 
 pub(super) fn run(global: &Global, options: &StallLoad) -> anyhow::Result<()> {
@@ -132,22 +122,26 @@ pub(super) fn run(global: &Global, options: &StallLoad) -> anyhow::Result<()> {
     };
     // With the pace of the peak, which the offered one follows from.
     let closed = plan(&options_of_load)?;
-    let peak = options.rate.is_none().then(|| Plan { warm_up: PEAK_WARM_UP, measured: PEAK, ..closed.clone() });
     let interrupt = Interrupt::install()?;
     let mut progress = Progress::new(&interrupt, closed.warm_up + closed.measured);
-    let bytes = |floor: &Floor| {
-        let offered = match options.rate {
-            Some(appends_per_s) => {
-                let open = Plan { pace: Pace::Open { appends_per_s }, ..closed.clone() };
-                journal_bytes(&open, options.clients, floor)
-            }
-            None => (journal_bytes(&closed, options.clients, floor) as f64 * options.share) as u64,
-        };
-        offered + peak.as_ref().map_or(0, |peak| journal_bytes(peak, options.clients, floor))
+    // On a cluster of its own: only its result says how much space the load itself needs.
+    let peak = match options.rate {
+        Some(_) => None,
+        None => {
+            let plan = Plan { warm_up: PEAK_WARM_UP, measured: PEAK, ..closed.clone() };
+            let bytes = |floor: &_| journal_bytes(&plan, options.clients, floor);
+            let rig = Rig::start(&options_of_load, bytes, &progress, &interrupt)?;
+            let peak = Bench { rig: &rig, options }.peak(&plan, &mut progress).map_err(|error| rig.explain(error))?;
+            rig.stop()?;
+            Some(peak)
+        }
     };
+    let share_of_peak = peak.as_ref().map(|peak| (peak.appends_per_s * options.share).round());
+    let appends_per_s = options.rate.or(share_of_peak).expect("a peak is measured where no rate is given");
+    let plan = Plan { pace: Pace::Open { appends_per_s }, ..closed };
+    let bytes = |floor: &_| journal_bytes(&plan, options.clients, floor);
     let rig = Rig::start(&options_of_load, bytes, &progress, &interrupt)?;
-    let bench = Bench { rig: &rig, options };
-    let report = bench.run(peak.as_ref(), &closed, &mut progress);
+    let report = Bench { rig: &rig, options }.run(peak, appends_per_s, &plan, &mut progress);
     let report = rig.conclude(global, &progress, report, |report| text(report).trim_end().to_owned())?;
     exit::verdict(report.valid)
 }
@@ -172,6 +166,12 @@ impl Drop for Stopped<'_> {
     }
 }
 
+/// What the closed loop has come to.
+struct Peak {
+    appends_per_s: f64,
+    verified: Verified,
+}
+
 /// What became of the node.
 struct Recovery {
     behind_records: u64,
@@ -185,45 +185,39 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn run(&self, peak: Option<&Plan>, closed: &Plan, progress: &mut Progress<'_>) -> anyhow::Result<Report> {
+    fn run(
+        &self,
+        peak: Option<Peak>,
+        offered: f64,
+        plan: &Plan,
+        progress: &mut Progress<'_>,
+    ) -> anyhow::Result<Report> {
         let Self { rig, options } = self;
         let (before, stop) = (Duration::from_secs_f64(options.seconds), Duration::from_secs_f64(options.stop));
-        // The first log begins the cluster.
-        let first = rig.create_virtual_log(PEAK_LOG)?;
-        let peak = peak.map(|peak| self.peak(&first, peak, progress)).transpose()?;
-        let rate = match (options.rate, &peak) {
-            (Some(rate), _) => rate,
-            (None, Some((peak, _))) => (peak * options.share).round(),
-            (None, None) => unreachable!("a peak is measured where no rate is given"),
-        };
-        let cluster = rig.client.cluster(&rig.addresses()).context("cannot find the cluster")?;
-        let log = cluster.create_log(LOG, rig.addresses().len()).context("cannot create the log")?;
+        let log = rig.create_virtual_log(LOG)?;
         let chain = log.chain().context("the log's chain")?;
         let sequencer = chain.last().loglet.first().sequencer.node;
         let nodes = rig.cluster().ready();
         let index = nodes.iter().position(|node| node.node != sequencer).context("there is another node")?;
         let stalled = Stalled { rig, loglet: chain.last().loglet.id(), sequencer, node: nodes[index].node, index };
-        let plan = Plan { pace: Pace::Open { appends_per_s: rate }, ..closed.clone() };
         let ends = [plan.warm_up + before, plan.warm_up + before + stop, plan.warm_up + plan.measured];
-        let logs = self.handles(LOG)?;
+        let logs = self.handles()?;
         let (generated, recovery) =
-            load(logs, &plan, &ends, progress, |running: &mut Running<'_>| stalled.watch(running, &ends))?;
-        let verified = read_back(&log, &plan, &generated.ledgers, progress)?;
+            load(logs, plan, &ends, progress, |running: &mut Running<'_>| stalled.watch(running, &ends))?;
+        let verified = read_back(&log, plan, &generated.ledgers, progress)?;
         let reconfigurations = log.chain().context("the log's chain")?.version - chain.version;
         let [before_us, stopped_us, after_us] = [0, 1, 2].map(|span: usize| Latency::of(&generated.spans[span]));
-        let peak_is_sound = peak.as_ref().is_none_or(|(_, verified)| verified.holds());
+        let peak_is_sound = peak.as_ref().is_none_or(|peak| peak.verified.holds());
         Ok(Report {
             schema: 1,
             bench: "stall",
-            nodes: rig.setup.nodes,
-            quorum: rig.setup.quorum,
             clients: options.clients,
             record_bytes: plan.record_bytes,
             seconds: options.seconds,
             stop_s: options.stop,
-            peak_appends_per_s: peak.map(|(peak, _)| peak.round()),
+            peak_appends_per_s: peak.map(|peak| peak.appends_per_s.round()),
             load_share: options.rate.is_none().then_some(options.share),
-            offered_per_s: rate,
+            offered_per_s: offered,
             before_us,
             stopped_us,
             after_us,
@@ -235,7 +229,7 @@ impl Bench<'_> {
             reconfigurations,
             failed: generated.failed,
             first_error: generated.first_error.clone(),
-            generator_lag_us: lag_us(&generated),
+            generator_lag_us: generated.lag_us().unwrap_or_default(),
             verified,
             valid: generated.kept_up()
                 && generated.failed == 0
@@ -244,40 +238,30 @@ impl Bench<'_> {
                 && peak_is_sound
                 && reconfigurations == 0
                 && recovery.caught_up.is_some(),
-            processes: rig.setup.processes,
-            driver: rig.setup.driver.clone(),
-            durability: rig.setup.durability,
-            floor_us: rig.floor.rounded(),
-            machine: rig.machine.clone(),
-            commit: rig.setup.commit.clone(),
-            seed: plan.seed,
+            ran: rig.ran(plan),
         })
     }
 
     /// Of each client its own, with connections of its own.
-    fn handles(&self, log: &str) -> anyhow::Result<Vec<VirtualLog>> {
+    fn handles(&self) -> anyhow::Result<Vec<VirtualLog>> {
         let cluster = self.rig.client.cluster(&self.rig.addresses()).context("cannot find the cluster")?;
-        let open = |_| cluster.open_log(log).with_context(|| format!("cannot open the log `{log}`"));
+        let open = |_| cluster.open_log(LOG).context("cannot open the log");
         (0..self.options.clients).map(open).collect()
     }
 
     /// Appends a second of a closed loop, read back like everything else.
-    fn peak(&self, log: &VirtualLog, plan: &Plan, progress: &mut Progress<'_>) -> anyhow::Result<(f64, Verified)> {
+    fn peak(&self, plan: &Plan, progress: &mut Progress<'_>) -> anyhow::Result<Peak> {
         let all = plan.warm_up + plan.measured;
-        let logs = self.handles(PEAK_LOG)?;
+        let log = self.rig.create_virtual_log(LOG)?;
+        let logs = self.handles()?;
         let (generated, ()) = load(logs, plan, &[], progress, |running: &mut Running<'_>| running.wait_until(all))?;
         if let Some(error) = &generated.first_error {
             anyhow::bail!("an append of the closed loop that measures the peak has failed: {error}");
         }
-        let verified = read_back(log, plan, &generated.ledgers, progress)?;
+        let verified = read_back(&log, plan, &generated.ledgers, progress)?;
         anyhow::ensure!(generated.appended > 0, "nothing was acknowledged while the peak was measured");
-        Ok((generated.appended as f64 / plan.measured.as_secs_f64(), verified))
+        Ok(Peak { appends_per_s: generated.appended as f64 / plan.measured.as_secs_f64(), verified })
     }
-}
-
-/// The 99th percentile, to tenths of microseconds.
-fn lag_us(generated: &Generated) -> f64 {
-    generated.lag.as_ref().map_or(0.0, |lag| (lag.value_at_quantile(0.99) as f64 / 100.0).round() / 10.0)
 }
 
 /// The node that is stopped, and the one that sequences.
@@ -335,7 +319,6 @@ impl Stalled<'_> {
     fn standing(&self) -> anyhow::Result<Standing> {
         let (node, loglet) = (serde_json::to_value(self.node)?, serde_json::to_value(self.loglet)?);
         let sequencers = self.shards(self.sequencer, "sequencers")?;
-        // That of the other log, of the peak, may be there as well.
         let sequencer = sequencers.iter().find(|sequencer| sequencer["loglet"] == loglet);
         let sequencer = sequencer.context("the sequencer's node says nothing of its sequencer")?;
         let number = |value: &Value| value.as_u64().with_context(|| format!("a number, and not {value}"));
@@ -365,8 +348,8 @@ fn text(report: &Report) -> String {
     };
     line(format!(
         "{} nodes, quorum {}, {} B records, {} connections, {} appends/s offered{peak}",
-        report.nodes,
-        report.quorum,
+        report.ran.nodes,
+        report.ran.quorum,
         report.record_bytes,
         report.clients,
         count(report.offered_per_s)

@@ -9,16 +9,14 @@ use serde::Serialize;
 
 use super::args::{self, Global, Load, Site};
 use super::bench_plan::{journal_bytes, plan};
-use super::bench_rig::Rig;
+use super::bench_rig::{Ran, Rig};
 use super::exit;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
 use crate::client::ClientOptions;
 use crate::loadgen::catch_up::Reader;
 use crate::loadgen::explain::{count, micros};
-use crate::loadgen::floor::Floor;
 use crate::loadgen::generator::{Pace, Plan};
-use crate::loadgen::machine::Machine;
 use crate::loadgen::report::Latency;
 use crate::loadgen::tail::{Delivered, Tailed, run as tail};
 
@@ -57,8 +55,6 @@ struct Report {
     #[serde(rename = "loop")]
     loop_: &'static str,
     offered_per_s: Option<f64>,
-    nodes: usize,
-    quorum: usize,
     record_bytes: usize,
     seconds: f64,
     /// From the beginning of an append to its acknowledgement.
@@ -79,13 +75,8 @@ struct Report {
     generator_lag_us: Option<f64>,
     failed: u64,
     first_error: Option<String>,
-    processes: usize,
-    driver: String,
-    durability: &'static str,
-    floor_us: Floor,
-    machine: Machine,
-    commit: Option<String>,
-    seed: u64,
+    #[serde(flatten)]
+    ran: Ran,
 }
 
 #[derive(Serialize)]
@@ -164,8 +155,6 @@ fn measure(rig: &Rig<'_>, plans: &[Plan], progress: &mut Progress<'_>) -> anyhow
         bench: "tail",
         loop_,
         offered_per_s,
-        nodes: rig.setup.nodes,
-        quorum: rig.setup.quorum,
         record_bytes: plan.record_bytes,
         seconds: plan.measured.as_secs_f64(),
         append_us: Latency::of(&busy.append),
@@ -177,16 +166,10 @@ fn measure(rig: &Rig<'_>, plans: &[Plan], progress: &mut Progress<'_>) -> anyhow
         verified: busy.verified,
         // Between appends to an idle log a moment more or less makes no difference.
         valid: busy.kept_up && results.iter().all(Tailed::is_sound),
-        generator_lag_us: busy.lag.map(|lag| (lag as f64 / 100.0).round() / 10.0),
+        generator_lag_us: busy.lag_us,
         failed: results.iter().map(|tailed| tailed.failed).sum(),
         first_error: results.iter().find_map(|tailed| tailed.first_error.clone()),
-        processes: rig.setup.processes,
-        driver: rig.setup.driver.clone(),
-        durability: rig.setup.durability,
-        floor_us: floor,
-        machine: rig.machine.clone(),
-        commit: rig.setup.commit.clone(),
-        seed: plan.seed,
+        ran: rig.ran(plan),
     })
 }
 
@@ -199,7 +182,7 @@ fn text(report: &Report) -> String {
     };
     line(format!(
         "{} nodes, quorum {}, {} B records, {load}, {} s, {} records",
-        report.nodes, report.quorum, report.record_bytes, report.seconds, report.after_ack_us.n
+        report.ran.nodes, report.ran.quorum, report.record_bytes, report.seconds, report.after_ack_us.n
     ));
     let latency = |name: &str, latency: &Latency| {
         format!(
@@ -217,7 +200,7 @@ fn text(report: &Report) -> String {
         format!(
             "{:26}p50 is {over_rtt} round trips of {}; {:.1} % were there before their acknowledgement",
             "",
-            micros(report.floor_us.rtt_p50),
+            micros(report.ran.floor_us.rtt_p50),
             share * 100.0
         )
     };

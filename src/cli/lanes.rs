@@ -21,9 +21,18 @@ pub(super) fn text(lanes: u32) -> String {
     if lanes == Limits::LANES_ALL { ALL.to_owned() } else { lanes.to_string() }
 }
 
-/// Refuses more lanes than nodes of a benchmark have shards.
-pub(super) fn check(lanes: u32, shards: u16) -> anyhow::Result<()> {
+/// Refuses more lanes than nodes of a benchmark have shards, and lanes of a sequencer that is on no shard of a node.
+pub(super) fn check(lanes: u32, shards: u16, is_embedded: bool) -> anyhow::Result<()> {
     match lanes {
+        1 => Ok(()),
+        lanes if is_embedded => Err(exit::coded(
+            exit::USAGE,
+            format!(
+                "--lanes {} means nothing with --embedded-sequencer: lanes are on the shards of the sequencer's node, and that one \
+                 has a single thread",
+                text(lanes)
+            ),
+        )),
         lanes if lanes == Limits::LANES_ALL || lanes <= shards.into() => Ok(()),
         lanes => Err(exit::coded(
             exit::USAGE,
@@ -50,7 +59,16 @@ mod tests {
 
     #[test]
     fn more_lanes_than_shards_are_refused() {
-        assert!(check(Limits::LANES_ALL, 1).is_ok() && check(2, 2).is_ok());
-        assert!(check(3, 2).unwrap_err().to_string().contains("--shards 2"));
+        assert!(check(Limits::LANES_ALL, 1, false).is_ok() && check(2, 2, false).is_ok());
+        assert!(check(3, 2, false).unwrap_err().to_string().contains("--shards 2"));
+    }
+
+    #[test]
+    fn a_sequencer_in_the_process_of_the_load_has_no_lanes() {
+        assert!(check(1, 4, true).is_ok());
+        for lanes in [2, Limits::LANES_ALL] {
+            let error = check(lanes, 4, true).unwrap_err().to_string();
+            assert!(error.contains("--embedded-sequencer") && error.contains(&text(lanes)), "{error}");
+        }
     }
 }

@@ -17,6 +17,7 @@ pub mod generator;
 pub mod interval_log;
 pub mod io_wq;
 pub mod live;
+mod logs;
 pub mod machine;
 pub mod network;
 pub mod numbered;

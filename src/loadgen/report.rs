@@ -229,7 +229,6 @@ impl Report {
             Pace::Closed { inflight } => ("closed", Some(inflight), None),
             Pace::Open { appends_per_s } => ("open", None, Some(appends_per_s)),
         };
-        let lag = generated.lag.as_ref().map(|lag| tenths(lag.value_at_quantile(0.99) as f64 / 1e3));
         let nodes = measured.nodes;
         let trim = Trim::new(plan, measured);
         Self {
@@ -250,7 +249,7 @@ impl Report {
             appends_per_s: tenths(appends_per_s),
             bytes_per_s: tenths(bytes_per_s),
             offered_per_s: offered,
-            generator_lag_us: lag,
+            generator_lag_us: generated.lag_us(),
             valid: generated.kept_up()
                 && generated.failed == 0
                 && generated.appended > 0

@@ -1,11 +1,8 @@
 //! One load on one log, measured around and verified behind.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Mutex, PoisonError, mpsc};
-use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,22 +11,21 @@ use serde_json::Value;
 use super::counters::NodeCounters;
 use super::cpu::processes_time;
 use super::device::DeviceCounters;
-use super::generator::{Appender, Generated, Plan, Progress, generate_in_spans};
+use super::generator::{Generated, Plan, Progress, generate_in_spans};
 use super::io_wq::{IoWq, IoWqCount};
+use super::logs::{self, READ_STALL};
 use super::machine::BlockDevice;
 use super::payload::NUMBERS_BYTES;
 use super::trimmer::{Trimmed, trim};
 use super::verify::{Checker, Ledger, Verified};
 use super::witness::{Checked, Witness, check_history, witness};
 use crate::base::{ClusterId, Offset};
-use crate::client::{Append, Client, Event, Log, OpError};
+use crate::client::{Client, Log, OpError};
 use crate::history::Value as HistoryValue;
 use crate::wire::LogletConfig;
 
 /// Between two looks at an interruption, the progress and the workers.
 const TURN: Duration = Duration::from_millis(50);
-/// How long reading back may stand still before it is given up.
-const READ_STALL: Duration = Duration::from_secs(30);
 
 /// Where the load goes.
 #[derive(Clone, Debug)]
@@ -229,10 +225,7 @@ fn load(
         let ((watch_until, watch_end), (trim_until, trim_end)) = (mpsc::channel(), mpsc::channel());
         let watcher = watcher.map(|log| scope.spawn(move || witness(&log, number, start, &watch_end)));
         let trimmer = trimmer.map(|(behind, log)| scope.spawn(move || trim(&log, behind, progress, &trim_end)));
-        let generator = scope.spawn(move || {
-            let appenders = logs.into_iter().map(Connection).collect();
-            generate_in_spans(plan, &plan.intervals(), appenders, start, progress)
-        });
+        let generator = scope.spawn(move || generate_in_spans(plan, &plan.intervals(), logs, start, progress));
         let mut wait = |until: Duration| {
             while start.elapsed() < until && !generator.is_finished() {
                 thread::sleep(TURN.min(until.saturating_sub(start.elapsed())));
@@ -300,54 +293,11 @@ fn read_back(
     mut contents: Option<&mut Vec<HistoryValue>>,
     observer: &mut dyn Observer,
 ) -> Result<Verified, RunError> {
-    let mut checker = Checker::trimmed(plan.seed, plan.record_bytes, ledgers, from);
+    let checker = Checker::trimmed(plan.seed, plan.record_bytes, ledgers, from);
     let tail = log.check_tail().map_err(RunError::Tail)?.tail;
-    let mut subscription = log.subscribe(from);
-    let (mut moved, mut looked) = (Instant::now(), Instant::now());
-    while checker.next() < tail {
-        let at = checker.next();
-        match subscription.next_timeout(TURN).map_err(|error| RunError::Read { at, tail, error })? {
-            Some(Event::Records(delivery)) => {
-                if delivery.first() != at {
-                    return Err(RunError::OutOfOrder { expected: at, got: delivery.first() });
-                }
-                // What was stored without an acknowledgement may grow a log beyond the tail asked for; it is compared as well.
-                delivery.values().for_each(|place| checker.place(place));
-                if let Some(contents) = &mut contents {
-                    contents.extend(delivery.values().map(HistoryValue::at));
-                }
-                moved = Instant::now();
-            }
-            // A trimmed or shortened log: what is not there is missing, and is counted.
-            Some(Event::Trimmed(_) | Event::Sealed) => break,
-            None if moved.elapsed() > READ_STALL => return Err(RunError::ReadStalled { at, tail }),
-            None => {}
+    logs::read_back(log.subscribe(from), tail, checker, observer, |delivery| {
+        if let Some(contents) = &mut contents {
+            contents.extend(delivery.values().map(HistoryValue::at));
         }
-        if looked.elapsed() >= TURN {
-            looked = Instant::now();
-            if !observer.progress(Phase::Verifying { read: checker.next().0, total: tail.0 }) {
-                return Err(RunError::Interrupted);
-            }
-        }
-    }
-    Ok(checker.finish())
-}
-
-/// One client of the load: a log handle with its own connection.
-pub(super) struct Connection(pub(super) Log);
-
-pub(super) struct Pending(Append);
-
-impl Appender for Connection {
-    type Append = Pending;
-    fn try_append(&self, record: &[u8]) -> Option<Pending> {
-        self.0.try_append(record).ok().map(Pending)
-    }
-}
-
-impl Future for Pending {
-    type Output = Result<Offset, String>;
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map_err(|error| error.to_string())
-    }
+    })
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::generator::{Plan, Progress, generate, histogram};
 use super::payload::RecordKey;
-use super::run::{Connection, Observer, Phase, RunError};
+use super::run::{Observer, Phase, RunError};
 use super::verify::Ledger;
 use crate::base::Offset;
 use crate::client::{Event, Log, Subscription};
@@ -34,8 +34,8 @@ pub struct Tailed {
     pub verified: Delivered,
     /// Whether an open loop kept its timetable.
     pub kept_up: bool,
-    /// 99th percentile of how late an open loop took appends up, in nanoseconds.
-    pub lag: Option<u64>,
+    /// 99th percentile of how late an open loop took appends up.
+    pub lag_us: Option<f64>,
     /// Appends that failed.
     pub failed: u64,
     /// Why the first of them did.
@@ -92,7 +92,7 @@ pub fn run(appender: Log, reader: &Log, plan: &Plan, observer: &mut dyn Observer
         let progress = &progress;
         let (expect, expected) = channel();
         let follower = scope.spawn(move || follow(&mut subscription, plan, start, &expected));
-        let generator = scope.spawn(move || generate(plan, vec![Connection(appender)], start, progress));
+        let generator = scope.spawn(move || generate(plan, vec![appender], start, progress));
         while !generator.is_finished() {
             thread::sleep(TURN);
             let acknowledged = progress.lock().unwrap_or_else(PoisonError::into_inner).acknowledged;
@@ -108,7 +108,7 @@ pub fn run(appender: Log, reader: &Log, plan: &Plan, observer: &mut dyn Observer
         let followed = follower.join().expect("the follower does not panic")?;
         let mut tailed = book(plan, ledger, &followed);
         tailed.kept_up = generated.kept_up();
-        tailed.lag = generated.lag.as_ref().map(|lag| lag.value_at_quantile(0.99));
+        tailed.lag_us = generated.lag_us();
         (tailed.failed, tailed.first_error) = (generated.failed, generated.first_error);
         Ok(tailed)
     })
@@ -174,7 +174,7 @@ fn book(plan: &Plan, ledger: &Ledger, followed: &Followed) -> Tailed {
             wrong: followed.wrong,
         },
         kept_up: true,
-        lag: None,
+        lag_us: None,
         failed: 0,
         first_error: None,
     };
