@@ -342,7 +342,7 @@ fn one_log_that_floods_its_shard_does_not_starve_another() {
             waiting.into_iter().for_each(acknowledged);
             count
         });
-        let tail = || client.open(&node.loglet(1), CLUSTER).check_tail().unwrap().tail;
+        let tail = || client.open(node.loglet(1), CLUSTER).check_tail().unwrap().tail;
         until("the flood", || tail() > Offset(1_000));
         let before = tail();
         (0..50).for_each(|offset| assert_eq!(single.append(b"one at a time").wait().unwrap(), Offset(offset)));

@@ -8,11 +8,12 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use hdrhistogram::Histogram;
 
-use super::args::{Global, Load};
+use super::args::Global;
 use super::bench_plan::{journal_bytes, plan};
 use super::bench_rig::Rig;
 use super::bench_sampler::{Sampler, total};
 use super::interrupt::Interrupt;
+use super::load_args::Load;
 use super::progress::Progress;
 use super::{exit, output};
 use crate::client::AppendProfile;

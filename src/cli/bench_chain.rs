@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
-use super::args::{ChainLoad, Global, Load};
+use super::args::{ChainLoad, Global};
 use super::bench_rig::Rig;
 use super::cluster_file::{ClusterFile, FILE_NAME, NodeEntry};
 use super::exit;
 use super::interrupt::Interrupt;
+use super::load_args::Load;
 use super::progress::Progress;
 use crate::base::LogPos;
 use crate::client::{Client, ClientOptions, Cluster, Extended, VirtualLog};

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 
-use super::args::Load;
 use super::bench_rig::on;
 use super::directory::Scratch;
 use super::interrupt::Interrupt;
+use super::load_args::Load;
 use super::serve::Ready;
 use super::supervisor::{NodeOptions, Supervisor};
 use crate::base::{ClusterId, Limits};

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::args::{FailoverLoad, Fault, Global, Load, Site};
+use super::args::{FailoverLoad, Fault, Global, Site};
 use super::bench_rig::Rig;
 use super::exit;
 use super::interrupt::Interrupt;
+use super::load_args::Load;
 use super::progress::Progress;
 use crate::client::VirtualLog;
 use crate::loadgen::busy::Busy;

@@ -3,8 +3,8 @@
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use super::args::Load;
 use super::exit;
+use super::load_args::Load;
 use crate::base::Limits;
 use crate::loadgen::floor::Floor;
 use crate::loadgen::generator::{Pace, Plan};

@@ -9,11 +9,12 @@ use clap::Args;
 use serde_json::json;
 use tempfile::NamedTempFile;
 
-use super::args::{Global, Load};
+use super::args::Global;
 use super::bench_plan::{journal_bytes, plan};
 use super::bench_rig::Rig;
 use super::bench_sampler::{Sampler, total};
 use super::interrupt::Interrupt;
+use super::load_args::Load;
 use super::progress::Progress;
 use super::status_table::Table;
 use super::{exit, output};

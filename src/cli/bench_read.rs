@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::args::{Global, Load, ReadLoad};
+use super::args::{Global, ReadLoad};
 use super::bench_plan::{journal_bytes, plan};
 use super::bench_rig::Rig;
 use super::exit;
 use super::interrupt::Interrupt;
+use super::load_args::Load;
 use super::progress::Progress;
 use crate::client::ClientOptions;
 use crate::loadgen::catch_up::{Beside, Pass, Reader, read_through};

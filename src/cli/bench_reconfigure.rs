@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde_json::json;
 
-use super::args::{Global, Load, ReconfigureLoad};
+use super::args::{Global, ReconfigureLoad};
 use super::bench_rig::Rig;
 use super::exit;
 use super::interrupt::Interrupt;
+use super::load_args::Load;
 use super::progress::Progress;
 use crate::client::{Client, ClientOptions, Extended};
 use crate::loadgen::live::{LiveLoad, Offer, RECORD_BYTES_MIN, verify};

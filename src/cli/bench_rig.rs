@@ -9,10 +9,11 @@ use anyhow::Context;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::args::{Global, Load, SequencerThread};
+use super::args::Global;
 use super::bench_cluster::BenchCluster;
 use super::directory::Scratch;
 use super::interrupt::Interrupt;
+use super::load_args::{Load, SequencerThread};
 use super::progress::Progress;
 use super::{dev, exit, lanes, output};
 use crate::base::{ClusterId, Limits, quorum};
@@ -87,6 +88,7 @@ impl<'a> Rig<'a> {
     ) -> anyhow::Result<Self> {
         options.site.driver.driver.resolve()?;
         lanes::check(options.lanes, options.shards, options.embedded_sequencer.is_some())?;
+        let stripes = options.stripes()?;
         let scratch = Scratch::create(&options.site.place)?;
         progress.step("floor", 0.0, "measuring the disk and the loopback");
         // The floor of all cores that take part, and of no others.
@@ -111,7 +113,8 @@ impl<'a> Rig<'a> {
             durability: if scratch.volatile { "volatile" } else { "quorum-dsync" },
             processes: 1 + cluster.pids().len(),
             nodes: options.site.nodes.into(),
-            quorum: quorum(options.site.nodes.into()),
+            quorum: quorum(stripes.copies(options.site.nodes.into())),
+            stripes: stripes.count,
             clients: options.clients as usize,
             prepared_bytes: prepared(&statuses),
             commit: commit(),
@@ -131,15 +134,18 @@ impl<'a> Rig<'a> {
 
     /// Creates a log; `number` must be new.
     pub(super) fn create_log(&self, number: u64) -> anyhow::Result<Target> {
-        let mut config = dev::loglet(self.cluster.ready(), number);
         let mut nodes = self.cluster.addresses();
-        if let Some(sequencer) = &self.sequencer {
-            config.sequencer = sequencer.sequencer();
-            nodes.push(config.sequencer.address);
-        }
-        self.client.create(&config, self.cluster.id()).context("cannot create the log")?;
+        let loglet = match &self.sequencer {
+            Some(sequencer) => {
+                let sequencer = sequencer.sequencer();
+                nodes.push(sequencer.address);
+                LogletConfig { sequencer, ..dev::loglet(self.cluster.ready(), number) }.into()
+            }
+            None => self.options.stripes()?.spec(self.cluster.ready(), number),
+        };
+        self.client.create(&loglet, self.cluster.id()).context("cannot create the log")?;
         Ok(Target {
-            config,
+            loglet,
             cluster: self.cluster.id(),
             nodes,
             server_pids: self.cluster.pids(),

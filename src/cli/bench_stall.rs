@@ -8,12 +8,13 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::args::{self, Driver, Global, Load, Place, Site};
+use super::args::{self, Driver, Global, Place, Site};
 use super::bench_cluster::BenchCluster;
 use super::bench_plan::{journal_bytes, plan};
 use super::bench_rig::{Ran, Rig};
 use super::exit;
 use super::interrupt::Interrupt;
+use super::load_args::Load;
 use super::progress::Progress;
 use crate::base::{LogletId, NodeId, Offset};
 use crate::client::VirtualLog;

@@ -12,11 +12,12 @@ use clap::{Args, Parser};
 use hdrhistogram::Histogram;
 use serde_json::json;
 
-use super::args::{Arguments, Bench, BenchCommand, Command, Global, Load, Place};
+use super::args::{Arguments, Bench, BenchCommand, Command, Global, Place};
 use super::bench_append::{Outcome, measure};
 use super::bench_plan::plan;
 use super::directory::Scratch;
 use super::interrupt::Interrupt;
+use super::load_args::Load;
 use super::progress::Progress;
 use super::{exit, output};
 use crate::loadgen::cores::Cores;

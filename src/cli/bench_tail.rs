@@ -7,11 +7,12 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
-use super::args::{self, Global, Load, Site};
+use super::args::{self, Global, Site};
 use super::bench_plan::{journal_bytes, plan};
 use super::bench_rig::{Ran, Rig};
 use super::exit;
 use super::interrupt::Interrupt;
+use super::load_args::Load;
 use super::progress::Progress;
 use crate::client::ClientOptions;
 use crate::loadgen::catch_up::Reader;
@@ -132,7 +133,7 @@ fn measure(rig: &Rig<'_>, plans: &[Plan], progress: &mut Progress<'_>) -> anyhow
         // A thread and connections of its own: the two shall not meet in the client.
         let options = ClientOptions { driver: rig.driver(), ..ClientOptions::default() };
         let reader = Reader::start(&target, options).context("cannot start the subscriber")?;
-        let appender = rig.client.open(&target.config, target.cluster);
+        let appender = rig.client.open(&target.loglet, target.cluster);
         results.push(tail(appender, reader.log(), plan, progress)?);
     }
     let (plan, busy, floor) = (&plans[0], &results[0], rig.floor.rounded());

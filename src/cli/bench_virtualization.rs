@@ -5,10 +5,11 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::args::{Global, Load, VirtualizationLoad};
+use super::args::{Global, VirtualizationLoad};
 use super::bench_rig::Rig;
 use super::exit;
 use super::interrupt::Interrupt;
+use super::load_args::Load;
 use super::progress::Progress;
 use crate::base::{Incarnation, LogletId};
 use crate::loadgen::blocks::{Appender, Block, Subject};

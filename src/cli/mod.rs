@@ -31,6 +31,7 @@ mod help;
 mod inspect;
 mod interrupt;
 mod lanes;
+mod load_args;
 mod log;
 mod man;
 mod metastore;
@@ -46,6 +47,7 @@ mod sim;
 mod status;
 mod status_latency;
 mod status_table;
+mod stripes;
 mod supervisor;
 mod why;
 

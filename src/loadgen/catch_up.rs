@@ -31,7 +31,7 @@ impl Reader {
     /// Its I/O thread cannot be started.
     pub fn start(target: &Target, options: ClientOptions) -> io::Result<Self> {
         let client = Client::start(options)?;
-        Ok(Self { log: client.open(&target.config, target.cluster), _client: client })
+        Ok(Self { log: client.open(&target.loglet, target.cluster), _client: client })
     }
 
     /// The log.

@@ -10,6 +10,10 @@ pub struct NodeCounters {
     pub append_frames: Option<u64>,
     /// Records in these frames (`append_records`).
     pub append_records: Option<u64>,
+    /// Records that sequencers have placed themselves, to fill stripes that held others up (`no_ops`).
+    pub no_ops: Option<u64>,
+    /// Bytes of these (`no_op_bytes`).
+    pub no_op_bytes: Option<u64>,
     /// Durable writes of journals (`units`).
     pub units: Option<u64>,
     /// Bytes of these writes (`unit_bytes`).
@@ -30,6 +34,8 @@ impl NodeCounters {
         Self {
             append_frames: total("append_frames"),
             append_records: total("append_records"),
+            no_ops: total("no_ops"),
+            no_op_bytes: total("no_op_bytes"),
             units: total("units"),
             unit_bytes: total("unit_bytes"),
             ran_out_of_prepared: total("ran_out_of_prepared"),
@@ -44,6 +50,8 @@ impl NodeCounters {
         Self {
             append_frames: difference(self.append_frames, earlier.append_frames),
             append_records: difference(self.append_records, earlier.append_records),
+            no_ops: difference(self.no_ops, earlier.no_ops),
+            no_op_bytes: difference(self.no_op_bytes, earlier.no_op_bytes),
             units: difference(self.units, earlier.units),
             unit_bytes: difference(self.unit_bytes, earlier.unit_bytes),
             ran_out_of_prepared: difference(self.ran_out_of_prepared, earlier.ran_out_of_prepared),

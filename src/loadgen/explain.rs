@@ -19,8 +19,9 @@ impl Display for Explained<'_> {
         };
         writeln!(
             f,
-            "{} nodes, quorum {}, {} B records, {load}, {} s{}",
+            "{} nodes, {}quorum {}, {} B records, {load}, {} s{}",
             report.nodes,
+            if report.stripes > 1 { format!("{} stripes, ", report.stripes) } else { String::new() },
             report.quorum,
             report.record_bytes,
             report.seconds,
@@ -55,6 +56,10 @@ impl Display for Explained<'_> {
             report.nodes,
             bytes(report.disk_3copy_bytes_per_s)
         )?;
+        if let Some(fillers) = report.fillers {
+            let (records, share) = (count(fillers.records as f64), fillers.share_of_bytes * 100.0);
+            writeln!(f, "  fillers     {records} no-ops kept the stripes level, {share:.2} % of what was stored")?;
+        }
         if let Some(device) = report.device {
             writeln!(
                 f,

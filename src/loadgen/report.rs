@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::counters::mean;
+use super::counters::{NodeCounters, mean};
 use super::floor::Floor;
 use super::generator::{Pace, Plan};
 use super::machine::Machine;
@@ -24,8 +24,10 @@ pub struct Setup {
     pub processes: usize,
     /// LogServers.
     pub nodes: usize,
-    /// Of them, how many make an append durable.
+    /// Of those of one stripe, how many make an append durable.
     pub quorum: usize,
+    /// Stripes of the log.
+    pub stripes: usize,
     /// Connections of the load.
     pub clients: usize,
     /// Journal bytes that were prepared before the load, over all nodes.
@@ -59,6 +61,8 @@ pub struct Report {
     pub quorum: usize,
     /// Loglets that one append could go to.
     pub stripes: usize,
+    /// What kept these level; null with one.
+    pub fillers: Option<Fillers>,
     /// Of every record.
     pub record_bytes: usize,
     /// Connections.
@@ -165,6 +169,23 @@ impl Trim {
     }
 }
 
+/// No-ops that sequencers have placed because another stripe was ahead, warm-up included.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Fillers {
+    /// How many.
+    pub records: u64,
+    /// Of all that was stored for each copy, records with their lengths and checksums.
+    pub share_of_bytes: f64,
+}
+
+impl Fillers {
+    fn new(setup: &Setup, nodes: &NodeCounters, record_bytes: usize) -> Option<Self> {
+        let (records, bytes, appended) = (nodes.no_ops?, nodes.no_op_bytes?, nodes.append_records?);
+        let all = bytes + appended * (record_bytes as u64 + u64::from(Limits::RECORD_OVERHEAD));
+        (setup.stripes > 1).then(|| Self { records, share_of_bytes: bytes as f64 / all.max(1) as f64 })
+    }
+}
+
 /// A distribution, in microseconds.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Latency {
@@ -241,7 +262,8 @@ impl Report {
             loop_,
             nodes: setup.nodes,
             quorum: setup.quorum,
-            stripes: 1,
+            stripes: setup.stripes,
+            fillers: Fillers::new(setup, &nodes, plan.record_bytes),
             record_bytes: plan.record_bytes,
             clients: setup.clients,
             inflight,

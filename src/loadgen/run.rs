@@ -20,9 +20,8 @@ use super::trimmer::{Trimmed, trim};
 use super::verify::{Checker, Ledger, Verified};
 use super::witness::{Checked, Witness, check_history, witness};
 use crate::base::{ClusterId, Offset};
-use crate::client::{Client, Log, OpError};
+use crate::client::{Client, Log, LogletSpec, OpError};
 use crate::history::Value as HistoryValue;
-use crate::wire::LogletConfig;
 
 /// Between two looks at an interruption, the progress and the workers.
 const TURN: Duration = Duration::from_millis(50);
@@ -31,7 +30,7 @@ const TURN: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The log; it must be empty.
-    pub config: LogletConfig,
+    pub loglet: LogletSpec,
     /// Its cluster.
     pub cluster: ClusterId,
     /// Every node, for its counters.
@@ -167,7 +166,7 @@ pub fn run(
     if plan.record_bytes < NUMBERS_BYTES {
         return Err(RunError::TooShort { bytes: plan.record_bytes });
     }
-    let logs: Vec<Log> = (0..clients).map(|_| client.open(&target.config, target.cluster)).collect();
+    let logs: Vec<Log> = (0..clients).map(|_| client.open(&target.loglet, target.cluster)).collect();
     let before = status(client, target)?;
     let own = [std::process::id()];
     let watched = if target.server_pids.is_empty() { &own[..] } else { &target.server_pids };
@@ -175,7 +174,7 @@ pub fn run(
     let (generated, witness, trimmed, window) = load(client, logs, target, plan, &mut io_wq, observer)?;
     let io_wq = io_wq.stop();
     let nodes = status(client, target)?.since(before);
-    let log = client.open(&target.config, target.cluster);
+    let log = client.open(&target.loglet, target.cluster);
     let mut contents = plan.check_history.then(Vec::new);
     let from = trimmed.unwrap_or_default().point;
     let verified = read_back(&log, plan, &generated.ledgers, from, contents.as_mut(), observer)?;
@@ -213,7 +212,7 @@ fn load(
     io_wq: &mut IoWq,
     observer: &mut dyn Observer,
 ) -> Result<(Generated, Witness, Option<Trimmed>, Window), RunError> {
-    let open = || client.open(&target.config, target.cluster);
+    let open = || client.open(&target.loglet, target.cluster);
     let watcher = plan.check_history.then(open);
     let trimmer = plan.trim_behind.map(|behind| (behind, open()));
     let progress = Mutex::new(Progress::default());

@@ -1,0 +1,104 @@
+//! The stripes of a benchmark's log: which nodes sequence and store them.
+
+use super::exit;
+use super::serve::Ready;
+use crate::base::{Incarnation, LogletId};
+use crate::client::LogletSpec;
+use crate::wire::{Member, Sequencer};
+
+/// How a log is divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stripes {
+    pub(super) count: usize,
+    /// Each has nodes of its own.
+    pub(super) sharded: bool,
+}
+
+impl Stripes {
+    /// Refuses what so many nodes cannot be divided into.
+    pub(super) fn check(self, nodes: usize, is_embedded: bool) -> anyhow::Result<Self> {
+        let Self { count, sharded } = self;
+        let refusal = match () {
+            () if count > 1 && is_embedded => {
+                "--stripes means nothing with --embedded-sequencer, which is one for the whole log".to_owned()
+            }
+            () if sharded && count == 1 => "--sharded needs --stripes 2 or more".to_owned(),
+            () if sharded && !nodes.is_multiple_of(count) => {
+                format!(
+                    "--sharded gives each of the {count} stripes as many nodes: {nodes} cannot be divided so; see --nodes"
+                )
+            }
+            () => return Ok(self),
+        };
+        Err(exit::coded(exit::USAGE, refusal))
+    }
+
+    /// LogServers of each stripe.
+    pub(super) fn copies(self, nodes: usize) -> usize {
+        if self.sharded { nodes / self.count } else { nodes }
+    }
+
+    /// A log over all the nodes, whose sequencers are the first ones, or the first of each stripe.
+    pub(super) fn spec(self, nodes: &[Ready], log: u64) -> LogletSpec {
+        let id = LogletId { log, version: 1, nonce: Incarnation::random().0 as u64 };
+        let stripe = |stripe: usize| {
+            let copies = self.copies(nodes.len());
+            let (stored, first) = match self.sharded {
+                true => (&nodes[stripe * copies..][..copies], stripe * copies),
+                false => (nodes, stripe % nodes.len()),
+            };
+            let first = &nodes[first];
+            let sequencer = Sequencer { node: first.node, incarnation: first.incarnation, address: first.address };
+            let members = stored.iter().map(|node| Member { node: node.node, address: node.address }).collect();
+            (sequencer, members)
+        };
+        LogletSpec::new(id, (0..self.count).map(stripe))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{ClusterId, NodeId};
+
+    fn nodes(count: u16) -> Vec<Ready> {
+        let node = |number: u16| Ready {
+            admin: None,
+            address: ([127, 0, 0, 1], 7000 + number).into(),
+            cluster: ClusterId(1),
+            node: NodeId(number.into()),
+            incarnation: Incarnation(number.into()),
+            pid: 1,
+        };
+        (0..count).map(node).collect()
+    }
+
+    fn places(spec: &LogletSpec) -> Vec<(u128, Vec<u128>)> {
+        let stored = |stripe: &crate::wire::LogletConfig| stripe.log_servers.iter().map(|at| at.node.0).collect();
+        spec.stripes().iter().map(|stripe| (stripe.sequencer.node.0, stored(stripe))).collect()
+    }
+
+    #[test]
+    fn sequencers_rotate_over_all_nodes_or_have_some_each() {
+        let rotating = Stripes { count: 4, sharded: false }.spec(&nodes(3), 1);
+        let all = vec![0, 1, 2];
+        assert_eq!(places(&rotating), [0, 1, 2, 0].map(|sequencer| (sequencer, all.clone())));
+        let sharded = Stripes { count: 2, sharded: true }.spec(&nodes(6), 1);
+        assert_eq!(places(&sharded), [(0, vec![0, 1, 2]), (3, vec![3, 4, 5])]);
+        let native = Stripes { count: 1, sharded: false }.spec(&nodes(3), 1);
+        assert!(matches!(native, LogletSpec::Native(_)));
+    }
+
+    #[test]
+    fn what_cannot_be_divided_is_refused() {
+        let check = |count, sharded, nodes, is_embedded| {
+            Stripes { count, sharded }.check(nodes, is_embedded).map_err(|error| error.to_string())
+        };
+        assert!(
+            check(4, false, 3, false).is_ok() && check(3, true, 9, false).is_ok() && check(1, false, 3, true).is_ok()
+        );
+        assert!(check(2, true, 5, false).unwrap_err().contains("--nodes"));
+        assert!(check(1, true, 6, false).unwrap_err().contains("--stripes 2"));
+        assert!(check(2, false, 3, true).unwrap_err().contains("--embedded-sequencer"));
+    }
+}
