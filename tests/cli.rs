@@ -103,14 +103,21 @@ fn a_file_that_is_no_cluster_file_is_named() {
 
 #[test]
 fn wrong_numbers_and_words_are_usage_errors() {
-    let lines: [&[&str]; 21] = [
+    let lines: [&[&str]; 28] = [
         &[],
         &["frobnicate"],
         &["log"],
         &["log", "unseal"],
         &["log", "create"],
         &["log", "create", "x", "--replicas", "0"],
+        &["log", "create", "x", "--stripes", "0"],
+        &["log", "create", "x", "--stripes", "65"],
         &["log", "reconfigure", "--to", "paper"],
+        &["log", "reconfigure", "--to", "striped"],
+        &["log", "reconfigure", "--to", "striped:0"],
+        &["log", "reconfigure", "--to", "striped:1"],
+        &["log", "reconfigure", "--sharded"],
+        &["log", "reconfigure", "--to", "striped:2", "--sharded", "--log-servers", "1,2"],
         &["trim"],
         &["trim", "-1"],
         &["trim", "x"],
@@ -365,10 +372,21 @@ fn logs_are_created_shown_and_reconfigured_by_name() {
     assert_eq!(moved["chain"]["segments"][2]["loglet"]["sequencer"]["node"], node.as_str());
     assert_eq!(done(&["--log", "default", "tail"])["tail"], 0, "the other log has noticed nothing");
     let cluster = &cluster[1..];
-    let refusals: [(&[&str], &[&str]); 7] = [
+    let refusals: [(&[&str], &[&str]); 12] = [
         (&["log", "create", "other"], &["`other`", "already"]),
         (&["log", "create", "a b"], &["`a b`", "no name"]),
         (&["log", "create", "big", "--replicas", "4"], &["4 replicas", "has 3"]),
+        (&["log", "create", "big", "--sharded"], &["--sharded needs several"]),
+        (
+            &["log", "create", "big", "--stripes", "2", "--sharded"],
+            &["2 stripes of 3 replicas", "need 6 nodes", "has 3"],
+        ),
+        (&["log", "reconfigure", "other", "--to", "striped:2", "--sharded"], &["need 4 nodes", "has 3"]),
+        (&["log", "reconfigure", "other", "--to", "native", "--sharded"], &["--sharded needs several"]),
+        (
+            &["log", "reconfigure", "other", "--to", "striped:2", "--sequencer", &node],
+            &["2 stripes", "--sequencer is for a native one"],
+        ),
         (&["log", "show", "nothing"], &["`nothing`", "default, other"]),
         (&["--log", "nothing", "append", "x"], &["`nothing`", "default, other"]),
         (&["log", "reconfigure", "other", "--sequencer", "zz"], &["`zz`"]),
@@ -378,6 +396,14 @@ fn logs_are_created_shown_and_reconfigured_by_name() {
         refused(&[cluster, arguments].concat(), USAGE, words);
     }
     assert_eq!(done(&["log", "list"]), listed, "nothing was changed");
+    assert_eq!(done(&["log", "show", "other"])["chain"], moved["chain"]);
+    let native = done(&["log", "reconfigure", "other", "--to", "native"]);
+    assert_eq!(
+        native["chain"]["segments"][2]["loglet"]["sequencer"]["node"],
+        node.as_str(),
+        "it was empty, and is as it was"
+    );
+    assert_eq!(done(&["log", "list"]), listed);
 }
 
 /// Somebody has looked at a log, or has it open, and meanwhile somebody else has changed it.

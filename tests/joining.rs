@@ -361,7 +361,7 @@ fn a_node_joins_is_used_drained_and_removed_by_command() {
     refused(&naxos(&file, &["node", "remove", &third_id]), USAGE, &["is not draining"]);
     refused(&naxos(&file, &["node", "drain", "zzz"]), USAGE, &["0 nodes begin with `zzz`"]);
     json(&file, &["node", "drain", &at[2].to_string()]);
-    refused(&naxos(&file, &["node", "drain", &at[1].to_string()]), USAGE, &["log `default` has 2 replicas"]);
+    refused(&naxos(&file, &["node", "drain", &at[1].to_string()]), USAGE, &["log `default` is stored on 2"]);
     let busy = ["log", "reconfigure", "--log-servers", &third_id, "--sequencer", &third_id];
     refused(&naxos(&file, &busy), USAGE, &["is draining"]);
     json(&file, &["node", "undrain", &third_id]);

@@ -12,6 +12,7 @@ use super::bench_stall::StallLoad;
 use super::bench_sweep::SweepOptions;
 use super::bench_tail::TailLoad;
 use super::load_args::Load;
+use super::log::LogCommand;
 use super::metastore::MetaStoreChoice;
 use super::status_latency::StatusOptions;
 use super::{exit, help};
@@ -184,65 +185,11 @@ pub(super) struct InitCluster {
     pub(super) nodes: Vec<SocketAddr>,
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum LogCommand {
-    /// Create a log
-    Create(CreateLog),
-    /// Show which logs there are
-    List,
-    /// Show what a log is made of: its chain of loglets, and where it ends
-    Show(OneLog),
-    /// End the loglet that the log appends to, and put another behind it, without downtime
-    Reconfigure(Reconfigure),
-    /// Seal the loglet that the log appends to: whoever uses the log next puts another behind it
-    Seal(OneLog),
-    /// Delete a log and all its records, for ever
-    Delete(DeleteLog),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct DeleteLog {
-    /// Its name
-    #[arg(value_name = "NAME")]
-    pub(super) name: String,
-    /// Do not ask
-    #[arg(long)]
-    pub(super) yes: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct CreateLog {
-    /// Its name: letters, digits, `-`, `_` and `.`
-    #[arg(value_name = "NAME")]
-    pub(super) name: String,
-    /// On how many nodes each record is stored [default: 3, or as many nodes as there are]
-    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u16).range(1..=31))]
-    pub(super) replicas: Option<u16>,
-}
-
 #[derive(Debug, Args)]
 pub(super) struct OneLog {
     /// The log [default: --log, else the default log of the cluster file]
     #[arg(value_name = "NAME")]
     pub(super) name: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Reconfigure {
-    #[command(flatten)]
-    pub(super) log: OneLog,
-    /// The kind of loglet
-    #[arg(long, value_name = "KIND", default_value = "native", value_parser = ["native"])]
-    pub(super) to: String,
-    /// The node that gives out positions, by the beginning of its identity [default: the present one, if it answers]
-    #[arg(long, value_name = "NODE")]
-    pub(super) sequencer: Option<String>,
-    /// The nodes that store the records, by the beginnings of their identities [default: the present ones]
-    #[arg(long, value_name = "NODES", value_delimiter = ',')]
-    pub(super) log_servers: Vec<String>,
-    /// Change nothing unless the chain has this version, as `naxos log show` has told it
-    #[arg(long, value_name = "VERSION")]
-    pub(super) expect_version: Option<u64>,
 }
 
 #[derive(Debug, Args)]

@@ -175,11 +175,15 @@ Exit codes:
 pub(super) const LOG: &str = "\
 Examples:
   naxos log create orders --replicas 3
+  naxos log create wide --stripes 4
+  naxos log create wider --stripes 2 --sharded
   naxos log list
   naxos log show orders
   naxos log reconfigure orders
   naxos log reconfigure orders --sequencer 3f9a --log-servers 3f9a,71c0,e552
   naxos log reconfigure orders --expect-version 7
+  naxos log reconfigure orders --to striped:4
+  naxos log reconfigure orders --to native
   naxos log seal orders
   naxos log delete orders --yes
 
@@ -188,10 +192,13 @@ puts another behind it, while the log is used: a clone with the same nodes, or w
 reconfiguration that its writer cannot finish is finished by whoever appends next. `delete` cut short
 goes on when it is done again; appends of clients that have the log open fail after their time limit.
 
+A loglet is native, with one sequencer, or goes over K stripes, each with a sequencer of its own: on the
+same nodes, or with --sharded each on nodes of its own, of which there have to be K times as many.
+
 Exit codes:
   0  done
   1  somebody else has changed the chain at the same time, or a change is pending; nothing was done
-  2  wrong usage: an unknown log or node, a name that is taken, replicas that the nodes do not allow
+  2  wrong usage: an unknown log or node, a name that is taken, replicas or stripes that the nodes do not allow
   4  a majority of the nodes cannot be reached
 ";
 

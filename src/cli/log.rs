@@ -1,16 +1,103 @@
 //! `naxos log`: the logs of a cluster, and what they are made of.
 
 use std::io::IsTerminal;
+use std::str::FromStr;
 
 use anyhow::Context;
+use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::args::{CreateLog, DeleteLog, Global, LogCommand, OneLog, Reconfigure};
+use super::args::{Global, OneLog};
 use super::cluster_file::{NamedLog, Session};
 use super::node::{find, short};
 use super::{exit, output};
-use crate::client::{Chain, ChainSegment, ClusterError, Extended, NodeState, Root, Seat, Wanted, WantedStripe, rotate};
+use crate::client::{
+    Chain, ChainSegment, Cluster, ClusterError, Extended, NodeState, Root, Seat, Stripes, Wanted, WantedStripe, rotate,
+};
 use crate::wire::{LogletConfig, Member};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LogCommand {
+    /// Create a log
+    Create(CreateLog),
+    /// Show which logs there are
+    List,
+    /// Show what a log is made of: its chain of loglets, and where it ends
+    Show(OneLog),
+    /// End the loglet that the log appends to, and put another behind it, without downtime
+    Reconfigure(Reconfigure),
+    /// Seal the loglet that the log appends to: whoever uses the log next puts another behind it
+    Seal(OneLog),
+    /// Delete a log and all its records, for ever
+    Delete(DeleteLog),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DeleteLog {
+    /// Its name
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateLog {
+    /// Its name: letters, digits, `-`, `_` and `.`
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// On how many nodes each record is stored [default: 3, or as many nodes as there are]
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u16).range(1..=31))]
+    replicas: Option<u16>,
+    /// Over how many stripes its loglets go, each with a sequencer of its own, on different nodes as far as there are
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    stripes: u16,
+    /// Store each stripe on nodes of its own, which takes K times as many
+    #[arg(long)]
+    sharded: bool,
+}
+
+/// Over how many stripes a loglet goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LogletKind {
+    stripes: u16,
+}
+
+impl FromStr for LogletKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let stripes = match text.split_once(':') {
+            None if text == "native" => Some(1),
+            Some(("striped", count)) => count.parse().ok().filter(|count| (2..=Stripes::MAX as u16).contains(count)),
+            _ => None,
+        };
+        let unknown = || format!("a loglet is `native`, or `striped:K` with 2 to {} stripes", Stripes::MAX);
+        stripes.map(|stripes| Self { stripes }).ok_or_else(unknown)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Reconfigure {
+    #[command(flatten)]
+    log: OneLog,
+    /// The kind of loglet: `native`, or `striped:K`, with K sequencers [default: the present one]
+    #[arg(long, value_name = "KIND")]
+    to: Option<LogletKind>,
+    /// Store each stripe on nodes of its own
+    #[arg(long, requires = "to", conflicts_with = "log_servers")]
+    sharded: bool,
+    /// The node that gives out positions in a native loglet, by the beginning of its identity [default: the present one, if it answers]
+    #[arg(long, value_name = "NODE")]
+    sequencer: Option<String>,
+    /// The nodes that store the records, by the beginnings of their identities [default: the present ones]
+    #[arg(long, value_name = "NODES", value_delimiter = ',')]
+    log_servers: Vec<String>,
+    /// Change nothing unless the chain has this version, as `naxos log show` has told it
+    #[arg(long, value_name = "VERSION")]
+    expect_version: Option<u64>,
+}
 
 pub(super) fn run(global: &Global, command: &LogCommand) -> anyhow::Result<()> {
     match command {
@@ -40,12 +127,31 @@ fn create(global: &Global, options: &CreateLog) -> anyhow::Result<()> {
         None => usual_replicas(&cluster.root()?),
     };
     let name = &options.name;
-    let log = cluster.create_log(name, replicas).with_context(|| format!("create `{name}`"))?;
+    let stripes = stripes(options.stripes, options.sharded)?;
+    let created = cluster.create_striped_log(name, replicas, stripes);
+    let log = created.with_context(|| format!("create `{name}`"))?;
     let chain = log.chain().with_context(|| format!("the chain of `{name}`"))?;
     if global.json {
-        return output::json(&json!({ "log": name, "replicas": replicas, "chain": chain }));
+        return output::json(&json!({ "log": name, "replicas": replicas, "stripes": stripes, "chain": chain }));
     }
-    output::text(format_args!("log `{name}` is ready, with {replicas} replicas"))
+    output::text(format_args!("log `{name}` is ready, with {replicas} replicas{}", and_stripes(stripes)))
+}
+
+fn stripes(count: u16, sharded: bool) -> anyhow::Result<Stripes> {
+    match (count, sharded) {
+        (1, true) => {
+            Err(exit::coded(exit::USAGE, "one stripe cannot be stored apart from others: --sharded needs several"))
+        }
+        _ => Ok(Stripes { count: count.into(), sharded }),
+    }
+}
+
+fn and_stripes(stripes: Stripes) -> String {
+    match stripes {
+        Stripes::ONE => String::new(),
+        Stripes { count, sharded: false } => format!(", {count} stripes"),
+        Stripes { count, sharded: true } => format!(", {count} stripes on nodes of their own"),
+    }
 }
 
 fn list(global: &Global) -> anyhow::Result<()> {
@@ -56,7 +162,7 @@ fn list(global: &Global) -> anyhow::Result<()> {
     }
     for (name, record) in &root.logs {
         let default = if *name == session.file.default_log { " (default)" } else { "" };
-        output::text(format_args!("{name}{default}: {} replicas", record.replicas))?;
+        output::text(format_args!("{name}{default}: {} replicas{}", record.replicas, and_stripes(record.stripes)))?;
     }
     Ok(())
 }
@@ -123,9 +229,9 @@ fn reconfigure(global: &Global, options: &Reconfigure) -> anyhow::Result<()> {
             format!("`{name}` has version {} of its chain, and not {expected}; nothing was changed", seen.version);
         return Err(exit::coded(exit::FAILURE, text));
     }
-    let wanted = match (&options.sequencer, options.log_servers.is_empty()) {
-        (None, true) => None,
-        (sequencer, _) => Some(wanted(&session.cluster()?.root()?, &seen, sequencer.as_deref(), options, &name)?),
+    let wanted = match (options.to, &options.sequencer, options.log_servers.is_empty()) {
+        (None, None, true) => None,
+        _ => Some(wanted(&session.cluster()?, &seen, options, &name)?),
     };
     let intent = wanted.is_some();
     let extended = match options.expect_version {
@@ -147,6 +253,10 @@ fn reconfigure(global: &Global, options: &Reconfigure) -> anyhow::Result<()> {
             return Err(exit::coded(exit::FAILURE, text));
         }
     };
+    if let Some(stripes) = divided(options)? {
+        let noted = session.cluster()?.note_stripes(&name, stripes);
+        noted.with_context(|| format!("`{name}` is reconfigured, and the list of logs does not say so yet"))?;
+    }
     if global.json {
         return output::json(&json!({ "log": name, "chain": chain }));
     }
@@ -165,14 +275,40 @@ fn usable(root: &Root, text: &str) -> anyhow::Result<Member> {
     }
 }
 
-fn wanted(
-    root: &Root,
-    chain: &Chain,
-    sequencer: Option<&str>,
-    options: &Reconfigure,
-    name: &str,
-) -> anyhow::Result<Wanted> {
+/// How the next loglet is to be divided, if it is said.
+fn divided(options: &Reconfigure) -> anyhow::Result<Option<Stripes>> {
+    options.to.map(|to| stripes(to.stripes, options.sharded)).transpose()
+}
+
+/// What is to come behind the last loglet.
+fn wanted(cluster: &Cluster, chain: &Chain, options: &Reconfigure, name: &str) -> anyhow::Result<Wanted> {
+    let root = cluster.root()?;
     let present = &chain.last().loglet;
+    let wanted = divided(options)?;
+    let named = log_servers(&root, options, name)?;
+    let sequencer = options.sequencer.as_deref().map(|text| usable(&root, text)).transpose()?;
+    let count = wanted.map_or(present.stripes().len(), |stripes| stripes.count);
+    if sequencer.is_some() && count > 1 {
+        let text = format!("a loglet of {count} stripes has as many sequencers; --sequencer is for a native one");
+        return Err(exit::coded(exit::USAGE, text));
+    }
+    let begun = match wanted {
+        Some(stripes) => cluster.divided(name, present, stripes)?,
+        None => Wanted::like(present, present.sequencers().map(|sequencer| sequencer.member()).collect()),
+    };
+    let seat = |stripe: &WantedStripe| {
+        let others = if named.is_empty() { stripe.log_servers.clone() } else { named.clone() };
+        let stays = named.is_empty() || named.iter().any(|member| member.node == stripe.sequencer.node);
+        Seat { kept: sequencer.or_else(|| stays.then_some(stripe.sequencer)), others, last: None }
+    };
+    let seats: Vec<Seat> = begun.stripes().iter().map(seat).collect();
+    let sequencers = rotate(&seats, |_| true).expect("a stripe has LogServers");
+    let stripe = |(sequencer, seat): (Member, Seat)| WantedStripe { sequencer, log_servers: seat.others };
+    Ok(Wanted::new(sequencers.into_iter().zip(seats).map(stripe).collect()))
+}
+
+/// The LogServers that were named, of which there have to be enough; none if none were.
+fn log_servers(root: &Root, options: &Reconfigure, name: &str) -> anyhow::Result<Vec<Member>> {
     let named = options.log_servers.iter().map(|text| usable(root, text)).collect::<anyhow::Result<Vec<_>>>()?;
     let replicas = root.log(name)?.replicas;
     let mut nodes: Vec<_> = named.iter().map(|member| member.node).collect();
@@ -185,16 +321,7 @@ fn wanted(
         let text = format!("`{name}` has {replicas} replicas, and {} LogServers are too few for them", named.len());
         return Err(exit::coded(exit::USAGE, text));
     }
-    let sequencer = sequencer.map(|text| usable(root, text)).transpose()?;
-    let seat = |stripe: &LogletConfig| {
-        let others = if named.is_empty() { stripe.log_servers.clone() } else { named.clone() };
-        let stays = others.iter().any(|member| member.node == stripe.sequencer.node);
-        Seat { kept: sequencer.or_else(|| stays.then(|| stripe.sequencer.member())), others, last: None }
-    };
-    let seats: Vec<Seat> = present.stripes().iter().map(seat).collect();
-    let sequencers = rotate(&seats, |_| true).expect("a stripe has LogServers");
-    let stripe = |(sequencer, seat): (Member, Seat)| WantedStripe { sequencer, log_servers: seat.others };
-    Ok(Wanted::new(sequencers.into_iter().zip(seats).map(stripe).collect()))
+    Ok(named)
 }
 
 fn seal(global: &Global, options: &OneLog) -> anyhow::Result<()> {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
@@ -8,10 +9,10 @@ use std::time::{Duration, Instant};
 use super::inbox::{Command, LogKey};
 use super::virtual_log::Opening;
 use super::{Client, Extended, FileMetaStoreError, GenesisError, OpError, RegisterFiles, VirtualLog};
-use crate::base::{ClusterId, Incarnation, LogletId, Nonce, RegisterId, Version};
+use crate::base::{ClusterId, Incarnation, LogletId, NodeId, Nonce, RegisterId, Version};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
-use crate::proto::virtual_log::{LogRecord, Root, RootRefusal};
-use crate::wire::{Decision, LogletConfig, Member, Sequencer};
+use crate::proto::virtual_log::{LogRecord, LogletSpec, Root, RootRefusal, Seat, Stripes, rotate};
+use crate::wire::{Decision, Member, Sequencer};
 
 /// Why a change of a cluster has failed.
 #[derive(Debug, thiserror::Error)]
@@ -268,13 +269,28 @@ impl Cluster {
     /// # Errors
     /// There is such a log, or the cluster is too small for it, or somebody who is needed does not answer.
     pub fn create_log(&self, name: &str, replicas: usize) -> Result<VirtualLog, ClusterError> {
+        self.create_striped_log(name, replicas, Stripes::ONE)
+    }
+
+    /// [`Cluster::create_log`] of a log whose loglets are divided so.
+    ///
+    /// # Errors
+    /// As [`Cluster::create_log`], or it cannot be divided so.
+    pub fn create_striped_log(
+        &self,
+        name: &str,
+        replicas: usize,
+        stripes: Stripes,
+    ) -> Result<VirtualLog, ClusterError> {
         let nonce = Nonce::random();
         let root = self.change_root(|root, newest| {
             let root = root.ok_or_else(not_finished)?;
             // One that is there may be half made.
             match root.log(name) {
                 Ok(_) => Ok(None),
-                Err(_) => Ok(Some(root.with_log(name, replicas, nonce, newest.members.clone())?)),
+                Err(_) => {
+                    Ok(Some(root.with_log(name, replicas, nonce, newest.members.clone())?.with_stripes(name, stripes)?))
+                }
             }
         })?;
         let record = root.log(name)?;
@@ -296,25 +312,35 @@ impl Cluster {
         }
     }
 
-    /// On the log's nodes, sequenced by the first that answers.
-    fn first_loglet(&self, root: &Root, record: &LogRecord) -> Result<LogletConfig, OpError> {
-        let log_servers = Self::useful(root, &self.living(root), &[], record.replicas).place(record);
+    /// On the log's nodes, each stripe sequenced by one of its own that answers.
+    fn first_loglet(&self, root: &Root, record: &LogRecord) -> Result<LogletSpec, OpError> {
+        let places = Self::useful(root, &self.living(root), &[], record.nodes()).place(record);
+        let mut lives: BTreeMap<NodeId, Option<Incarnation>> = BTreeMap::new();
         let mut failure = OpError::Unavailable { reason: "the log has no nodes".to_owned() };
-        for &Member { node, address } in &log_servers {
-            match self.inner.client.hello(address) {
-                Ok(info) if info.node == node => {
-                    let id = LogletId { log: record.log, version: 1, nonce: Incarnation::random().0 as u64 };
-                    let sequencer = Sequencer { node, incarnation: info.incarnation, address };
-                    return Ok(LogletConfig { id, sequencer, log_servers });
-                }
-                Ok(info) => {
-                    failure =
-                        OpError::Unavailable { reason: format!("at {address} is node {}, not {node}", info.node) };
-                }
-                Err(error) => failure = error,
+        let mut ask = |member: &Member| match self.hello(*member) {
+            Ok(incarnation) => Some(incarnation),
+            Err(error) => {
+                failure = error;
+                None
             }
+        };
+        let seats: Vec<Seat> = places.iter().map(|place| Seat { others: place.clone(), ..Seat::default() }).collect();
+        let sequencers = rotate(&seats, |member| lives.entry(member.node).or_insert_with(|| ask(member)).is_some());
+        let Some(sequencers) = sequencers else { return Err(failure) };
+        let id = LogletId { log: record.log, version: 1, nonce: Incarnation::random().0 as u64 };
+        let stripe = |(Member { node, address }, log_servers)| {
+            let incarnation = lives[&node].expect("it has answered");
+            (Sequencer { node, incarnation, address }, log_servers)
+        };
+        Ok(LogletSpec::new(id, sequencers.into_iter().zip(places).map(stripe)))
+    }
+
+    /// Which life of a node answers where it should be.
+    fn hello(&self, Member { node, address }: Member) -> Result<Incarnation, OpError> {
+        match self.inner.client.hello(address)? {
+            info if info.node == node => Ok(info.incarnation),
+            info => Err(OpError::Unavailable { reason: format!("at {address} is node {}, not {node}", info.node) }),
         }
-        Err(failure)
     }
 
     /// Opens a log.

@@ -11,7 +11,7 @@ use super::keepers::Kept;
 use super::{Extended, OpError};
 use crate::base::NodeId;
 use crate::proto::virtual_log::{
-    Chain, LogRecord, LogletSpec, NodeRecord, Root, RootRefusal, Seat, Wanted, WantedStripe, rotate,
+    Chain, LogRecord, LogletSpec, NodeRecord, Root, RootRefusal, Seat, Stripes, Wanted, WantedStripe, rotate,
 };
 use crate::wire::{LogletConfig, Member};
 
@@ -103,6 +103,48 @@ fn uses_of_chain(chain: &Chain, node: NodeId, log: &str) -> Vec<NodeUse> {
         uses.push(NodeUse::Intent { log: log() });
     }
     uses
+}
+
+/// What is to come behind a loglet when a node leaves: the others, and some that answer in its place.
+fn without(
+    root: &Root,
+    name: &str,
+    present: &LogletSpec,
+    node: NodeId,
+    living: &BTreeSet<NodeId>,
+) -> Result<Wanted, ClusterError> {
+    let record = root.log(name)?;
+    let stored: Vec<NodeId> = present.log_servers().map(|member| member.node).collect();
+    // Who does not answer now may do so later, and counts (P12).
+    let stripes = Stripes { count: present.stripes().len(), sharded: present.is_sharded() };
+    let useful = Cluster::useful(root, living, &stored, stripes.nodes(record.replicas));
+    // Stripes that are stored apart stay so.
+    let mut taken = if stripes.sharded { stored } else { Vec::new() };
+    let can_sequence = |at: &Member| at.node != node && living.contains(&at.node);
+    let (mut places, mut seats) = (Vec::new(), Vec::new());
+    for LogletConfig { sequencer, log_servers, .. } in present.stripes() {
+        let servers: Vec<NodeId> = log_servers.iter().map(|member| member.node).collect();
+        let free = useful.without(|node| taken.contains(&node) && !servers.contains(&node));
+        let count = servers.len().clamp(record.replicas, free.active().count().max(record.replicas));
+        let log_servers = free.spread(record.log, &servers, count);
+        if log_servers.len() < record.replicas {
+            root.check_apart(stripes, record.replicas)?;
+            let active = root.active().count();
+            let draining = root.nodes.len() - active;
+            return Err(RootRefusal::TooFewNodes { wanted: record.replicas, active, draining }.into());
+        }
+        if stripes.sharded {
+            taken.extend(log_servers.iter().map(|member| member.node));
+        }
+        let kept = log_servers.iter().find(|at| at.node == sequencer.node && can_sequence(at));
+        seats.push(Seat { kept: kept.copied(), others: log_servers.clone(), last: None });
+        places.push(log_servers);
+    }
+    let sequencers = rotate(&seats, can_sequence).ok_or_else(|| OpError::Unavailable {
+        reason: format!("none of the nodes that are to store `{name}` answers"),
+    })?;
+    let stripe = |(sequencer, log_servers)| WantedStripe { sequencer, log_servers };
+    Ok(Wanted::new(sequencers.into_iter().zip(places).map(stripe).collect()))
 }
 
 impl Cluster {
@@ -215,54 +257,13 @@ impl Cluster {
             if !names(present, node) {
                 return Ok(());
             }
-            match log.extend(Some(self.without(name, present, node, living)?), true)? {
+            match log.extend(Some(without(&self.root()?, name, present, node, living)?), true)? {
                 Extended::Done(_) | Extended::Overtaken(_) => {}
                 // Without a wish of its own this carries out what somebody else has begun (P15).
                 Extended::Pending(_) => drop(log.extend(None, false)?),
             }
         }
         Err(ClusterError::Contended)
-    }
-
-    /// What is to come behind a loglet when a node leaves: the others, and some that answer in its place.
-    fn without(
-        &self,
-        name: &str,
-        present: &LogletSpec,
-        node: NodeId,
-        living: &BTreeSet<NodeId>,
-    ) -> Result<Wanted, ClusterError> {
-        let root = self.root()?;
-        let record = root.log(name)?;
-        let stored: Vec<NodeId> = present.log_servers().map(|member| member.node).collect();
-        // Who does not answer now may do so later, and counts (P12).
-        let useful = Self::useful(&root, living, &stored, record.replicas);
-        // Stripes that are stored apart stay so.
-        let mut taken = if present.is_sharded() { stored } else { Vec::new() };
-        let can_sequence = |at: &Member| at.node != node && living.contains(&at.node);
-        let (mut stripes, mut seats) = (Vec::new(), Vec::new());
-        for LogletConfig { sequencer, log_servers, .. } in present.stripes() {
-            let servers: Vec<NodeId> = log_servers.iter().map(|member| member.node).collect();
-            let free = useful.without(|node| taken.contains(&node) && !servers.contains(&node));
-            let count = servers.len().clamp(record.replicas, free.active().count().max(record.replicas));
-            let log_servers = free.spread(record.log, &servers, count);
-            if log_servers.len() < record.replicas {
-                let active = root.active().count();
-                let draining = root.nodes.len() - active;
-                return Err(RootRefusal::TooFewNodes { wanted: record.replicas, active, draining }.into());
-            }
-            if present.is_sharded() {
-                taken.extend(log_servers.iter().map(|member| member.node));
-            }
-            let kept = log_servers.iter().find(|at| at.node == sequencer.node && can_sequence(at));
-            seats.push(Seat { kept: kept.copied(), others: log_servers.clone(), last: None });
-            stripes.push(log_servers);
-        }
-        let sequencers = rotate(&seats, can_sequence).ok_or_else(|| OpError::Unavailable {
-            reason: format!("none of the nodes that are to store `{name}` answers"),
-        })?;
-        let stripe = |(sequencer, log_servers)| WantedStripe { sequencer, log_servers };
-        Ok(Wanted::new(sequencers.into_iter().zip(stripes).map(stripe).collect()))
     }
 
     /// The nodes that answer, all asked at once; those that need a second longer than the first are not among them.
@@ -277,5 +278,72 @@ impl Cluster {
         let mut useful = root.clone();
         useful.nodes.retain(|node| living.contains(&node.member.node) || present.contains(&node.member.node));
         if useful.active().count() < replicas { root.clone() } else { useful }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Incarnation, LogletId, Nonce, Offset};
+    use crate::wire::Sequencer;
+
+    fn member(node: u128) -> Member {
+        Member { node: NodeId(node), address: ([10, 0, 0, node as u8], 7000).into() }
+    }
+
+    /// On these LogServers, with these sequencers.
+    fn loglet(stripes: &[(u128, [u128; 2])]) -> LogletSpec {
+        let stripe = |(sequencer, nodes): &(u128, [u128; 2])| {
+            let Member { node, address } = member(*sequencer);
+            (Sequencer { node, incarnation: Incarnation(1), address }, nodes.map(member).to_vec())
+        };
+        LogletSpec::new(LogletId { log: 1, version: 1, nonce: 1 }, stripes.iter().map(stripe))
+    }
+
+    /// What is to come behind it when this one of so many nodes, all of which answer, is drained.
+    fn moved(nodes: u128, present: &LogletSpec, leaving: u128) -> Result<Vec<(u128, Vec<u128>)>, ClusterError> {
+        let members: Vec<Member> = (1..=nodes).map(member).collect();
+        let root = Root::begin(&members).with_log("a", 2, Nonce(1), Vec::new())?.draining(NodeId(leaving))?;
+        let living = members.iter().map(|member| member.node).collect();
+        let wanted = without(&root, "a", present, NodeId(leaving), &living)?;
+        let ids = |log_servers: &[Member]| log_servers.iter().map(|member| member.node.0).collect();
+        Ok(wanted.stripes().iter().map(|stripe| (stripe.sequencer.node.0, ids(&stripe.log_servers))).collect())
+    }
+
+    #[test]
+    fn every_stripe_leaves_a_node_that_is_drained() {
+        let rotating = loglet(&[(1, [1, 2]), (2, [1, 2]), (1, [1, 2])]);
+        let expected = [(3, vec![2, 3]), (2, vec![2, 3]), (2, vec![2, 3])];
+        let found = moved(3, &rotating, 1).unwrap();
+        assert_eq!(found.iter().map(|(_, on)| on.clone()).collect::<Vec<_>>(), vec![vec![2, 3]; 3]);
+        assert_eq!(found, expected, "those that stay count");
+        let native = loglet(&[(2, [1, 2])]);
+        assert_eq!(moved(3, &native, 1).unwrap(), [(2, vec![2, 3])]);
+    }
+
+    #[test]
+    fn stripes_that_are_stored_apart_stay_so_when_a_node_is_drained() {
+        let sharded = loglet(&[(1, [1, 2]), (3, [3, 4])]);
+        assert_eq!(moved(5, &sharded, 1).unwrap(), [(2, vec![2, 5]), (3, vec![3, 4])]);
+        let refused = moved(4, &sharded, 1).unwrap_err().to_string();
+        assert!(refused.starts_with("2 stripes of 2 replicas on nodes of their own need 4 nodes"), "{refused}");
+        assert!(refused.ends_with("the cluster has 3, and 1 more that are draining"), "{refused}");
+    }
+
+    #[test]
+    fn whatever_a_chain_names_is_used() {
+        let present = loglet(&[(9, [1, 2]), (3, [3, 4])]);
+        let chain = Chain::begin(present.clone()).extended(present.id(), Offset(5), native(), None).unwrap();
+        let closed = |node| uses_of_chain(&chain, NodeId(node), "a");
+        assert_eq!(closed(4), [NodeUse::Closed { log: "a".to_owned(), segments: 1 }]);
+        assert_eq!(closed(9), [], "who has sequenced what has ended is not needed");
+        let active = Chain::begin(present);
+        assert_eq!(uses_of_chain(&active, NodeId(9), "a"), [NodeUse::Active { log: "a".to_owned() }]);
+        assert_eq!(uses_of_chain(&active, NodeId(4), "a"), [NodeUse::Active { log: "a".to_owned() }]);
+    }
+
+    fn native() -> LogletSpec {
+        let LogletSpec::Native(config) = loglet(&[(7, [7, 8])]) else { panic!("it has one stripe") };
+        LogletConfig { id: LogletId { log: 1, version: 2, nonce: 50 }, ..config }.into()
     }
 }

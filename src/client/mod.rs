@@ -8,6 +8,7 @@ mod bootstrap;
 mod cluster;
 mod deduplicate;
 mod deletion;
+mod division;
 mod errand;
 mod error;
 mod filing;
@@ -37,7 +38,7 @@ mod work;
 /// What a log and a cluster are made of.
 pub use crate::proto::virtual_log::{
     Chain, ChainSegment, GivenUp, Intent, LogRecord, LogletSpec, NodeRecord, NodeState, Root, RootRefusal, Seat,
-    StripedConfig, Wanted, WantedStripe, rotate,
+    StripedConfig, Stripes, Wanted, WantedStripe, rotate,
 };
 pub use append::Append;
 pub use cluster::{Cluster, ClusterError};

@@ -1,6 +1,6 @@
 use super::*;
 use crate::base::{LogPos, Nonce, Offset};
-use crate::wire::{LogletConfig, Sequencer};
+use crate::wire::Sequencer;
 
 const LOG: &str = "a";
 const LIFE: Incarnation = Incarnation(7);
@@ -192,6 +192,91 @@ fn a_failed_journal_is_replaced_like_a_lost_node() {
     let mut stage = Stage::new(4);
     stage.nodes.get_mut(&NodeId(2)).unwrap().failed = Some(Duration::from_secs(20));
     assert_eq!(extend(&stage.only().1), (1, vec![1, 3, 4]));
+}
+
+/// A cluster of so many nodes with a log of these stripes, which has closed segments of them too.
+fn striped(nodes: u128, stripes: &[(u128, [u128; 3])]) -> Stage {
+    let mut stage = Stage::new(nodes);
+    let spec = |version: u64| {
+        let stripe = |(sequencer, on): &(u128, [u128; 3])| {
+            let LogletConfig { sequencer, log_servers, .. } = loglet(1, *sequencer, on);
+            (sequencer, log_servers)
+        };
+        LogletSpec::new(LogletId { log: 1, version, nonce: 100 * version }, stripes.iter().map(stripe))
+    };
+    let chain = Chain::begin(spec(1)).extended(spec(1).id(), Offset(5), spec(2), None).unwrap();
+    stage.chains.insert(LOG.to_owned(), chain);
+    stage
+}
+
+fn extend_all(change: &Change) -> Vec<(u128, Vec<u128>)> {
+    match change {
+        Change::Extend(wanted) => {
+            wanted.stripes().iter().map(|stripe| (stripe.sequencer.node.0, ids(&stripe.log_servers))).collect()
+        }
+        other => panic!("an extend, not {other:?}"),
+    }
+}
+
+/// P6: without one of its sequencers the whole takes nothing.
+#[test]
+fn a_lost_sequencer_of_one_stripe_is_replaced_by_the_one_that_sequences_the_fewest() {
+    let on = [1, 2, 3];
+    let mut stage = striped(4, &[(1, on), (2, on), (3, on), (1, on)]);
+    assert_eq!(stage.plan(), []);
+    stage.miss(2, 4, 3);
+    let (loglet, change) = stage.only();
+    let expected = [1, 3, 3, 1].map(|sequencer| (sequencer, on.to_vec()));
+    assert_eq!((loglet, extend_all(&change)), (stage.chain().last().loglet.id(), expected.to_vec()));
+    let mut stage = striped(4, &[(1, on), (2, on)]);
+    stage.nodes.get_mut(&NodeId(2)).unwrap().incarnation = Some(Incarnation(8));
+    let expected = [1, 2].map(|sequencer| (sequencer, on.to_vec()));
+    assert_eq!(extend_all(&stage.only().1), expected, "a restarted one goes on where it was");
+}
+
+#[test]
+fn a_dead_log_server_is_replaced_in_all_stripes_and_then_in_the_copies_of_each() {
+    let on = [1, 2, 3];
+    let mut stage = striped(4, &[(1, on), (2, on)]);
+    stage.miss(3, 60, 3);
+    let (loglet, change) = stage.only();
+    assert_eq!(extend_all(&change), [(1, vec![1, 2, 4]), (2, vec![1, 2, 4])]);
+    let moved = LogletSpec::new(
+        LogletId { log: 1, version: 3, nonce: 300 },
+        [1, 2].map(|sequencer| {
+            let LogletConfig { sequencer, log_servers, .. } = self::loglet(1, sequencer, &[1, 2, 4]);
+            (sequencer, log_servers)
+        }),
+    );
+    let mut chain = stage.chain().extended(loglet, Offset(5), moved, None).unwrap();
+    let closed: Vec<LogletConfig> =
+        chain.segments[..2].iter().flat_map(|segment| segment.loglet.stripes().to_vec()).collect();
+    for stripe in closed {
+        stage.chains.insert(LOG.to_owned(), chain.clone());
+        let (loglet, change) = stage.only();
+        let Change::Modify(log_servers) = change else { panic!("a copy, not {change:?}") };
+        assert_eq!((loglet, ids(&log_servers)), (stripe.id, vec![1, 2, 4]), "one stripe after another");
+        chain = chain.modified(LogletConfig { log_servers, ..stripe }).unwrap();
+    }
+    stage.chains.insert(LOG.to_owned(), chain);
+    assert_eq!(stage.plan(), []);
+}
+
+/// A node that stores one stripe takes no other, even if there is nobody else.
+#[test]
+fn stripes_that_are_stored_apart_stay_so() {
+    let apart = [(1, [1, 2, 3]), (4, [4, 5, 6])];
+    let mut stage = striped(6, &apart);
+    stage.miss(3, 60, 5);
+    assert_eq!(stage.plan(), [], "nobody is free (P12)");
+    let mut stage = striped(7, &apart);
+    stage.miss(3, 60, 6);
+    assert_eq!(extend_all(&stage.only().1), [(1, vec![1, 2, 7]), (4, vec![4, 5, 6])]);
+    let mut stage = striped(7, &apart);
+    stage.miss(3, 60, 6);
+    stage.miss(5, 60, 6);
+    let replaced = extend_all(&stage.only().1);
+    assert_eq!(replaced, [(1, vec![1, 2, 7]), (4, vec![4, 5, 6])], "one spare for two");
 }
 
 /// P15: what somebody has written down is finished before anything else.

@@ -36,7 +36,7 @@ impl Root {
     /// With this node about to leave: nothing new is placed on it.
     ///
     /// # Errors
-    /// There is no such node, or fewer active ones would be left than a log has replicas, or none.
+    /// There is no such node, or fewer active ones would be left than a log is stored on, or none.
     pub fn draining(&self, node: NodeId) -> Result<Self, RootRefusal> {
         let record = self.known(node)?;
         if record.state.is_active() {
@@ -113,8 +113,8 @@ impl Root {
     /// Whether enough nodes may be used without this one.
     fn check_left(&self, node: NodeId) -> Result<(), RootRefusal> {
         let left = self.active().filter(|record| record.member.node != node).count();
-        let largest = self.logs.iter().max_by_key(|(_, log)| log.replicas);
-        let (needed, log) = largest.map_or((1, None), |(name, log)| (log.replicas, Some(name.clone())));
+        let largest = self.logs.iter().max_by_key(|(_, log)| log.nodes());
+        let (needed, log) = largest.map_or((1, None), |(name, log)| (log.nodes(), Some(name.clone())));
         if left < needed {
             return Err(RootRefusal::LastReplica { node, left, needed, log });
         }
@@ -124,6 +124,7 @@ impl Root {
 
 #[cfg(test)]
 mod tests {
+    use super::super::root::Stripes;
     use super::*;
     use crate::base::Nonce;
 
@@ -197,8 +198,11 @@ mod tests {
         let log = Some("large".to_owned());
         assert_eq!(refused, RootRefusal::LastReplica { node: NodeId(2), left: 2, needed: 3, log });
         let text = refused.to_string();
-        assert!(text.ends_with("2 nodes are left to be used, and log `large` has 3 replicas"), "{text}");
+        assert!(text.ends_with("2 nodes are left to be used, and log `large` is stored on 3"), "{text}");
         assert!(one.draining(NodeId(1)).is_ok(), "it is draining already");
+        let sharded = logs.with_stripes("small", Stripes { count: 4, sharded: true }).unwrap();
+        let refused = sharded.draining(NodeId(1)).unwrap_err().to_string();
+        assert!(refused.ends_with("3 nodes are left to be used, and log `small` is stored on 4"), "{refused}");
         let alone = root(1).draining(NodeId(1)).unwrap_err();
         assert!(alone.to_string().ends_with("0 nodes are left to be used, and a cluster needs 1"), "{alone}");
     }

@@ -32,6 +32,6 @@ pub use extend::{Extend, Host, Outcome, Step, Wish, Written};
 pub use genesis::{Genesis, Held, OtherGenesis};
 pub use intent::{GivenUp, Intent, Wanted, WantedStripe};
 pub use log::{Trouble, VirtualLog};
-pub use root::{LogRecord, NodeRecord, NodeState, Root, RootRefusal};
+pub use root::{LogRecord, NodeRecord, NodeState, Root, RootRefusal, Stripes};
 pub use rotation::{Seat, rotate};
 pub use spec::{LogletSpec, StripedConfig};

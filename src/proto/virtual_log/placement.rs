@@ -1,14 +1,42 @@
 //! On which nodes something is kept.
 
-use super::root::{LogRecord, NodeRecord, Root};
+use std::cmp::Reverse;
+
+use super::root::{LogRecord, NodeRecord, Root, Stripes};
 use crate::base::NodeId;
 use crate::wire::Member;
 
 impl Root {
-    /// Where a log's records may be stored: as many active nodes as it has replicas, over as many zones as there are, beginning with
-    /// another node for each log, so that logs spread. Fewer, if there are not so many.
-    pub fn place(&self, log: &LogRecord) -> Vec<Member> {
-        self.spread(log.log, &[], log.replicas)
+    /// Where a log's records may be stored, those of each stripe: as many active nodes as it has replicas, over as many zones as there are,
+    /// beginning with another node for each log, so that logs spread. Fewer, if there are not so many.
+    pub fn place(&self, log: &LogRecord) -> Vec<Vec<Member>> {
+        match log.stripes {
+            Stripes { count, sharded: true } => self.spread_apart(log.log, count, log.replicas),
+            Stripes { count, sharded: false } => vec![self.spread(log.log, &[], log.replicas); count],
+        }
+    }
+
+    /// So many times `count` nodes, none of them twice, or as many as there are.
+    fn spread_apart(&self, turn: u64, stripes: usize, count: usize) -> Vec<Vec<Member>> {
+        let mut free = self.in_turns(turn);
+        let mut next = |chosen: &[&NodeRecord]| {
+            let in_zone =
+                |among: &[&NodeRecord], zone: &Option<String>| among.iter().filter(|node| node.zone == *zone).count();
+            // Of zones that would do equally well the one with most nodes left: else those that are left last are all in it.
+            let key = |node: &&NodeRecord| (in_zone(chosen, &node.zone), Reverse(in_zone(&free, &node.zone)));
+            let at = (0..free.len()).min_by_key(|at| key(&free[*at]))?;
+            Some(free.remove(at))
+        };
+        let mut stripe = || {
+            let mut chosen = Vec::new();
+            while chosen.len() < count
+                && let Some(node) = next(&chosen)
+            {
+                chosen.push(node);
+            }
+            chosen.into_iter().map(|node| node.member).collect()
+        };
+        (0..stripes).map(|_| stripe()).collect()
     }
 
     /// Those of `present` that are in the cluster and active, where they are now, and others in the place of those that are not: `count`
@@ -63,12 +91,56 @@ mod tests {
             let zone = Some((*zone).to_owned()).filter(|zone| !zone.is_empty());
             root = root.with_node(member(index + 1), zone).unwrap();
         }
-        let places = (0..12).map(|log| {
-            let record = LogRecord { log, replicas, nonce: Nonce(1), members: Vec::new(), keepers: Vec::new() };
-            root.place(&record).iter().map(|member| member.node.0).collect()
-        });
-        let places = places.collect();
+        let place = |log| striped(&root, log, replicas, Stripes::ONE).remove(0);
+        let places = (0..12).map(place).collect();
         (root, places)
+    }
+
+    /// The nodes of each stripe of this log.
+    fn striped(root: &Root, log: u64, replicas: usize, stripes: Stripes) -> Vec<Vec<u128>> {
+        let (members, keepers) = (Vec::new(), Vec::new());
+        let record = LogRecord { log, replicas, stripes, nonce: Nonce(1), members, keepers };
+        let places = root.place(&record);
+        places.iter().map(|stripe| stripe.iter().map(|member| member.node.0).collect()).collect()
+    }
+
+    #[test]
+    fn stripes_are_on_the_same_nodes_or_each_on_its_own() {
+        let (root, places) = placed(&[""; 7], 3);
+        for log in 0..12 {
+            let rotating = striped(&root, log, 3, Stripes { count: 4, sharded: false });
+            assert_eq!(rotating, vec![places[log as usize].clone(); 4], "as one without stripes");
+            let sharded = striped(&root, log, 3, Stripes { count: 2, sharded: true });
+            let mut nodes = sharded.concat();
+            nodes.sort_unstable();
+            nodes.dedup();
+            assert_eq!((sharded[0].len(), sharded[1].len(), nodes.len()), (3, 3, 6), "{sharded:?}");
+        }
+        let draining = root.draining(NodeId(2)).unwrap();
+        let sharded = striped(&draining, 0, 3, Stripes { count: 2, sharded: true }).concat();
+        assert!(sharded.len() == 6 && !sharded.contains(&2), "{sharded:?}");
+    }
+
+    /// However uneven the zones are, as long as it can be done.
+    #[test]
+    fn the_copies_of_each_stripe_are_in_different_zones() {
+        let layouts: [(&[&str], usize, usize); 4] = [
+            (&["a", "a", "b", "b", "c", "c"], 2, 3),
+            (&["a", "a", "a", "b", "b", "b", "c", "c", "c"], 3, 3),
+            (&["a", "b", "a", "c"], 2, 2),
+            (&["a", "b", "c", "a", "a", "d"], 2, 3),
+        ];
+        for (zones, replicas, count) in layouts {
+            let (root, _) = placed(zones, 1);
+            for log in 0..12 {
+                for stripe in striped(&root, log, replicas, Stripes { count, sharded: true }) {
+                    let mut found: Vec<_> = stripe.iter().map(|node| zones[*node as usize - 1]).collect();
+                    found.sort_unstable();
+                    found.dedup();
+                    assert_eq!(found.len(), replicas, "log {log} has a stripe on {stripe:?} in {zones:?}");
+                }
+            }
+        }
     }
 
     fn uses(places: &[Vec<u128>]) -> Vec<usize> {

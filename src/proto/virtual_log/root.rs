@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{NodeId, Nonce, RegisterId, Version};
+use crate::proto::striped::Layout;
 use crate::wire::{Decision, Member};
 
 /// Most bytes of a name: of a log, or of a zone.
@@ -50,6 +51,40 @@ impl NodeRecord {
     }
 }
 
+/// How the loglets of a log are divided.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stripes {
+    /// Over how many stripes; over one they are native.
+    pub count: usize,
+    /// Whether each stripe is stored on nodes of its own; else all are stored on the same nodes, and sequenced on different ones.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sharded: bool,
+}
+
+impl Stripes {
+    /// Native loglets.
+    pub const ONE: Self = Self { count: 1, sharded: false };
+    /// Most of them.
+    pub const MAX: usize = Layout::STRIPES_MAX;
+
+    /// How they are divided of which nobody has said anything.
+    pub fn is_one(&self) -> bool {
+        *self == Self::ONE
+    }
+
+    /// Nodes that it takes to store each record so many times.
+    pub fn nodes(self, replicas: usize) -> usize {
+        if self.sharded { replicas * self.count } else { replicas }
+    }
+}
+
+impl Default for Stripes {
+    fn default() -> Self {
+        Self::ONE
+    }
+}
+
 /// A log of the cluster: its register begins in no other way (P8 a).
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,6 +93,9 @@ pub struct LogRecord {
     pub log: u64,
     /// On how many nodes each record is stored; the number of LogServers never falls below it (P12).
     pub replicas: usize,
+    /// How the loglets that it is given are to be divided.
+    #[serde(default, skip_serializing_if = "Stripes::is_one")]
+    pub stripes: Stripes,
     /// Names the birth of the register.
     pub nonce: Nonce,
     /// The register's first members, which never change: they are a part of what it is born with.
@@ -77,6 +115,11 @@ impl LogRecord {
     /// What the register is born with, the same for everybody.
     pub fn birth(&self) -> Decision {
         Decision { version: Version::BIRTH, nonce: self.nonce, members: self.members.clone(), value: Vec::new() }
+    }
+
+    /// Nodes that it takes to store the log.
+    pub fn nodes(&self) -> usize {
+        self.stripes.nodes(self.replicas)
     }
 
     /// Whom to ask for the register.
@@ -131,6 +174,24 @@ pub enum RootRefusal {
         /// Nodes that are to leave, which are not.
         draining: usize,
     },
+    /// Fewer nodes than copies of stripes that are to be stored apart.
+    #[error(
+        "{stripes} stripes of {replicas} replicas on nodes of their own need {} nodes, and the cluster has {active}{}",
+        stripes * replicas, draining_too(*draining)
+    )]
+    TooFewNodesApart {
+        /// Stripes asked for.
+        stripes: usize,
+        /// Copies of each.
+        replicas: usize,
+        /// Nodes that may be used.
+        active: usize,
+        /// Nodes that are to leave, which are not.
+        draining: usize,
+    },
+    /// No stripe, or too many.
+    #[error("a log has 1 to {max} stripes, and not {0}", max = Stripes::MAX)]
+    StripeCount(usize),
     /// No copy at all.
     #[error("a log needs at least one replica")]
     NoReplicas,
@@ -146,7 +207,7 @@ pub enum RootRefusal {
         left: usize,
         /// Fewest that there have to be.
         needed: usize,
-        /// The log with as many replicas; none if it is the cluster itself that needs them.
+        /// The log that is stored on as many; none if it is the cluster itself that needs them.
         log: Option<String>,
     },
     /// Its registers are in files of one machine.
@@ -171,7 +232,7 @@ fn draining_too(draining: usize) -> String {
 
 fn needed_by(needed: usize, log: Option<&str>) -> String {
     match log {
-        Some(log) => format!("log `{log}` has {needed} replicas"),
+        Some(log) => format!("log `{log}` is stored on {needed}"),
         None => format!("a cluster needs {needed}"),
     }
 }
@@ -248,10 +309,39 @@ impl Root {
             return Err(RootRefusal::TooFewNodes { wanted: replicas, active, draining });
         }
         let mut next = self.clone();
-        let record = LogRecord { log: self.next_log, replicas, nonce, members, keepers: Vec::new() };
+        let (stripes, keepers) = (Stripes::ONE, Vec::new());
+        let record = LogRecord { log: self.next_log, replicas, stripes, nonce, members, keepers };
         next.logs.insert(name.to_owned(), record);
         next.next_log += 1;
         Ok(next)
+    }
+
+    /// With other stripes of the loglets that a log is given from now on; the same again changes nothing.
+    ///
+    /// # Errors
+    /// There is no such log, or nobody can have so many stripes, or there are not nodes enough to store them apart.
+    pub fn with_stripes(&self, name: &str, stripes: Stripes) -> Result<Self, RootRefusal> {
+        let record = self.log(name)?;
+        if !(1..=Stripes::MAX).contains(&stripes.count) {
+            return Err(RootRefusal::StripeCount(stripes.count));
+        }
+        self.check_apart(stripes, record.replicas)?;
+        let mut next = self.clone();
+        next.logs.entry(name.to_owned()).and_modify(|record| record.stripes = stripes);
+        Ok(next)
+    }
+
+    /// Says whether there are nodes enough to store stripes apart, if they are to be.
+    ///
+    /// # Errors
+    /// There are not.
+    pub fn check_apart(&self, stripes: Stripes, replicas: usize) -> Result<(), RootRefusal> {
+        let active = self.active().count();
+        if stripes.sharded && stripes.nodes(replicas) > active {
+            let draining = self.nodes.len() - active;
+            return Err(RootRefusal::TooFewNodesApart { stripes: stripes.count, replicas, active, draining });
+        }
+        Ok(())
     }
 
     /// Without a log. Its number is not used again.
@@ -308,6 +398,35 @@ mod tests {
         assert_eq!(String::from_utf8(root.to_json()).unwrap(), json);
         let unknown = json.replace(r#""address""#, r#""colour":1,"address""#);
         assert!(Root::from_json(unknown.as_bytes()).is_err(), "a field that nobody knows may mean something");
+    }
+
+    /// What was stored before there were stripes is read, and written as it was.
+    #[test]
+    fn a_log_has_one_stripe_where_nothing_is_said() {
+        let one = Root::begin(&members(6)).with_log("one", 3, Nonce(1), members(3)).unwrap();
+        let json = String::from_utf8(one.to_json()).unwrap();
+        assert!(!json.contains("stripes"), "{json}");
+        assert_eq!(Root::from_json(json.as_bytes()).unwrap().log("one").unwrap().stripes, Stripes::ONE);
+        let stripes = Stripes { count: 2, sharded: true };
+        let two = one.with_stripes("one", stripes).unwrap();
+        assert_eq!((two.log("one").unwrap().stripes, two.log("one").unwrap().nodes()), (stripes, 6));
+        assert_eq!(Root::from_json(&two.to_json()).unwrap(), two);
+        assert_eq!(two.with_stripes("one", Stripes::ONE).unwrap(), one);
+    }
+
+    #[test]
+    fn stripes_that_cannot_be_are_refused() {
+        let root = Root::begin(&members(5)).with_log("one", 2, Nonce(1), members(3)).unwrap();
+        let with = |count, sharded| root.with_stripes("one", Stripes { count, sharded });
+        assert_eq!(with(0, false).unwrap_err(), RootRefusal::StripeCount(0));
+        assert_eq!(with(65, false).unwrap_err().to_string(), "a log has 1 to 64 stripes, and not 65");
+        assert!(with(64, false).is_ok() && with(2, true).is_ok());
+        let refused = RootRefusal::TooFewNodesApart { stripes: 3, replicas: 2, active: 5, draining: 0 };
+        assert_eq!(with(3, true).unwrap_err(), refused);
+        let draining = root.draining(NodeId(5)).unwrap().draining(NodeId(4)).unwrap();
+        let refused = draining.with_stripes("one", Stripes { count: 2, sharded: true }).unwrap_err();
+        assert!(refused.to_string().ends_with("the cluster has 3, and 2 more that are draining"), "{refused}");
+        assert!(matches!(root.with_stripes("none", Stripes::ONE), Err(RootRefusal::NoSuchLog { .. })));
     }
 
     #[test]
