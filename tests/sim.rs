@@ -25,7 +25,9 @@ fn no_profile_violates_an_invariant() {
             Profile::Disk => &["bit_rot", "blank_disk", "crash", "restart"],
             Profile::Crash => &["clock_drift", "crash", "pause", "restart", "torn_write", "unflushed_write_lost"],
             Profile::Chaos => &["blank_disk", "crash", "partition", "reset", "torn_write"],
-            Profile::Reconfigure => &["client_end", "crash", "one_way_cut", "partition", "reset", "slow_link"],
+            Profile::Reconfigure | Profile::Striped => {
+                &["client_end", "crash", "one_way_cut", "partition", "reset", "slow_link"]
+            }
             Profile::Mixed => unreachable!("it is no profile of its own"),
         };
         assert!(expected.iter().all(|kind| faults.contains(kind)), "{profile}: {faults:?}");
@@ -107,7 +109,7 @@ fn the_program_repeats_a_trace() {
 #[test]
 fn wrong_usage_is_told_with_the_valid_names() {
     for (arguments, words) in [
-        (&["sim", "--profile", "storm"][..], "calm, network, disk, crash, chaos, reconfigure, mixed"),
+        (&["sim", "--profile", "storm"][..], "calm, network, disk, crash, chaos, reconfigure, striped, mixed"),
         (&["sim", "--seed", "x"], "a seed is a number"),
         (&["sim", "--seed", "-1"], "a seed is a number"),
         (&["sim", "--seeds", "0"], "1..="),

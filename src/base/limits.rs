@@ -72,9 +72,9 @@ pub struct Limits {
     /// How long a known tail that has moved waits for a store to go with, before the sequencer sends it by itself (L3). LogServers at which
     /// somebody waits for it are told at once.
     pub known_tail_delay: Duration,
-    /// The longest that a client waits for a stripe at which others append to get as far as those that it holds up, before it has it filled
-    /// with no-ops (P6). How long it does wait is measured; one at which nobody appends is not waited for.
-    pub fill_delay_max: Duration,
+    /// The longest that a sequencer with records on their way waits for more of them, before it places no-ops for those who need its loglet
+    /// to be further (P6). How long it does wait follows how long that has taken lately.
+    pub fill_patience_max: Duration,
     /// Pause before a lost connection is tried again; doubles up to 16 times this.
     pub reconnect_delay: Duration,
     /// How long a peer may be silent on the network, not answering probes or not taking what is sent, before its connection is
@@ -122,7 +122,7 @@ impl Default for Limits {
             stall: Duration::from_secs(2),
             silence: Duration::from_millis(110),
             known_tail_delay: Duration::from_micros(300),
-            fill_delay_max: Duration::from_millis(5),
+            fill_patience_max: Duration::from_millis(5),
             reconnect_delay: Duration::from_millis(20),
             peer_timeout: Duration::from_secs(20),
             operation_timeout: Duration::from_secs(30),

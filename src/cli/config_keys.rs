@@ -434,6 +434,12 @@ pub(super) const KEYS: &[Key] = &[
         "How long a LogServer at whose tail nobody reads is not told that the log's end has moved, in microseconds: the next record tells it\n\
          as well. The longest that a read from there waits for a record that was just acknowledged."
     ),
+    micros!(
+        fill_patience_max,
+        "fill_patience_max_us",
+        "The longest, in microseconds, that a sequencer to which somebody appends waits for more records before it places no-ops, when other\n\
+         stripes of a log are ahead of its own. How long it does wait is measured."
+    ),
     millis!(
         reconnect_delay,
         "reconnect_delay_ms",

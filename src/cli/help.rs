@@ -354,7 +354,8 @@ Profiles:
   reconfigure
            a log with its chain in the nodes, reconfigured and trimmed while clients end,
            nodes crash and the network is bad
-  mixed    chaos for even seeds, reconfigure for odd ones
+  striped  the same, with loglets of one stripe to three
+  mixed    chaos for even seeds, reconfigure and striped for every other odd one
 
 The same seed and the same options give the same run, byte for byte. docs/TESTING.md has the faults,
 the invariants, and what is not covered.

@@ -8,6 +8,9 @@ use crate::proto::native::Went;
 use crate::proto::virtual_log::LogletSpec;
 use crate::wire::{LogletConfig, Member};
 
+/// Append frames on the way to one loglet beyond which a batch that is not full waits, so that batches grow with the load and not with a
+/// timer.
+pub(super) const FRAMES_BEFORE_BATCHING: usize = 2;
 /// Numbers of connections: `stripe << 8 | link`.
 const LINK_BITS: usize = 8;
 /// Bits of the number of any connection of a loglet.
@@ -41,7 +44,7 @@ impl LogletClient {
             LogletSpec::Native(config) => Self::Native(Box::new(native(config))),
             LogletSpec::Striped(config) => {
                 let stripes = config.stripes.into_iter().map(native).collect();
-                Self::Striped(Box::new(StripedClient::new(stripes, near, limits)))
+                Self::Striped(Box::new(StripedClient::new(stripes, near)))
             }
         }
     }
@@ -51,6 +54,17 @@ impl LogletClient {
         match self {
             Self::Native(native) => std::slice::from_ref(native),
             Self::Striped(striped) => &striped.stripes,
+        }
+    }
+
+    /// Whether another batch is to be sent although it is not full, when this many are not over: some on the way keep the stripes at work,
+    /// and more of them would only be smaller.
+    pub(super) fn wants_a_batch(&self, not_over: usize) -> bool {
+        match self {
+            Self::Native(_) => not_over < FRAMES_BEFORE_BATCHING,
+            Self::Striped(striped) => {
+                striped.core.appends_under_way() < striped.stripes.len() - 1 + FRAMES_BEFORE_BATCHING
+            }
         }
     }
 

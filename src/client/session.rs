@@ -14,10 +14,6 @@ use crate::io::op::Op;
 use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
 use crate::proto::virtual_log::LogletSpec;
 
-/// Append frames on the way beyond which a batch that is not full waits, so that batches grow with the load and not with a
-/// timer.
-pub(super) const FRAMES_BEFORE_BATCHING: usize = 2;
-
 /// What becomes of a batch.
 #[derive(Debug, Clone)]
 pub(super) struct Outcome {
@@ -193,7 +189,7 @@ impl Session {
 
     fn submit_appends(&mut self, now: Instant) {
         self.submission.look();
-        while let Some(batch) = self.submission.take(self.appends.len() < FRAMES_BEFORE_BATCHING) {
+        while let Some(batch) = self.submission.take(self.loglet.wants_a_batch(self.appends.len())) {
             let id = self.next_op();
             self.appends.push_back(OnTheWay { id, outcome: batch.outcome, since: batch.since });
             self.loglet.handle_op(id, LogletOp::Append { records: batch.records }, now);

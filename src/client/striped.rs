@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::loglet::Trace;
 use super::native::NativeClient;
-use crate::base::{Instant, Limits, NodeId, Offset};
+use crate::base::{Instant, NodeId, Offset};
 use crate::proto::loglet::{LogletResult, OpId};
 use crate::proto::native::Went;
 use crate::proto::striped::{Ask, Request, StripedLoglet};
@@ -17,8 +17,8 @@ pub(super) struct StripedClient {
 
 impl StripedClient {
     /// Appends go to the stripes that the node `near` sequences, if there are any: what it is near to.
-    pub(super) fn new(stripes: Vec<NativeClient>, near: Option<NodeId>, limits: &Limits) -> Self {
-        let mut core = StripedLoglet::new(stripes.len(), limits);
+    pub(super) fn new(stripes: Vec<NativeClient>, near: Option<NodeId>) -> Self {
+        let mut core = StripedLoglet::new(stripes.len());
         let sequences = |(_, stripe): &(usize, &NativeClient)| Some(stripe.core.config().sequencer.node) == near;
         let own: Vec<usize> = stripes.iter().enumerate().filter(sequences).map(|(stripe, _)| stripe).collect();
         if !own.is_empty() {

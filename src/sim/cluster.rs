@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::base::{ClusterId, Incarnation, Instant, Limits, LogletId, NodeId, Nonce, Offset, RegisterId, Rng, Version};
-use crate::client::{Extended, Log, OpError, Operation, Reactor, ReadResult, VirtualLog};
+use crate::client::{Extended, Log, LogletSpec, OpError, Operation, Reactor, ReadResult, VirtualLog};
 use crate::io::Driver;
 use crate::io::mem::{Config, DriverId, MemDriver, World};
 use crate::proto::virtual_log::contract::LogResult;
@@ -139,10 +139,14 @@ impl Cluster {
 
     /// A loglet over some nodes as they are now, sequenced by the present life of one node.
     pub(super) fn configuration_on(&self, id: LogletId, sequencer: usize, nodes: &[usize]) -> LogletConfig {
-        let Member { node, address } = self.member(sequencer);
-        let incarnation = self.nodes[sequencer].incarnation;
         let log_servers = nodes.iter().map(|&node| self.member(node)).collect();
-        LogletConfig { id, sequencer: Sequencer { node, incarnation, address }, log_servers }
+        LogletConfig { id, sequencer: self.sequencer(sequencer), log_servers }
+    }
+
+    /// The present life of a node, as a sequencer.
+    pub(super) fn sequencer(&self, node: usize) -> Sequencer {
+        let Member { node: id, address } = self.member(node);
+        Sequencer { node: id, incarnation: self.nodes[node].incarnation, address }
     }
 
     /// A node as it is now.
@@ -290,9 +294,9 @@ impl Cluster {
         self.clients[client].open_log(CLUSTER, register, birth, seed)
     }
 
-    /// Makes the virtual log of the cluster, with [`Cluster::config`] as its first loglet.
-    pub fn begin_log(&mut self, log: &VirtualLog) {
-        let begun = self.finish_log("begin", log.start_begin(self.config.clone())).expect("all nodes are up");
+    /// Makes the virtual log of the cluster, with this as its first loglet.
+    pub fn begin_log(&mut self, log: &VirtualLog, first: impl Into<LogletSpec>) {
+        let begun = self.finish_log("begin", log.start_begin(first)).expect("all nodes are up");
         assert!(matches!(begun, Extended::Done(_)), "nobody else makes it");
     }
 

@@ -88,7 +88,7 @@ pub(super) fn drawn_limits(rng: &mut Rng, operations: u64) -> (Limits, Room) {
         reads_per_connection_max: of(rng, &[1, 4]),
         claim_delay: Duration::from_micros(rng.u64(100..8_000)),
         known_tail_delay: Duration::from_micros(rng.u64(..1_000)),
-        fill_delay_max: Duration::from_micros(rng.u64(..3_000)),
+        fill_patience_max: Duration::from_micros(rng.u64(..3_000)),
         reconnect_delay: Duration::from_micros(rng.u64(500..20_000)),
         operation_timeout: stall * rng.u32(2..12),
         stall,

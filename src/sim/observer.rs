@@ -12,6 +12,7 @@ use crate::client::Chain;
 use crate::history::{Segment, Value};
 use crate::io::mem::{DiskSeen, DiskStep, Seen, Sent};
 use crate::io::op::{Op, Outcome};
+use crate::proto::striped::Layout;
 use crate::wire::{FrameHeader, HEADER_BYTES, Message, Opcode, RegisterMessage};
 
 /// What is known of a loglet.
@@ -73,16 +74,21 @@ impl Observer {
         self.nodes.insert(address, id);
     }
 
-    /// What a segment's loglet has shown: the largest known tail told, votes of nodes that are no members of it, and gaps in what
-    /// is not committed.
-    pub(super) fn conclude(&mut self, loglet: LogletId, start: u64, segment: &mut Segment) {
-        let watched = self.loglets.get_mut(&loglet).expect("every loglet of the chain is watched");
-        let given = std::mem::take(&mut watched.given);
-        segment.given = given.into_iter().map(|(offset, value)| (start + offset.0, value)).collect();
-        segment.given_twice = std::mem::take(&mut watched.given_twice);
-        segment.known_tail = start.saturating_add(watched.known_tail.0);
-        segment.strange_votes = std::mem::take(&mut watched.strange_votes);
-        segment.strange_gaps = std::mem::take(&mut watched.strange_gaps);
+    /// What a segment's loglet, or its stripes, have shown: the largest known tail told, votes of nodes that are no members of it, and gaps
+    /// in what is not committed.
+    pub(super) fn conclude(&mut self, loglet: LogletId, stripes: usize, start: u64, segment: &mut Segment) {
+        let layout = Layout::new(stripes);
+        let name = |stripe| if stripes == 1 { loglet } else { loglet.stripe(stripe) };
+        let known = (0..stripes).map(|stripe| self.loglets.get(&name(stripe)).map_or(Offset::ZERO, |it| it.known_tail));
+        segment.known_tail = start.saturating_add(layout.tail(known).0);
+        for stripe in 0..stripes {
+            let watched = self.loglets.get_mut(&name(stripe)).expect("every loglet of the chain is watched");
+            let given = std::mem::take(&mut watched.given).into_iter();
+            segment.given.extend(given.map(|(offset, value)| (start + layout.logical(stripe, offset).0, value)));
+            segment.given_twice.append(&mut watched.given_twice);
+            segment.strange_votes.append(&mut watched.strange_votes);
+            segment.strange_gaps.append(&mut watched.strange_gaps);
+        }
     }
 
     /// Whether a LogServer has said that it has no space, since the last question.

@@ -8,6 +8,9 @@ use super::virtual_log::VirtualLogs;
 use super::workload::Workload;
 use crate::base::Rng;
 
+/// Most stripes of a loglet of [`Profile::Striped`].
+const STRIPES_MAX: usize = 3;
+
 /// A mixture of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
@@ -23,7 +26,9 @@ pub enum Profile {
     Chaos,
     /// A log with its chain in the nodes, which its clients reconfigure and trim, while clients end, nodes crash and the network is bad.
     Reconfigure,
-    /// Seeds in turn: `Chaos` for even ones, `Reconfigure` for odd ones. Together they take every branch.
+    /// The same, where every loglet has one stripe to three.
+    Striped,
+    /// Seeds in turn: `Chaos` for even ones, `Reconfigure` and `Striped` for every other odd one. Together they take every branch.
     Mixed,
 }
 
@@ -62,9 +67,10 @@ impl Weights {
 
 impl Profile {
     /// All of them, but for the mixture.
-    pub const ALL: [Self; 6] = [Self::Calm, Self::Network, Self::Disk, Self::Crash, Self::Chaos, Self::Reconfigure];
+    pub const ALL: [Self; 7] =
+        [Self::Calm, Self::Network, Self::Disk, Self::Crash, Self::Chaos, Self::Reconfigure, Self::Striped];
     /// Their names.
-    pub const NAMES: [&str; 7] = ["calm", "network", "disk", "crash", "chaos", "reconfigure", "mixed"];
+    pub const NAMES: [&str; 8] = ["calm", "network", "disk", "crash", "chaos", "reconfigure", "striped", "mixed"];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -75,7 +81,8 @@ impl Profile {
     pub(super) fn of_seed(self, seed: u64) -> Self {
         match self {
             Self::Mixed if seed.is_multiple_of(2) => Self::Chaos,
-            Self::Mixed => Self::Reconfigure,
+            Self::Mixed if seed % 4 == 1 => Self::Reconfigure,
+            Self::Mixed => Self::Striped,
             profile => profile,
         }
     }
@@ -84,11 +91,16 @@ impl Profile {
     pub(super) fn draw_weights(self, rng: &mut Rng) -> Weights {
         let weights = self.weights();
         // Where nothing else goes wrong, no sequencer is out of reach, and no record may be in the log twice.
-        if self == Self::Reconfigure && rng.u8(..4) == 0 {
+        if self.has_chains() && rng.u8(..4) == 0 {
             let Weights { actions_percent, client, .. } = weights;
             return Weights { actions_percent, client, ..Weights::default() };
         }
         weights
+    }
+
+    /// Whether its log has a chain that its clients change.
+    pub(super) fn has_chains(self) -> bool {
+        matches!(self, Self::Reconfigure | Self::Striped)
     }
 
     fn weights(self) -> Weights {
@@ -116,7 +128,7 @@ impl Profile {
                 drift: true,
                 ..none
             },
-            Self::Reconfigure => Weights {
+            Self::Reconfigure | Self::Striped => Weights {
                 actions_percent: 12,
                 crash: 6,
                 pause: 2,
@@ -136,7 +148,8 @@ impl Profile {
     /// What its clients do.
     pub(super) fn workload(self, clients: usize) -> Box<dyn Workload> {
         match self {
-            Self::Reconfigure => Box::new(VirtualLogs::new(clients)),
+            Self::Reconfigure => Box::new(VirtualLogs::new(clients, 1)),
+            Self::Striped => Box::new(VirtualLogs::new(clients, STRIPES_MAX)),
             _ => Box::new(Loglets::new(clients)),
         }
     }

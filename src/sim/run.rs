@@ -130,7 +130,7 @@ impl Run {
         let clients = rng.usize(2..=3);
         let config = world_config(&mut rng);
         let plan = Plan::new(&mut rng, options.nodes);
-        let is_reconfigured = options.profile == Profile::Reconfigure;
+        let is_reconfigured = options.profile.has_chains();
         let limits = if is_reconfigured { with_chain(limits, options.ops) } else { limits };
         // Others than the log's first nodes may serve it later.
         let spares = if is_reconfigured { rng.usize(..=SPARES_MAX) } else { 0 };

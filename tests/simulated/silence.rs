@@ -22,7 +22,8 @@ impl Rig {
     fn new(seed: u64, limits: Limits) -> Self {
         let mut cluster = Cluster::start_with(seed, limits, 1);
         let log = cluster.open_log(0, seed);
-        cluster.begin_log(&log);
+        let first = cluster.config.clone();
+        cluster.begin_log(&log, first);
         let mut rig = Self { cluster, log, next: 0 };
         for _ in 0..20 {
             rig.append();

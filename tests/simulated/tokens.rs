@@ -87,7 +87,8 @@ fn what_a_dying_sequencer_had_stored_is_there_twice_and_told_as_a_repeat() {
         let mut rng = Rng::with_seed(seed);
         let mut cluster = Cluster::start_with(seed, limits_of_long_chains(), 1);
         let log = cluster.open_log(0, seed);
-        cluster.begin_log(&log);
+        let first = cluster.config.clone();
+        cluster.begin_log(&log, first);
         let mut tokens = Tokens::of(AppendToken { writer: WriterId(7), sequence: 0 });
         let acknowledged = append_under_crashes(&mut cluster, &log, &mut tokens, &mut rng);
 

@@ -136,7 +136,8 @@ fn survive(seed: u64) -> (usize, usize) {
     let mut rng = Rng::with_seed(seed);
     let mut cluster = Cluster::start_with(seed, limits_of_long_chains(), CLIENTS);
     let logs: Vec<_> = (0..CLIENTS).map(|client| cluster.open_log(client, seed * 100 + 10 * client as u64)).collect();
-    cluster.begin_log(&logs[0]);
+    let first = cluster.config.clone();
+    cluster.begin_log(&logs[0], first);
     let mut parties: Vec<_> = logs.into_iter().map(Party::new).collect();
     let (mut told, mut next) = (Told::default(), 0);
     disturb(&mut cluster, &mut parties, &mut told, &mut next, &mut rng);

@@ -4,9 +4,8 @@ use std::sync::mpsc::{Sender, SyncSender};
 
 use super::super::filing::Filing;
 use super::super::inbox::SubscriptionKey;
-use super::super::loglet::{CONNECTION_BITS, LogletClient, Trace};
+use super::super::loglet::{CONNECTION_BITS, FRAMES_BEFORE_BATCHING, LogletClient, Trace};
 use super::super::nodes::{Change, Nodes};
-use super::super::session::FRAMES_BEFORE_BATCHING;
 use super::super::submission::{BatchOutcome, Submission};
 use super::super::subscription::Event;
 use super::super::work::{Ended, Work};
@@ -203,7 +202,7 @@ impl LogSession {
         let mut moved = false;
         // Those that no loglet takes wait where they count against the window.
         while (!self.core.appends_held() || self.appends.is_empty())
-            && let Some(batch) = self.submission.take(self.appends.len() < FRAMES_BEFORE_BATCHING)
+            && let Some(batch) = self.submission.take(self.wants_a_batch())
         {
             moved = true;
             let id = self.next_op();
@@ -211,6 +210,17 @@ impl LogSession {
             self.core.handle_append(id, batch.records, now);
         }
         moved
+    }
+
+    /// Whether another batch is to be sent although it is not full.
+    fn wants_a_batch(&self) -> bool {
+        let not_over = self.appends.len();
+        if not_over < FRAMES_BEFORE_BATCHING {
+            return true;
+        }
+        let last = self.core.chain().map(|chain| chain.last().loglet.id());
+        let slot = self.loglets.values().find(|slot| Some(slot.loglet) == last && slot.errand.is_none());
+        slot.is_some_and(|slot| slot.client.wants_a_batch(not_over))
     }
 
     fn carry_out(&mut self, request: Request, now: Instant) {

@@ -77,6 +77,7 @@ impl Sequencer {
             self.progress = now;
         }
         let count = batch.count();
+        self.patience.note_append(now);
         self.queue.push(first, batch, body_checksum);
         self.given.append_bytes += batch.len() as u64;
         self.outstanding.push_back(Outstanding { from: Some(from), request, first, count, times: Times::since(now) });
@@ -129,6 +130,7 @@ impl Sequencer {
             }
         }
         self.answer_fills();
+        self.lose_patience(now);
     }
 
     /// Answers everything outstanding with what it needs to be settled. At once, not when a majority is sealed: the chain's

@@ -45,7 +45,7 @@ pub(super) fn no_ops_max(limits: &Limits) -> u32 {
 impl Sequencer {
     /// Whether a request for no-ops may be handed in. Otherwise the host stops reading that client, as with [`Sequencer::has_room`].
     pub fn has_room_to_fill(&self) -> bool {
-        self.has_room() && self.fills.len() < FILLS_MAX
+        self.has_room() && self.fills.len() + self.patience.waiting() < FILLS_MAX
     }
 
     /// Most no-ops that one request is given offsets for.
@@ -53,21 +53,27 @@ impl Sequencer {
         self.no_ops_max
     }
 
-    /// `from` wants every offset below `to` to be given out. Those that are not, as far as one request may go, become no-ops. Answered
-    /// by [`Sequencer::poll_reply`] when all that is committed, as far as it was given out; else as an append. Whoever asks while
-    /// others do adds nothing to what these have placed (P6 c). For a loglet's only lane.
+    /// `from` wants every offset below `to` to be given out. Those that are not, as far as one request may go, become no-ops: at once if nobody
+    /// has appended lately, else after a while, as more records may come. Answered by [`Sequencer::poll_reply`] when all that is
+    /// committed, as far as it was given out; else as an append. Whoever asks while others do adds nothing to what these have placed
+    /// (P6 c). For a loglet's only lane.
     ///
     /// # Panics
     /// Without room for it; see [`Sequencer::has_room_to_fill`].
     pub fn handle_fill(&mut self, from: PeerId, request: u64, to: Offset, now: Instant) {
         assert!(self.has_room_to_fill(), "the host stops reading a client while there is no room");
         match self.takes_appends() {
-            true => {
-                let end = to.min(self.tail + u64::from(self.no_ops_max)).max(self.tail);
-                self.handle_granted_fill(from, request, to, self.tail..end, now);
+            true if to > self.tail && self.patience.expects_records(now) => {
+                self.wait_for_records(from, request, to, now)
             }
+            true => self.fill_now(from, request, to, now),
             false => self.refuse_append(from, request),
         }
+    }
+
+    pub(super) fn fill_now(&mut self, from: PeerId, request: u64, to: Offset, now: Instant) {
+        let end = to.min(self.tail + u64::from(self.no_ops_max)).max(self.tail);
+        self.handle_granted_fill(from, request, to, self.tail..end, now);
     }
 
     /// As [`Sequencer::handle_fill`], for no-ops whose offsets the host has given, as it does for appends: `granted`, which is empty
@@ -136,9 +142,11 @@ impl Sequencer {
                 self.refuse_append(from, request);
             }
         }
+        self.refuse_patient();
     }
 
     pub(super) fn forget_filler(&mut self, peer: PeerId) {
+        self.patience.forget(peer);
         self.fills.iter_mut().filter(|fill| fill.from == Some(peer)).for_each(|fill| fill.from = None);
     }
 
@@ -162,6 +170,7 @@ mod tests {
         let mut rig = Rig::new(3);
         rig.append(1, 2);
         rig.fill(2, 5);
+        rig.pass_time(Limits::default().fill_patience_max);
         let sent =
             [Sent::Store { first: Offset(0), count: 2, known: Offset(0) }, Sent::NoOps { first: Offset(2), count: 3 }];
         (0..3).for_each(|server| assert_eq!(rig.drain(server), sent));
@@ -334,6 +343,8 @@ mod tests {
     fn status_tells_no_ops_from_appends() {
         let mut rig = Rig::new(1);
         rig.append_bytes(1, &[0; 100]);
+        rig.stored(0, 1);
+        rig.pass_time(Limits::default().fill_patience_max);
         rig.fill(2, 4);
         assert_eq!(rig.core.status().given(), Given { append_bytes: 108, no_ops: 3, no_op_bytes: 24 });
     }

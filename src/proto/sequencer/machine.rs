@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::append::Outstanding;
 use super::fill::{Fill, Given, no_ops_max};
+use super::patience::Patience;
 use super::queue::Queue;
 use super::store::Server;
 use crate::base::{Histogram, Instant, Limits, LogletId, Offset};
@@ -93,6 +94,8 @@ pub struct Sequencer {
     pub(super) outstanding: VecDeque<Outstanding>,
     /// Requests for no-ops that have no answer yet.
     pub(super) fills: Vec<Fill>,
+    /// Those that wait for records to come in the place of no-ops.
+    pub(super) patience: Patience,
     /// When to look again how far other lanes are.
     pub(super) look_at: Option<Instant>,
     /// Memory for no-ops while they are placed.
@@ -131,6 +134,7 @@ impl Sequencer {
             servers,
             outstanding: VecDeque::new(),
             fills: Vec::new(),
+            patience: Patience::new(limits),
             look_at: None,
             no_ops: BatchBuilder::default(),
             given: Given::default(),
@@ -178,13 +182,15 @@ impl Sequencer {
             .then(|| (self.progress + self.stall, "sequencer: the watermark stands still"));
         let look = self.look_at.filter(|_| running).map(|at| (at, "sequencer: a fill waits for other lanes"));
         let servers = self.servers.iter().filter_map(Server::timeout);
-        servers.chain(stalled).chain(look).min_by_key(|(at, _)| *at)
+        let patience = self.patience.ends().filter(|_| running).map(|at| (at, "sequencer: a fill waits for records"));
+        servers.chain(stalled).chain(look).chain(patience).min_by_key(|(at, _)| *at)
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         (0..self.servers.len()).for_each(|server| self.handle_server_timeout(server, now));
         self.look_again(now);
+        self.lose_patience(now);
         if self.state == State::Running && self.is_waited_for() && now.since(self.progress) >= self.stall {
             match self.lacks_space() {
                 true => self.abandon(),

@@ -4,6 +4,7 @@ mod append;
 mod fill;
 mod lanes;
 mod machine;
+mod patience;
 mod queue;
 mod seal;
 mod space;

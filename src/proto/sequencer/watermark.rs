@@ -59,6 +59,7 @@ impl Sequencer {
         if self.fills.is_empty() {
             self.fills = Vec::new();
         }
+        self.patience.trim_memory();
         self.no_ops = BatchBuilder::default();
         if self.replies.is_empty() {
             self.replies = VecDeque::new();
@@ -71,6 +72,7 @@ impl Sequencer {
             + self.no_ops.memory_bytes()
             + self.outstanding.capacity() * size_of::<super::append::Outstanding>()
             + self.fills.capacity() * size_of::<super::fill::Fill>()
+            + self.patience.memory_bytes()
             + self.replies.capacity() * size_of::<(PeerId, Message<'static>)>()
     }
 

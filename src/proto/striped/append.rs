@@ -66,6 +66,11 @@ impl Appends {
         self.withheld.last_key_value().map(|((last, _), _)| *last)
     }
 
+    /// How many their stripes have not answered.
+    pub(super) fn under_way(&self) -> usize {
+        self.stripes.iter().map(|stripe| stripe.pending.len()).sum()
+    }
+
     pub(super) fn are_pending(&self, stripe: usize) -> bool {
         !self.stripes[stripe].pending.is_empty()
     }
@@ -143,8 +148,7 @@ impl StripedLoglet {
             if last >= self.filled && !mutants::is(Mutant::AckBeforeLowerFilled) {
                 break;
             }
-            let Withheld { id, first, stride, records, since } = first.remove();
-            self.filler.note_wait(since, self.now);
+            let Withheld { id, first, stride, records, .. } = first.remove();
             self.results.push_back((id, LogletResult::Appended { first, stride, records }));
         }
         if self.ended {

@@ -3,22 +3,17 @@ use std::time::Duration;
 use super::machine::{Ask, StripedLoglet};
 use super::subscribe::Subscription;
 use crate::base::mutants::{self, Mutant};
-use crate::base::{Instant, Limits, Offset};
+use crate::base::{Instant, Offset};
 use crate::proto::loglet::{FillFailure, LogletOp, LogletResult, OpId};
 
-/// The shortest wait for a stripe that is at work: below it, to wait costs less than to ask.
-const DELAY_MIN: Duration = Duration::from_micros(50);
+/// How long to wait for a stripe to which somebody appends: most of what it lacks is on its way, and is heard of without a question. Its
+/// sequencer, which knows, places no-ops where nothing comes.
+pub(super) const DELAY: Duration = Duration::from_micros(100);
 
-/// Asks stripes that hold others up to fill themselves (P6): one at which nobody appends at once, one that is at work after a while, as
-/// most of what it lacks is on its way.
+/// Asks stripes that hold others up to fill themselves (P6): one to which nobody appends at once, others after a while.
 #[derive(Clone, Hash, Debug)]
 pub(super) struct Filler {
     stripes: Vec<Stripe>,
-    /// How long withheld appends have waited lately without any help.
-    usual_wait: Duration,
-    delay_max: Duration,
-    /// When a stripe was asked last.
-    last_asked: Instant,
 }
 
 #[derive(Clone, Hash, Debug, Default)]
@@ -31,30 +26,12 @@ struct Stripe {
 }
 
 impl Filler {
-    pub(super) fn new(stripes: usize, limits: &Limits) -> Self {
-        let delay_max = limits.fill_delay_max;
-        Self {
-            stripes: vec![Stripe::default(); stripes],
-            usual_wait: delay_max / 4,
-            delay_max,
-            last_asked: Instant::from_nanos(0),
-        }
+    pub(super) fn new(stripes: usize) -> Self {
+        Self { stripes: vec![Stripe::default(); stripes] }
     }
 
     pub(super) fn is_asked(&self, stripe: usize, request: OpId) -> bool {
         self.stripes[stripe].asked.is_some_and(|(id, _)| id == request)
-    }
-
-    /// An append was withheld from then until now.
-    pub(super) fn note_wait(&mut self, since: Instant, now: Instant) {
-        if self.last_asked < since {
-            self.usual_wait = (self.usual_wait * 7 + now.since(since)) / 8;
-        }
-    }
-
-    /// How long to wait for a stripe that is at work.
-    fn delay(&self) -> Duration {
-        (self.usual_wait * 2).clamp(DELAY_MIN.min(self.delay_max), self.delay_max)
     }
 }
 
@@ -81,7 +58,6 @@ impl StripedLoglet {
         if self.ended {
             return;
         }
-        let delay = self.filler.delay();
         let wants: Vec<Want> = self.wants().collect();
         for stripe in 0..self.layout.stripes() {
             let Stripe { asked, idle_at, without_space_at } = self.filler.stripes[stripe];
@@ -91,7 +67,7 @@ impl StripedLoglet {
             }
             let is_idle = idle_at == Some(known) && !self.appends.are_pending(stripe);
             let is_due = |want: &&Want| {
-                known < self.layout.below(stripe, want.first) && (is_idle || self.now >= want.since + delay)
+                known < self.layout.below(stripe, want.first) && (is_idle || self.now >= want.since + DELAY)
             };
             let wanted = wants.iter().filter(is_due).map(|want| want.last).max();
             // Those with a stripe will wait for this one when they have been acknowledged there.
@@ -101,7 +77,6 @@ impl StripedLoglet {
             if known < offset {
                 let id = self.ask(stripe, Ask::Op(LogletOp::FillTo { offset }));
                 self.filler.stripes[stripe].asked = Some((id, offset));
-                self.filler.last_asked = self.now;
             }
         }
     }
@@ -114,7 +89,6 @@ impl StripedLoglet {
 
     /// When somebody has waited long enough for a stripe that was not asked yet.
     pub(super) fn fill_at(&self) -> Option<Instant> {
-        let delay = self.filler.delay();
         let open = |want: &Want| {
             self.filler.stripes.iter().enumerate().any(|(stripe, it)| {
                 let known = self.known_of(stripe);
@@ -123,7 +97,7 @@ impl StripedLoglet {
             })
         };
         let wants = self.wants().filter(|want| !self.ended && open(want));
-        wants.map(|want| want.since + delay).min()
+        wants.map(|want| want.since + DELAY).min()
     }
 
     /// A stripe's answer to its filler.
@@ -134,10 +108,6 @@ impl StripedLoglet {
                 self.learn(stripe, known_tail);
                 let idle_at = (placed > 0 && self.known_of(stripe) == known_tail).then_some(known_tail);
                 self.filler.stripes[stripe].idle_at = idle_at;
-                // What it lacked was on its way: it would have come without a question.
-                if placed == 0 {
-                    self.filler.usual_wait = (self.filler.usual_wait * 2).min(self.filler.delay_max);
-                }
             }
             LogletResult::FillFailed(FillFailure::Sealed) if mutants::is(Mutant::FillerPastSeal) => {
                 self.learn(stripe, offset);

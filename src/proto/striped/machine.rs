@@ -6,7 +6,7 @@ use super::filler::Filler;
 use super::gather::{Gathering, Question};
 use super::subscribe::Subscription;
 use crate::base::mutants::{self, Mutant};
-use crate::base::{Instant, Limits, LogletId, Offset};
+use crate::base::{Instant, LogletId, Offset};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
 
 /// What a stripe is to do.
@@ -48,7 +48,6 @@ pub struct Request {
 #[derive(Clone, Hash, Debug)]
 pub struct StripedLoglet {
     pub(super) layout: Layout,
-    pub(super) limits: Limits,
     pub(super) now: Instant,
     /// Of each stripe: reached by unsealed answers, and never by a sealed tail or a repair (P1, P6).
     known: Vec<Offset>,
@@ -69,16 +68,15 @@ pub struct StripedLoglet {
 
 impl StripedLoglet {
     /// Over so many stripes.
-    pub fn new(stripes: usize, limits: &Limits) -> Self {
+    pub fn new(stripes: usize) -> Self {
         let layout = Layout::new(stripes);
         Self {
             layout,
-            limits: limits.clone(),
             now: Instant::from_nanos(0),
             known: vec![Offset::ZERO; stripes],
             filled: Offset::ZERO,
             appends: Appends::new(stripes),
-            filler: Filler::new(stripes, limits),
+            filler: Filler::new(stripes),
             operations: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -106,6 +104,11 @@ impl StripedLoglet {
     /// Everything below is filled on every stripe, by unsealed evidence (P1).
     pub fn known_tail(&self) -> Offset {
         self.filled
+    }
+
+    /// Appends that their stripes have not answered: those that are withheld are not among them.
+    pub fn appends_under_way(&self) -> usize {
+        self.appends.under_way()
     }
 
     pub(super) fn known_of(&self, stripe: usize) -> Offset {

@@ -69,7 +69,7 @@ impl Workload for Loglets {
 
     fn conclude(&mut self, run: &mut Run) {
         for (link, segment) in self.chain.links.iter().zip(&mut run.history.segments) {
-            run.observer.borrow_mut().conclude(link.config.id, link.start, segment);
+            run.observer.borrow_mut().conclude(link.config.id, 1, link.start, segment);
         }
     }
 }

@@ -29,18 +29,18 @@ pub(super) fn version_of(chain: &Chain) -> ChainVersion {
     ChainVersion { version: chain.version, trim_point: chain.trim_point.0, intent, parts: parts.collect() }
 }
 
-/// All segments that any of these versions has, in order, and their loglets. One that was replaced before anything was in it ends where it
+/// All segments that any of these versions has, in order, and their loglets with the number of stripes. One that was replaced before anything was in it ends where it
 /// begins; when the ends were decided is not known.
-pub(super) fn segments_of(chains: &[ChainVersion]) -> Vec<(LogletId, Segment)> {
-    let mut found: BTreeMap<(u64, LogletId), Option<u64>> = BTreeMap::new();
+pub(super) fn segments_of(chains: &[ChainVersion]) -> Vec<(LogletId, usize, Segment)> {
+    let mut found: BTreeMap<(u64, LogletId, usize), Option<u64>> = BTreeMap::new();
     for part in chains.iter().flat_map(|chain| &chain.parts) {
-        let stop = found.entry((part.start, part.loglet)).or_default();
+        let stop = found.entry((part.start, part.loglet, part.servers.len())).or_default();
         *stop = stop.or(part.stop);
     }
     let last = chains.iter().max_by_key(|chain| chain.version).map(|chain| chain.last().loglet);
-    let segment = |((start, loglet), stop): ((u64, LogletId), Option<u64>)| {
+    let segment = |((start, loglet, stripes), stop): ((u64, LogletId, usize), Option<u64>)| {
         let stop = if Some(loglet) == last { None } else { Some(stop.unwrap_or(start)) };
-        (loglet, Segment { start, stop: stop.map(|stop| (stop, 0)), ..Segment::default() })
+        (loglet, stripes, Segment { start, stop: stop.map(|stop| (stop, 0)), ..Segment::default() })
     };
     found.into_iter().map(segment).collect()
 }

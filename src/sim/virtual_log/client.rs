@@ -4,7 +4,7 @@ use super::super::stream::{STREAMS_MAX, Stream};
 use super::super::workload::Workload;
 use super::workload::VirtualLogs;
 use crate::base::{IntentId, LogPos};
-use crate::client::{Chain, Extended, Intent, LogAppend, Operation, ReadResult, Wanted};
+use crate::client::{Chain, Extended, Intent, LogAppend, Operation, ReadResult, Wanted, WantedStripe};
 use crate::history::{Moment, Trim};
 use crate::proto::virtual_log::contract::LogResult;
 
@@ -158,18 +158,19 @@ impl VirtualLogs {
         self.start(run, client, Pending::Extend { operation });
     }
 
-    /// As many LogServers as the log began with, of all nodes, and any node as sequencer.
+    /// As many LogServers as the log began with, of all nodes, and any node as sequencer; so for each stripe.
     fn draw_intent(&self, run: &mut Run) -> Intent {
-        let mut nodes: Vec<_> = (0..run.cluster.nodes()).collect();
-        run.rng.shuffle(&mut nodes);
-        let sequencer = run.cluster.member(*run.rng.choice(&nodes).expect("there are nodes"));
-        nodes.truncate(run.options.nodes);
-        let log_servers = nodes.into_iter().map(|node| run.cluster.member(node)).collect();
-        Intent {
-            id: IntentId(run.rng.u128(..)),
-            replaces: self.chain().last().loglet.id(),
-            wanted: Wanted::native(sequencer, log_servers),
-            since_unix_ms: 0,
-        }
+        // One that cannot have more takes nothing from the stream.
+        let stripes = if self.stripes_max > 1 { run.rng.usize(1..=self.stripes_max) } else { 1 };
+        let stripe = |_| {
+            let mut nodes: Vec<_> = (0..run.cluster.nodes()).collect();
+            run.rng.shuffle(&mut nodes);
+            let sequencer = run.cluster.member(*run.rng.choice(&nodes).expect("there are nodes"));
+            nodes.truncate(run.options.nodes);
+            let log_servers = nodes.into_iter().map(|node| run.cluster.member(node)).collect();
+            WantedStripe { sequencer, log_servers }
+        };
+        let wanted = Wanted::new((0..stripes).map(stripe).collect());
+        Intent { id: IntentId(run.rng.u128(..)), replaces: self.chain().last().loglet.id(), wanted, since_unix_ms: 0 }
     }
 }

@@ -4,7 +4,7 @@ use super::super::workload::Workload;
 use super::chains::{segments_of, version_of};
 use super::client::Pending;
 use crate::base::{LogPos, NodeId};
-use crate::client::{Chain, VirtualLog};
+use crate::client::{Chain, LogletSpec, VirtualLog};
 use crate::history::AppendOutcome;
 
 /// One client, in its present life.
@@ -29,14 +29,16 @@ impl Party {
 /// The clients of one log.
 pub(in crate::sim) struct VirtualLogs {
     clients: usize,
+    /// Most that a loglet has.
+    pub(super) stripes_max: usize,
     pub(super) parties: Vec<Party>,
     /// The newest chain that any client was told.
     pub(super) chain: Option<Chain>,
 }
 
 impl VirtualLogs {
-    pub(in crate::sim) fn new(clients: usize) -> Self {
-        Self { clients, parties: Vec::new(), chain: None }
+    pub(in crate::sim) fn new(clients: usize, stripes_max: usize) -> Self {
+        Self { clients, stripes_max, parties: Vec::new(), chain: None }
     }
 
     pub(super) fn chain(&self) -> &Chain {
@@ -48,6 +50,21 @@ impl VirtualLogs {
         let seed = run.rng.u64(..);
         let log = run.cluster.open_log(client, seed);
         Party { log, pending: Vec::new(), streams: Vec::new(), committed: 0 }
+    }
+
+    /// As the run's nodes have it, or the same in several stripes, each with a sequencer of its own.
+    fn first_loglet(&self, run: &mut Run) -> LogletSpec {
+        let config = run.cluster.config.clone();
+        // One that cannot have more takes nothing from the stream.
+        let stripes = if self.stripes_max > 1 { run.rng.usize(1..=self.stripes_max) } else { 1 };
+        let stripe = |_| {
+            let sequencer = match stripes {
+                1 => config.sequencer,
+                _ => run.cluster.sequencer(run.rng.usize(..run.options.nodes)),
+            };
+            (sequencer, config.log_servers.clone())
+        };
+        LogletSpec::new(config.id, (0..stripes).map(stripe).collect::<Vec<_>>())
     }
 
     /// A client was told this chain.
@@ -70,8 +87,9 @@ impl Workload for VirtualLogs {
             let party = Self::open(run, client);
             self.parties.push(party);
         }
-        run.cluster.begin_log(&self.parties[0].log);
-        self.chain_told(run, Chain::begin(run.cluster.config.clone()));
+        let first = self.first_loglet(run);
+        run.cluster.begin_log(&self.parties[0].log, first.clone());
+        self.chain_told(run, Chain::begin(first));
     }
 
     fn operate(&mut self, run: &mut Run, client: usize) {
@@ -121,8 +139,8 @@ impl Workload for VirtualLogs {
         run.history.chains.extend(told.map(|chain| version_of(&chain)));
         run.history.chains.sort_by_key(|chain| chain.version);
         run.history.chains.dedup();
-        let segments = segments_of(&run.history.chains).into_iter().map(|(loglet, mut segment)| {
-            observer.conclude(loglet, segment.start, &mut segment);
+        let segments = segments_of(&run.history.chains).into_iter().map(|(loglet, stripes, mut segment)| {
+            observer.conclude(loglet, stripes, segment.start, &mut segment);
             segment
         });
         run.history.segments = segments.collect();

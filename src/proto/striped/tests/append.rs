@@ -1,3 +1,4 @@
+use super::super::filler::DELAY;
 use super::*;
 use crate::proto::loglet::FillFailure;
 
@@ -105,7 +106,7 @@ fn a_stripe_without_space_gives_back_what_waits_for_it() {
     assert_eq!(rig.results(), [(1, full)]);
     rig.acknowledge(1, 0);
     assert_eq!(rig.results(), []);
-    rig.pass_time(Limits::default().fill_delay_max);
+    rig.pass_time(DELAY);
     assert_eq!(rig.fillers(), [Some(1), None]);
     rig.answer(0, is_fill, LogletResult::FillFailed(FillFailure::NoSpace));
     let full = LogletResult::AppendNoSpace { first: Some(Offset(1)), stride: 2, records: records(&["x"]) };

@@ -1,3 +1,4 @@
+use super::super::filler::DELAY;
 use super::*;
 use crate::proto::loglet::FillFailure;
 
@@ -14,11 +15,11 @@ fn withheld() -> Rig {
 fn who_holds_others_up_is_asked_after_a_while_and_once() {
     let mut rig = withheld();
     assert_eq!(rig.fillers(), [None, None], "it may be on its way");
-    rig.pass_time(Limits::default().fill_delay_max);
+    rig.pass_time(DELAY);
     assert_eq!(rig.fillers(), [Some(1), None]);
     rig.append(2, &["y"]);
     rig.acknowledge(1, 1);
-    rig.pass_time(Limits::default().fill_delay_max);
+    rig.pass_time(DELAY);
     assert_eq!(rig.ops(0).len(), 1, "fillers do not add up (P6 c)");
     rig.answer(0, is_fill, filled(1, 1));
     assert_eq!(rig.results(), [(1, appended(1, 2, &["x"]))]);
@@ -31,7 +32,7 @@ fn who_holds_others_up_is_asked_after_a_while_and_once() {
 #[test]
 fn an_idle_stripe_is_filled_beside_the_append() {
     let mut rig = withheld();
-    rig.pass_time(Limits::default().fill_delay_max);
+    rig.pass_time(DELAY);
     rig.answer(0, is_fill, filled(1, 1));
     rig.append(2, &["y", "z"]);
     assert_eq!(rig.fillers(), [Some(3), None]);
@@ -58,7 +59,7 @@ fn a_far_filler_is_asked_again() {
     rig.core.set_near(vec![1]);
     rig.append(1, &["x"]);
     rig.acknowledge(1, 1000);
-    rig.pass_time(Limits::default().fill_delay_max);
+    rig.pass_time(DELAY);
     assert_eq!(rig.fillers(), [Some(1001), None]);
     rig.answer(0, is_fill, filled(600, 600));
     assert_eq!(rig.fillers(), [Some(1001), None]);
@@ -71,34 +72,11 @@ fn a_far_filler_is_asked_again() {
 fn a_filler_that_nobody_answers_ends_the_whole() {
     for failure in [FillFailure::Sealed, FillFailure::SequencerLost] {
         let mut rig = withheld();
-        rig.pass_time(Limits::default().fill_delay_max);
+        rig.pass_time(DELAY);
         rig.answer(0, is_fill, LogletResult::FillFailed(failure));
         assert_eq!(rig.results(), [(1, sealed_at(1, 2, &["x"]))]);
         assert!((0..2).all(|stripe| rig.ops(stripe).contains(&LogletOp::Seal)));
     }
-}
-
-/// How long a stripe at work is waited for follows how long that has taken lately.
-#[test]
-fn the_wait_is_measured() {
-    let asked_after = |lag: Duration| {
-        let mut rig = Rig::new(2);
-        rig.core.set_near(vec![1]);
-        for turn in 0..40 {
-            rig.append(turn, &["x"]);
-            rig.acknowledge(1, turn);
-            rig.pass_time(lag);
-            assert_eq!(rig.fillers(), [None, None], "turn {turn}");
-            rig.known(0, turn + 1);
-        }
-        rig.append(99, &["x"]);
-        rig.acknowledge(1, 40);
-        let begun = rig.now;
-        rig.core.poll_timeout().unwrap().0.since(begun)
-    };
-    let (short, long) = (Duration::from_micros(100), Duration::from_micros(900));
-    assert!(asked_after(short) >= short && asked_after(short) < long);
-    assert!(asked_after(long) >= long && asked_after(long) < Limits::default().fill_delay_max);
 }
 
 /// A striped loglet is a loglet: it can be a stripe, and be filled.

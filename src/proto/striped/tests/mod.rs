@@ -8,7 +8,7 @@ mod tail;
 use std::time::Duration;
 
 use super::{Ask, Request, StripedLoglet};
-use crate::base::{Instant, Limits, Offset};
+use crate::base::{Instant, Offset};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
 use crate::proto::testing::Owned;
 
@@ -21,7 +21,7 @@ struct Rig {
 
 impl Rig {
     fn new(stripes: usize) -> Self {
-        let core = StripedLoglet::new(stripes, &Limits::default());
+        let core = StripedLoglet::new(stripes);
         Self { core, now: Instant::from_nanos(1), asked: Vec::new() }
     }
 

@@ -1,3 +1,4 @@
+use super::super::filler::DELAY;
 use super::*;
 use crate::wire::Batch;
 
@@ -104,7 +105,7 @@ fn a_subscription_delivers_in_order_as_stripes_bring() {
 fn a_subscription_has_an_idle_stripe_filled() {
     let mut rig = following(1000);
     rig.answer(1, is_subscription, brings(0, &["1", "3"]));
-    rig.pass_time(Limits::default().fill_delay_max);
+    rig.pass_time(DELAY);
     assert_eq!(rig.fillers(), [Some(2), None]);
     rig.answer(0, is_fill, filled(2, 2));
     assert_eq!(rig.results(), []);
@@ -120,7 +121,7 @@ fn a_subscription_begins_when_all_below_is_filled() {
     rig.start(1, LogletOp::Subscribe { from: Offset(5), limit: Offset(3), credit: 1000 });
     rig.answer(1, is_subscription, brings(2, &["5"]));
     assert_eq!(rig.results(), []);
-    rig.pass_time(Limits::default().fill_delay_max);
+    rig.pass_time(DELAY);
     assert_eq!(rig.fillers(), [Some(3), Some(2)], "which have it already, for all that is known");
     rig.known(1, 3);
     rig.known(0, 3);
