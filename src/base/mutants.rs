@@ -56,6 +56,7 @@ mutants! {
     LocalTailFromKnownTailOnly, "local-tail-from-known-tail-only", "P3", "The local tail leaves out what is stored here.";
     SealedBeforeDurable, "sealed-before-durable", "P2", "A LogServer says sealed before its seal is durable.";
     TrimForgetsTail, "trim-forgets-tail", "P3", "The local tail leaves out the trim point.";
+    FillBeforeCommitted, "fill-before-committed", "P1", "A sequencer answers a fill as soon as its no-ops are given out.";
     RecreateDeletedLoglet, "recreate-deleted-loglet", "P5", "A LogServer creates a loglet again that it has deleted.";
     WriteWithoutDsync, "write-without-dsync", "durability", "Writes are complete when the disk's cache has them.";
     AppendBehindTornTail, "append-behind-torn-tail", "P9", "A new life names the last whole unit as the end of the one before, torn units in front of it or not.";

@@ -18,6 +18,7 @@ const CAUGHT: &[(Mutant, Profile)] = &[
     (Mutant::StoreEarlyArrivals, Profile::Disk),
     (Mutant::LocalTailFromKnownTailOnly, Profile::Crash),
     (Mutant::TrimForgetsTail, Profile::Crash),
+    (Mutant::FillBeforeCommitted, Profile::Crash),
     (Mutant::ForgetSealOnRestart, Profile::Crash),
     (Mutant::RetryAfterFlushError, Profile::Disk),
     (Mutant::SkipUnitChecksum, Profile::Crash),

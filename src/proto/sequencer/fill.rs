@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::machine::{Sequencer, State};
 use crate::base::checksum::crc32c;
+use crate::base::mutants::{self, Mutant};
 use crate::base::{Instant, Limits, Offset};
 use crate::proto::PeerId;
 use crate::wire::Message;
@@ -125,7 +126,8 @@ impl Sequencer {
     /// Answers whoever waits for no more than is committed.
     pub(super) fn answer_fills(&mut self) {
         assert_eq!(self.state, State::Running, "nothing is acknowledged after the first sign of a seal");
-        let (loglet, known_tail, replies) = (self.loglet(), self.watermark, &mut self.replies);
+        let known_tail = if mutants::is(Mutant::FillBeforeCommitted) { self.tail } else { self.watermark };
+        let (loglet, replies) = (self.loglet(), &mut self.replies);
         self.fills.retain(|Fill { from, request, until, placed }| {
             let waits = *until > known_tail;
             let filled = Message::Filled { request: *request, loglet, placed: *placed, known_tail };

@@ -89,6 +89,8 @@ impl Model for Cores {
         let reachable = sometimes![
             "an append is acknowledged",
             "an append ends sealed, with an offset",
+            "a fill is answered",
+            "a fill has failed",
             "a seal is complete",
             "row: all sealed, equal",
             "row: all sealed, repaired",

@@ -69,6 +69,7 @@ enum Asked {
     Append { least: u64, after_seal: bool },
     Tail { least: u64, after_seal: bool },
     Read { limit: u64 },
+    Fill { to: u64 },
     Other,
 }
 
@@ -77,7 +78,7 @@ enum Asked {
 pub(super) struct History {
     asked: BTreeMap<OpId, Asked>,
     values: BTreeMap<u64, Vec<u8>>,
-    /// The end of the highest acknowledged append.
+    /// The end of the highest acknowledged append, or what a fill has reached.
     acknowledged: u64,
     /// The largest `(X, open)`.
     open: u64,
@@ -116,6 +117,10 @@ impl History {
     pub(super) fn ask_read(&mut self, id: OpId) {
         let limit = self.committed();
         self.asked.insert(id, Asked::Read { limit });
+    }
+
+    pub(super) fn ask_fill(&mut self, id: OpId, to: u64) {
+        self.asked.insert(id, Asked::Fill { to });
     }
 
     pub(super) fn ask_other(&mut self, id: OpId) {
@@ -173,6 +178,13 @@ impl History {
                     (false, false) => "row: all sealed, equal",
                 }
             }
+            (Asked::Fill { to }, LogletResult::Filled { known_tail, .. }) => {
+                assert!(known_tail.0 >= to, "one batch reaches {to}");
+                self.acknowledged = self.acknowledged.max(known_tail.0);
+                self.require_durable(known_tail.0, cluster);
+                "a fill is answered"
+            }
+            (Asked::Fill { .. }, LogletResult::FillFailed(_)) => "a fill has failed",
             (Asked::Read { limit }, LogletResult::Records { first, records }) => {
                 self.note(first.0, records);
                 let known = cluster.clients[client].known_tail().0;

@@ -18,6 +18,7 @@ const CAUGHT: &[(Mutant, Scenario)] = &[
     (Mutant::LocalTailFromKnownTailOnly, scenario::SEALING),
     (Mutant::SealedBeforeDurable, scenario::SEALING_CRASHING),
     (Mutant::TrimForgetsTail, scenario::TRIMMING),
+    (Mutant::FillBeforeCommitted, scenario::NO_OPS),
     (Mutant::RecreateDeletedLoglet, scenario::DELETING),
     (
         Mutant::ForgetSealOnRestart,

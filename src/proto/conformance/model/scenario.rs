@@ -9,6 +9,8 @@ use crate::proto::loglet::LogletOp;
 pub(super) enum Op {
     /// Appends one record, of a value of its own.
     Append,
+    /// Has every offset below this one given out, at once.
+    FillTo(u64),
     CheckTail,
     /// A checkTail that does not wait for what the client did before.
     CheckTailBeside,
@@ -33,6 +35,7 @@ impl Op {
     pub(super) fn contract(self, number: u64, committed: u64) -> Option<LogletOp> {
         Some(match self {
             Self::Append => LogletOp::Append { records: records_of(&[&number.to_string()]) },
+            Self::FillTo(offset) => LogletOp::FillTo { offset: Offset(offset) },
             Self::CheckTail | Self::CheckTailBeside => LogletOp::CheckTail,
             Self::Seal => LogletOp::Seal,
             Self::Trim(point) => LogletOp::Trim { point: Offset(point), committed: Offset(committed) },
@@ -104,7 +107,7 @@ impl Scenario {
     }
 }
 
-use Op::{Append, CheckTail, CheckTailBeside, Create, Delete, Read, Seal, Trim};
+use Op::{Append, CheckTail, CheckTailBeside, Create, Delete, FillTo, Read, Seal, Trim};
 
 const NONE: Faults = Faults { crashes: 0, breaks: 0, timers: 0, full: 0, busy: 0, processes: 0, ends: 0 };
 
@@ -231,6 +234,14 @@ pub(super) const FILLING: Scenario = Scenario {
 pub(super) const BUSY: Scenario =
     Scenario { name: "a busy disk", faults: Faults { busy: 1, timers: 1, ..NONE }, ..FILLING };
 
+/// No-ops beside an append, and a seal that may come before they are committed.
+pub(super) const NO_OPS: Scenario = Scenario {
+    name: "no-ops",
+    programs: [&[Append], &[FillTo(2), Seal, CheckTail]],
+    expects: &["an append is acknowledged", "a fill is answered", "a fill has failed", "a seal is complete"],
+    ..SEALING
+};
+
 /// Two lanes, each with an append, and a seal behind one of these.
 pub(super) const LANES: Scenario = Scenario {
     name: "lanes",
@@ -263,6 +274,7 @@ pub(super) const ALL: &[Scenario] = &[
     DELETING,
     FILLING,
     BUSY,
+    NO_OPS,
 ];
 
 /// Those with more executions than can be gone through.

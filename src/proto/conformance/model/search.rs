@@ -124,6 +124,14 @@ fn every_execution_of_two_lanes_beside_a_seal_without_one_server() {
 }
 
 #[test]
+fn every_execution_of_a_fill_beside_an_append_without_one_server() {
+    let programs: [&[Op]; 2] = [&[Op::Append], &[Op::FillTo(2), Op::CheckTail]];
+    let expects: &[_] = &["an append is acknowledged", "a fill is answered"];
+    let filling = Scenario { programs, expects, apart: &[2], ..scenario::NO_OPS };
+    prove(Scenario { answers: Answers::PromptToClients, ..filling }, LONG);
+}
+
+#[test]
 fn random_executions_within_larger_bounds() {
     for scenario in scenario::ALL.iter().chain(scenario::BY_CHANCE) {
         for answers in Answers::ALL {

@@ -218,6 +218,7 @@ impl State {
             Op::Append => self.history.ask_append(id),
             Op::CheckTail | Op::CheckTailBeside => self.history.ask_tail(id),
             Op::Read => self.history.ask_read(id),
+            Op::FillTo(to) => self.history.ask_fill(id, to),
             Op::Seal | Op::Trim(_) | Op::Create => self.history.ask_other(id),
             Op::Delete => {
                 self.history.ask_other(id);
