@@ -133,24 +133,6 @@ fn fills_of_two_lanes_at_once_place_each_no_op_once() {
     fills_at_once_place_each_no_op_once(Limits::LANES_ALL, 2);
 }
 
-/// A filler on a lane that gives out nothing itself learns soon that another lane's offsets are committed.
-#[test]
-fn a_fill_that_waits_for_another_lane_does_not_wait_long() {
-    let limits = Limits { lanes: Limits::LANES_ALL, ..support::small_limits() };
-    let cluster = Cluster::start_with(DriverChoice::Auto, 3, 2, limits);
-    let [appender, filler] = [cluster.log(), cluster.log()];
-    // Connections go to the lanes in turn.
-    appender.append(b"first").wait().unwrap();
-    assert_eq!(fill(&filler, 1), 0);
-    for round in 1..100 {
-        let append = appender.append(&record(1, round));
-        let started = std::time::Instant::now();
-        fill(&filler, round + 1);
-        assert!(started.elapsed() < support::small_limits().stall / 2, "in round {round}");
-        append.wait().unwrap();
-    }
-}
-
 #[test]
 fn a_sealed_loglet_is_not_filled() {
     let cluster = Cluster::start(3, 1);

@@ -60,6 +60,33 @@ fn a_good_history_breaks_nothing() {
     assert_eq!(check(&good()), []);
 }
 
+/// P18: a no-op is nobody's record, may be in a log again and again, and is a value like any other at its position.
+#[test]
+fn no_ops_are_one_value_for_everybody() {
+    let longer = |history: &mut History, read: [Value; 2]| {
+        history.segments[0].stop = Some((6, 60));
+        history.tails[1].tail = 4;
+        history.tails[2].tail = 6;
+        history.reads[0].values.extend(read);
+        history.appends[3].ended = Some((42, AppendOutcome::NotStored));
+        let no_ops = [Value::NO_OP; 2];
+        history.contents = Some((0, [&[Value(100), Value(101)][..], &no_ops, &[Value(105), Value::NO_OP]].concat()));
+        history.appends[2].ended = Some((41, AppendOutcome::Unknown));
+    };
+    assert_eq!(broken(|history| longer(history, [Value::NO_OP; 2])), [""; 0]);
+    let empty = Value::of(b"");
+    assert_eq!(Value::at(Some(b"")), empty);
+    let other = |history: &mut History| {
+        longer(history, [Value::at(None), empty]);
+        history.appends[4].value = empty;
+        history.appends[4].invoked = 3;
+        history.appends[4].ended = None;
+    };
+    assert_eq!(broken(other), ["stable-values"]);
+    let contents = vec![Value(100), Value::NO_OP, Value(102)];
+    assert!(broken(|history| history.contents = Some((0, contents))).contains(&"acknowledged-append-lost"));
+}
+
 #[test]
 fn every_invariant_is_broken_by_some_history() {
     let contents = |history: &mut History, values: &[u64]| {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::super::cluster::{Cluster, End, LOGLET, read, texts};
 use super::{client_reaches, over_seeds};
 use crate::base::Offset;
@@ -141,4 +143,20 @@ fn l6_a_full_window_never_blocks_the_next_record() {
         let result = cluster.run(1, read(20, 21));
         assert_eq!(texts(&result), [long]);
     });
+}
+
+/// P6: what another lane has given out is not filled, and whoever asked hears soon that it is committed, though nobody tells the lane.
+#[test]
+fn a_fill_that_waits_for_another_lane_is_answered_soon() {
+    let mut cluster = Cluster::with_lanes(3, 2, 2, 1);
+    cluster.servers.iter_mut().for_each(|server| server.disk_held = true);
+    let append = cluster.append(0, "a");
+    cluster.settle();
+    let fill = cluster.start(1, LogletOp::FillTo { offset: Offset(1) });
+    cluster.settle();
+    cluster.servers.iter_mut().for_each(|server| server.disk_held = false);
+    cluster.settle();
+    assert!(matches!(cluster.result(append), Some(LogletResult::Appended { .. })));
+    cluster.pass_time(Duration::from_millis(1));
+    assert_eq!(cluster.result(fill), Some(LogletResult::Filled { known_tail: Offset(1), placed: 0 }));
 }
