@@ -279,53 +279,57 @@ impl<A: Appender> Generator<'_, A> {
         timetable.number(lane, self.lanes[lane].ledger.issued()) < self.taken_up
     }
 
-    /// Books what has completed, from the oldest on.
+    /// Books what has completed, from the oldest on. What is due meanwhile is taken up in between: after a stall thousands complete at
+    /// once.
     fn complete(&mut self, index: usize) {
+        while self.complete_group(index) {
+            self.take_up_due();
+        }
+    }
+
+    /// Books at most a group; false when it was not a whole one.
+    fn complete_group(&mut self, index: usize) -> bool {
         let lane = &mut self.lanes[index];
         let mut context = Context::from_waker(&lane.waker);
-        loop {
-            let mut done = [(0, Offset::ZERO, 0); GROUP];
-            let mut count = 0;
-            while count < GROUP {
-                let Some(head) = lane.in_flight.front_mut() else { break };
-                let Poll::Ready(result) = Pin::new(&mut head.append).poll(&mut context) else { break };
-                match result {
-                    Ok(offset) => {
-                        done[count] = (head.sequence, offset, head.since);
-                        count += 1;
-                    }
-                    Err(error) => {
-                        lane.ledger.fail(head.sequence);
-                        lane.stopped = true;
-                        self.out.failed += 1;
-                        self.out.first_error.get_or_insert(error);
-                    }
+        let mut done = [(0, Offset::ZERO, 0); GROUP];
+        let mut count = 0;
+        while count < GROUP {
+            let Some(head) = lane.in_flight.front_mut() else { break };
+            let Poll::Ready(result) = Pin::new(&mut head.append).poll(&mut context) else { break };
+            match result {
+                Ok(offset) => {
+                    done[count] = (head.sequence, offset, head.since);
+                    count += 1;
                 }
-                lane.in_flight.pop_front();
-            }
-            if count == 0 {
-                return;
-            }
-            let now = self.start.elapsed().as_nanos() as u64;
-            self.acknowledged += count as u64;
-            let in_window = (self.measure_from..self.end).contains(&now);
-            self.out.appended += if in_window { count as u64 } else { 0 };
-            for &(sequence, offset, since) in &done[..count] {
-                lane.ledger.acknowledge(sequence, offset, now);
-                let counts = match self.timetable {
-                    Some(_) => (self.measure_from..self.end).contains(&since),
-                    None => in_window,
-                };
-                if counts {
-                    let took = now.saturating_sub(since).max(1);
-                    let span = self.span_ends.partition_point(|end| *end <= since);
-                    self.out.spans.get_mut(span).unwrap_or(&mut self.out.latency).saturating_record(took);
+                Err(error) => {
+                    lane.ledger.fail(head.sequence);
+                    lane.stopped = true;
+                    self.out.failed += 1;
+                    self.out.first_error.get_or_insert(error);
                 }
             }
-            if count < GROUP {
-                return;
+            lane.in_flight.pop_front();
+        }
+        if count == 0 {
+            return false;
+        }
+        let now = self.start.elapsed().as_nanos() as u64;
+        self.acknowledged += count as u64;
+        let in_window = (self.measure_from..self.end).contains(&now);
+        self.out.appended += if in_window { count as u64 } else { 0 };
+        for &(sequence, offset, since) in &done[..count] {
+            lane.ledger.acknowledge(sequence, offset, now);
+            let counts = match self.timetable {
+                Some(_) => (self.measure_from..self.end).contains(&since),
+                None => in_window,
+            };
+            if counts {
+                let took = now.saturating_sub(since).max(1);
+                let span = self.span_ends.partition_point(|end| *end <= since);
+                self.out.spans.get_mut(span).unwrap_or(&mut self.out.latency).saturating_record(took);
             }
         }
+        count == GROUP
     }
 
     /// Issues what a lane may: up to its appends in flight, or what an open loop owes.

@@ -147,3 +147,66 @@ fn a_full_window_delays_appends_and_loses_none() {
         }
     }
 }
+
+/// Acknowledges nothing before the first poll that finds thousands in flight, then all of them, each of which takes some time to look at.
+/// What happened is noted.
+struct Burst {
+    events: Rc<RefCell<Vec<Event>>>,
+    released: Rc<Cell<bool>>,
+    issued: Rc<Cell<u64>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Event {
+    Issued,
+    Completed,
+}
+
+struct InBurst {
+    events: Rc<RefCell<Vec<Event>>>,
+    released: Rc<Cell<bool>>,
+    offset: u64,
+}
+
+const BURST: usize = 2_000;
+
+impl Future for InBurst {
+    type Output = Result<Offset, String>;
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.released.get() && self.events.borrow().len() < BURST {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.released.set(true);
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_micros(1) {}
+        self.events.borrow_mut().push(Event::Completed);
+        Poll::Ready(Ok(Offset(self.offset)))
+    }
+}
+
+impl Appender for Burst {
+    type Append = InBurst;
+    fn try_append(&self, _: &[u8]) -> Option<InBurst> {
+        self.events.borrow_mut().push(Event::Issued);
+        let offset = self.issued.replace(self.issued.get() + 1);
+        Some(InBurst { events: Rc::clone(&self.events), released: Rc::clone(&self.released), offset })
+    }
+}
+
+#[test]
+fn what_is_due_while_thousands_complete_does_not_wait_for_the_last_of_them() {
+    let events = Rc::new(RefCell::new(Vec::new()));
+    let burst = Burst { events: Rc::clone(&events), released: Rc::default(), issued: Rc::default() };
+    // Long, so that a machine with other work does not issue everything before the burst.
+    let plan = Plan { measured: Duration::from_millis(300), ..plan(Pace::Open { appends_per_s: 100_000.0 }) };
+    let generated = generate(&plan, vec![burst], Instant::now(), &Mutex::default());
+    assert_eq!((generated.failed, generated.lag.unwrap().len()), (0, 30_000));
+    let events = events.borrow();
+    let first = events.iter().position(|event| *event == Event::Completed).unwrap();
+    assert!(first >= BURST, "a burst was held back");
+    // Two groups take 64 us, in which six appends are due.
+    let last = events.iter().rposition(|event| *event == Event::Issued).unwrap();
+    let in_a_row = events[first..last].split(|event| *event == Event::Issued).map(<[Event]>::len).max();
+    assert!(in_a_row <= Some(2 * GROUP), "{in_a_row:?} were booked while others were due");
+}
