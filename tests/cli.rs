@@ -1,5 +1,6 @@
 //! The program from outside: wrong usage of every command, and what a cluster in child processes leaves behind.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -404,6 +405,44 @@ fn logs_are_created_shown_and_reconfigured_by_name() {
         "it was empty, and is as it was"
     );
     assert_eq!(done(&["log", "list"]), listed);
+}
+
+#[test]
+fn a_log_is_given_stripes_shown_and_made_native_again() {
+    let directory = directory();
+    let (_dev, _) = start_dev(directory.path());
+    let cluster = ["--cluster", text(directory.path())];
+    let done = |arguments: &[&str]| -> Value {
+        let output = run(&[&["--json"], &cluster[..], arguments].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let created = done(&["log", "create", "wide", "--stripes", "3"]);
+    let stripes = created["chain"]["segments"][0]["loglet"]["stripes"].as_array().unwrap().clone();
+    let sequencers: BTreeSet<_> = stripes.iter().map(|stripe| stripe["sequencer"]["node"].to_string()).collect();
+    assert_eq!((stripes.len(), sequencers.len()), (3, 3), "each node sequences one: {created}");
+    done(&["--log", "wide", "append", "one"]);
+    let output = run(&[&cluster[..], &["log", "show", "wide"]].concat());
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains(", 3 stripes\n") && shown.contains("  stripe 2, "), "{shown}");
+    done(&["log", "reconfigure", "wide", "--to", "native"]);
+    done(&["--log", "wide", "append", "two"]);
+    done(&["log", "reconfigure", "wide", "--to", "striped:2"]);
+    done(&["--log", "wide", "append", "three"]);
+    let seconds = done(&["log", "reconfigure", "wide"])["chain"]["segments"].as_array().unwrap().clone();
+    let counts = seconds.iter().map(|segment| segment["loglet"]["stripes"].as_array().map(Vec::len));
+    assert_eq!(counts.collect::<Vec<_>>(), [Some(3), None, Some(2), Some(2)], "a clone has as many");
+    assert_eq!(done(&["log", "list"])["logs"]["wide"]["stripes"]["count"], 2);
+    let output = run(&[&cluster[..], &["log", "list"]].concat());
+    assert!(String::from_utf8(output.stdout).unwrap().contains("wide: 3 replicas, 2 stripes\n"));
+    let output = run(&[&cluster[..], &["--log", "wide", "read", "--from", "0"]].concat());
+    let read = String::from_utf8(output.stdout).unwrap();
+    let records: Vec<_> =
+        read.lines().filter(|line| ["one", "two", "three"].iter().any(|word| line.ends_with(word))).collect();
+    assert_eq!((records.len(), read.lines().count()), (3, 3), "{read}");
+    let output = run(&[&cluster[..], &["why", "wide"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    done(&["log", "delete", "wide", "--yes"]);
 }
 
 /// Somebody has looked at a log, or has it open, and meanwhile somebody else has changed it.
