@@ -496,8 +496,9 @@ fn a_stripe_gets_other_log_servers_up_to_where_it_ends() {
     let mut rig = Rig::begin(striped(1, 10, &[1, 2]));
     let (first, stripe) = (id(1, 10), id(1, 10).stripe(1));
     rig.chain = rig.chain.extended(first, Offset(15), loglet(2, 50), None).unwrap();
-    rig.start(1, LogOp::Chain);
-    rig.requests();
+    rig.start(1, LogOp::Read { min: LogPos(1), max: LogPos(9), bytes_max: 100 });
+    let (_, read, _) = rig.requests().remove(0);
+    rig.answer(read, LogletResult::Unavailable { reason: "nobody is there".to_owned() });
     rig.results();
     let log_servers = [1, 2, 4].map(member).to_vec();
     rig.start(2, LogOp::Modify { loglet: stripe, log_servers: log_servers.clone() });
@@ -518,5 +519,9 @@ fn a_stripe_gets_other_log_servers_up_to_where_it_ends() {
     let Some(Request::Remove { config, live, .. }) = rig.log.poll_request() else { panic!("a copy stays") };
     assert_eq!((config.id, config.log_servers), (stripe, vec![member(3)]));
     assert_eq!(live, [first.stripe(0), chain.last().loglet.id()], "the other stripe is still there (P5)");
-    assert_eq!(rig.results(), [(2, LogResult::Chain(Box::new(chain)))]);
+    assert_eq!(rig.results(), [(2, LogResult::Chain(Box::new(chain.clone())))]);
+    rig.chain = chain;
+    rig.start(3, LogOp::Read { min: LogPos(1), max: LogPos(9), bytes_max: 100 });
+    rig.requests();
+    assert_eq!(rig.clients.last(), Some(&rig.chain.segments[0].loglet), "who knew the old ones is replaced");
 }
