@@ -137,7 +137,7 @@ impl Log {
     }
 
     /// Appends a record. It is on its way when this returns, unless the window is full: then it leaves when there is room, after
-    /// all that were appended before it.
+    /// all that were appended before it. On a loglet of several stripes, appends that are under way together may come in any order.
     pub fn append(&self, record: &[u8]) -> Append {
         Append::start(&self.inner, record)
     }

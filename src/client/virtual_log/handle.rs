@@ -72,7 +72,9 @@ impl VirtualLog {
     }
 
     /// Appends a record. It is on its way when this returns, unless the window is full: then it leaves when there is room, after
-    /// all that were appended before it. While the log is being reconfigured it waits.
+    /// all that were appended before it. While the log is being reconfigured it waits. Appends that are under way together keep their order on
+    /// a native loglet; where the log goes over several stripes they may come in any, and only one that is acknowledged is before what is
+    /// appended then (RULES P6).
     ///
     /// The record is in the log once if its sequencer answers. If the sequencer is lost before it has, the record is sent again and may
     /// appear twice; [`VirtualLog::append_with`] lets readers tell.

@@ -1,7 +1,8 @@
 //! Requests for no-ops that wait a while, because records may come where they would be (P6).
 //!
 //! A sequencer that somebody appends to is behind another stripe's for a moment again and again. No-ops would make it go ahead, and the other
-//! one behind: it had better wait for the next records. Only how long is not known, so that it follows what came of the last waits.
+//! one behind: it had better wait for the next records. Only how long is not known, so that it follows what came of the last waits:
+//! longer where records came, also where not all came in time, and shorter where few did.
 
 use std::time::Duration;
 
@@ -29,6 +30,15 @@ struct Patient {
     request: u64,
     to: Offset,
     since: Instant,
+    /// The next offset then.
+    tail: Offset,
+}
+
+impl Patient {
+    /// Whether a fair part of what is wanted has come meanwhile: the rest would have come before long.
+    fn was_getting_on(&self, tail: Offset) -> bool {
+        4 * tail.since(self.tail) >= self.to.since(self.tail)
+    }
 }
 
 impl Patience {
@@ -68,12 +78,12 @@ impl Patience {
         }
     }
 
-    /// Records came in time: the next may wait a little longer.
+    /// Records come: the next may wait a little longer.
     fn was_right(&mut self) {
         self.now = (self.now * 5 / 4).min(self.max);
     }
 
-    /// They did not.
+    /// They do not.
     fn was_wrong(&mut self) {
         self.now = (self.now / 2).max(MIN.min(self.max));
     }
@@ -82,7 +92,7 @@ impl Patience {
 impl Sequencer {
     pub(super) fn wait_for_records(&mut self, from: PeerId, request: u64, to: Offset, now: Instant) {
         assert!(self.patience.expects_records(now), "who is not appended to places no-ops at once");
-        self.patience.waiting.push(Patient { from, request, to, since: now });
+        self.patience.waiting.push(Patient { from, request, to, since: now, tail: self.tail });
     }
 
     /// Answers those whom records have brought as far as they want to be. For those who have waited too long no-ops are placed, as soon as
@@ -101,20 +111,18 @@ impl Sequencer {
             self.patience.was_right();
             self.replies.push_back((from, Message::Filled { request, loglet, placed: 0, known_tail }));
         }
-        let patience = self.patience.now;
-        let mut is_late = false;
-        waiting.retain(|&Patient { from, request, to, since }| {
-            let late = now >= since + patience;
-            let waits = !late || !self.has_room();
+        let (patience, tail) = (self.patience.now, self.tail);
+        waiting.retain(|patient| {
+            let waits = now < patient.since + patience || !self.has_room();
             if !waits {
-                is_late |= late && to > self.tail;
-                self.fill_now(from, request, to, now);
+                match patient.was_getting_on(tail) {
+                    true => self.patience.was_right(),
+                    false => self.patience.was_wrong(),
+                }
+                self.fill_now(patient.from, patient.request, patient.to, now);
             }
             waits
         });
-        if is_late {
-            self.patience.was_wrong();
-        }
         self.patience.waiting = waiting;
     }
 
@@ -165,14 +173,26 @@ mod tests {
     fn who_has_waited_long_enough_gets_no_ops() {
         let mut rig = Rig::new(1);
         rig.append(1, 2);
-        rig.fill(2, 5);
+        rig.fill(2, 7);
         rig.append(3, 1);
         let before = patience(&rig);
         assert_eq!(rig.core.poll_timeout().map(|(at, _)| at), Some(rig.now + before));
         rig.pass_time(before);
-        assert_eq!((rig.core.status().tail(), patience(&rig)), (Offset(5), before / 2));
-        rig.stored(0, 5);
-        assert_eq!(rig.replies(), [appended(1, 0, 2, 5), appended(3, 2, 1, 5), filled(2, 2, 5)]);
+        assert_eq!((rig.core.status().tail(), patience(&rig)), (Offset(7), before / 2));
+        rig.stored(0, 7);
+        assert_eq!(rig.replies(), [appended(1, 0, 2, 7), appended(3, 2, 1, 7), filled(2, 4, 7)]);
+    }
+
+    /// Most of what it waited for came: a little longer, and all of it would have.
+    #[test]
+    fn who_gave_up_too_early_waits_longer_the_next_time() {
+        let mut rig = Rig::new(1);
+        rig.append(1, 2);
+        rig.fill(2, 7);
+        rig.append(3, 4);
+        let before = patience(&rig);
+        rig.pass_time(before);
+        assert_eq!((rig.core.status().tail(), patience(&rig)), (Offset(7), before * 5 / 4));
     }
 
     #[test]
