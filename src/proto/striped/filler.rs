@@ -9,6 +9,8 @@ use crate::proto::loglet::{FillFailure, LogletOp, LogletResult, OpId};
 /// How long to wait for a stripe to which somebody appends: most of what it lacks is on its way, and is heard of without a question. Its
 /// sequencer, which knows, places no-ops where nothing comes.
 pub(super) const DELAY: Duration = Duration::from_micros(100);
+/// Until a stripe that had no space is asked again: it may have some, and not at once.
+pub(super) const PAUSE: Duration = Duration::from_millis(5);
 
 /// Asks stripes that hold others up to fill themselves (P6): one to which nobody appends at once, others after a while.
 #[derive(Clone, Hash, Debug)]
@@ -21,8 +23,8 @@ struct Stripe {
     asked: Option<(OpId, Offset)>,
     /// Its known tail when it was last filled with no-ops: as long as it stays there, nobody appends to it.
     idle_at: Option<Offset>,
-    /// It has no space; it is asked again when it has moved.
-    without_space_at: Option<Offset>,
+    /// It had no space, and is not asked again before this.
+    pause_until: Instant,
 }
 
 impl Filler {
@@ -60,11 +62,11 @@ impl StripedLoglet {
         }
         let wants: Vec<Want> = self.wants().collect();
         for stripe in 0..self.layout.stripes() {
-            let Stripe { asked, idle_at, without_space_at } = self.filler.stripes[stripe];
-            let known = self.known_of(stripe);
-            if asked.is_some() || without_space_at == Some(known) {
+            let Stripe { asked, idle_at, pause_until } = self.filler.stripes[stripe];
+            if asked.is_some() || self.now < pause_until {
                 continue;
             }
+            let known = self.known_of(stripe);
             let is_idle = idle_at == Some(known) && !self.appends.are_pending(stripe);
             let is_due = |want: &&Want| {
                 known < self.layout.below(stripe, want.first) && (is_idle || self.now >= want.since + DELAY)
@@ -89,15 +91,14 @@ impl StripedLoglet {
 
     /// When somebody has waited long enough for a stripe that was not asked yet.
     pub(super) fn fill_at(&self) -> Option<Instant> {
-        let open = |want: &Want| {
-            self.filler.stripes.iter().enumerate().any(|(stripe, it)| {
-                let known = self.known_of(stripe);
-                let is_open = it.asked.is_none() && it.without_space_at != Some(known);
-                is_open && known < self.layout.below(stripe, want.first)
-            })
+        let asked_at = |want: Want| {
+            let stripes = self.filler.stripes.iter().enumerate();
+            let lacking = stripes.filter(move |(stripe, it)| {
+                it.asked.is_none() && self.known_of(*stripe) < self.layout.below(*stripe, want.first)
+            });
+            lacking.map(move |(_, it)| it.pause_until.max(want.since + DELAY))
         };
-        let wants = self.wants().filter(|want| !self.ended && open(want));
-        wants.map(|want| want.since + DELAY).min()
+        self.wants().filter(|_| !self.ended).flat_map(asked_at).min()
     }
 
     /// A stripe's answer to its filler.
@@ -113,7 +114,7 @@ impl StripedLoglet {
                 self.learn(stripe, offset);
             }
             LogletResult::FillFailed(FillFailure::NoSpace) => {
-                self.filler.stripes[stripe].without_space_at = Some(self.known_of(stripe));
+                self.filler.stripes[stripe].pause_until = self.now + PAUSE;
                 self.give_up_without_space(stripe);
             }
             LogletResult::FillFailed(FillFailure::Sealed | FillFailure::SequencerLost) => self.end_whole(),

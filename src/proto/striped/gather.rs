@@ -198,17 +198,20 @@ impl Gathering {
         if min > filled {
             return LogletResult::NothingYet;
         }
-        let mut merge = Merge::new(layout, min);
+        let (mut merge, mut trimmed) = (Merge::new(layout, min), None);
         for (stripe, answer) in self.answers.iter_mut().enumerate() {
             match std::mem::replace(answer, Answer::NotAsked) {
                 Answer::Given(LogletResult::Records { first, records }) => {
                     merge.push(stripe, first, records);
                 }
                 Answer::Given(LogletResult::Trimmed { trim_point }) => {
-                    return LogletResult::Trimmed { trim_point: layout.trimmed_by(stripe, trim_point) };
+                    trimmed = trimmed.max(Some(layout.trimmed_by(stripe, trim_point)));
                 }
                 _ => {}
             }
+        }
+        if let Some(trim_point) = trimmed {
+            return LogletResult::Trimmed { trim_point };
         }
         match merge.take(max, bytes_max as usize) {
             Some((first, records, _)) => LogletResult::Records { first, records },

@@ -249,10 +249,14 @@ impl StripedLoglet {
 
     fn answered(&mut self, id: OpId, stripe: usize, request: OpId, result: LogletResult) {
         self.owners.remove(&request);
-        if let (LogletResult::Tail { tail, sealed: true }, true) =
-            (&result, mutants::is(Mutant::StripedFilledBySealedTail))
-        {
-            self.learn(stripe, *tail);
+        match &result {
+            // Unsealed evidence, which the stripe's known tail need not tell before (P1).
+            LogletResult::Tail { tail, sealed: false } => self.learn(stripe, *tail),
+            LogletResult::Filled { known_tail, .. } => self.learn(stripe, *known_tail),
+            LogletResult::Tail { tail, sealed: true } if mutants::is(Mutant::StripedFilledBySealedTail) => {
+                self.learn(stripe, *tail);
+            }
+            _ => {}
         }
         let mut gathering = self.operations.remove(&id).expect("requests are forgotten with their operation");
         gathering.answer(stripe, result);

@@ -1,4 +1,4 @@
-use super::super::filler::DELAY;
+use super::super::filler::{DELAY, PAUSE};
 use super::*;
 use crate::proto::loglet::FillFailure;
 
@@ -95,7 +95,7 @@ fn after_the_end_only_what_is_filled_below_is_acknowledged() {
     assert_eq!(rig.results(), [(3, sealed_at(2, 2, &["x"]))]);
 }
 
-/// Want of space ends nothing, and holds nobody up for ever.
+/// Want of space ends nothing, and holds nobody up for ever, however often it is met.
 #[test]
 fn a_stripe_without_space_gives_back_what_waits_for_it() {
     let mut rig = Rig::new(2);
@@ -113,4 +113,26 @@ fn a_stripe_without_space_gives_back_what_waits_for_it() {
     assert_eq!(rig.results(), [(2, full)], "there, or nowhere");
     rig.append(3, &["x"]);
     assert_eq!(rig.ops(0).len(), 1, "it is not ended");
+    rig.append(4, &["y"]);
+    rig.acknowledge(1, 1);
+    assert_eq!(rig.fillers(), [None, None], "it had no space just now");
+    rig.pass_time(PAUSE);
+    assert_eq!(rig.fillers(), [Some(2), None]);
+    rig.answer(0, is_fill, filled(2, 2));
+    assert_eq!(rig.results(), [(4, appended(3, 2, &["y"]))]);
+}
+
+/// A subscription that waits for a stripe without space asks it now and then, and goes on once there is some.
+#[test]
+fn a_stripe_without_space_is_asked_now_and_then() {
+    let mut rig = Rig::new(2);
+    rig.start(1, LogletOp::Subscribe { from: Offset(0), limit: Offset(0), credit: 1000 });
+    let is_subscription = |op: &LogletOp| matches!(op, LogletOp::Subscribe { .. });
+    rig.answer(1, is_subscription, LogletResult::Records { first: Offset(0), records: records(&["1"]) });
+    for _ in 0..3 {
+        rig.pass_time(PAUSE);
+        assert_eq!(rig.fillers(), [Some(1), None]);
+        rig.answer(0, is_fill, LogletResult::FillFailed(FillFailure::NoSpace));
+        assert_eq!(rig.fillers(), [None, None]);
+    }
 }

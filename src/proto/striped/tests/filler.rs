@@ -86,7 +86,6 @@ fn the_whole_is_filled_by_its_stripes() {
     rig.start(1, LogletOp::FillTo { offset: Offset(7) });
     assert_eq!(rig.fillers(), [Some(3), Some(2), Some(2)]);
     for (stripe, end) in [(0, 3), (1, 2), (2, 2)] {
-        rig.known(stripe, end);
         rig.answer(stripe, is_fill, filled(end, 1));
     }
     assert_eq!(rig.results(), [(1, filled(7, 3))]);

@@ -81,6 +81,10 @@ fn a_stripe_that_is_trimmed_says_how_far() {
     rig.answer(0, is_read, brings(1, &["2"]));
     rig.answer(1, is_read, LogletResult::Trimmed { trim_point: Offset(2) });
     assert_eq!(rig.results(), [(1, LogletResult::Trimmed { trim_point: Offset(4) })]);
+    rig.start(2, read(0, 9, 9));
+    rig.answer(0, is_read, LogletResult::Trimmed { trim_point: Offset(3) });
+    rig.answer(1, is_read, LogletResult::Trimmed { trim_point: Offset(2) });
+    assert_eq!(rig.results(), [(2, LogletResult::Trimmed { trim_point: Offset(5) })], "all that a trim has given up");
 }
 
 fn following(credit: u32) -> Rig {

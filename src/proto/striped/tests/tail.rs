@@ -17,6 +17,7 @@ fn the_tail_is_open_when_every_stripe_says_so() {
     assert_eq!(rig.results(), []);
     rig.answer(1, check, tail(9, false));
     assert_eq!(rig.results(), [(1, tail(14, false))]);
+    assert_eq!(rig.core.known_tail(), Offset(14), "by open answers of all (P1 b)");
 }
 
 /// P6 b: tails from before the seal of all say nothing of where the whole ends.
