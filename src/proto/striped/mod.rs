@@ -9,6 +9,8 @@ mod gather;
 mod layout;
 mod machine;
 mod merge;
+#[cfg(test)]
+mod model;
 mod subscribe;
 #[cfg(test)]
 mod tests;
