@@ -31,12 +31,14 @@ pub(super) struct Trace {
 }
 
 impl LogletClient {
-    /// Reads begin at the LogServer of the node `near`, if it has one, and appends go to the stripes that it sequences.
+    /// Reads begin at the LogServer of the node `near`, if it has one, and appends go to the stripes that it sequences. Each client has a
+    /// `turn` of its own.
     pub(super) fn new(
         loglet: LogletSpec,
         cluster: ClusterId,
         incarnation: Incarnation,
         near: Option<NodeId>,
+        turn: u64,
         limits: &Limits,
     ) -> Self {
         let native = |config: LogletConfig| NativeClient::new(config, cluster, incarnation, near, limits);
@@ -44,7 +46,7 @@ impl LogletClient {
             LogletSpec::Native(config) => Self::Native(Box::new(native(config))),
             LogletSpec::Striped(config) => {
                 let stripes = config.stripes.into_iter().map(native).collect();
-                Self::Striped(Box::new(StripedClient::new(stripes, near)))
+                Self::Striped(Box::new(StripedClient::new(stripes, near, turn)))
             }
         }
     }

@@ -218,7 +218,8 @@ impl<D: Driver> Reactor<D> {
     fn carry_out(&mut self, command: Command, now: Instant) {
         let log = match command {
             Command::Open { log, loglet, cluster, submission } => {
-                let session = Session::new(loglet, cluster, self.incarnation, self.near, submission, &self.limits);
+                let session =
+                    Session::new(loglet, cluster, self.incarnation, self.near, log.0, submission, &self.limits);
                 self.sessions.insert(log, Opened::Loglet(session));
                 log
             }

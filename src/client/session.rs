@@ -83,10 +83,11 @@ impl Session {
         cluster: ClusterId,
         incarnation: Incarnation,
         near: Option<NodeId>,
+        turn: u64,
         submission: Arc<Submission<Outcome>>,
         limits: &Limits,
     ) -> Self {
-        let mut loglet = LogletClient::new(spec, cluster, incarnation, near, limits);
+        let mut loglet = LogletClient::new(spec, cluster, incarnation, near, turn, limits);
         if submission.is_timed() {
             loglet.keep_residences();
         }

@@ -16,14 +16,15 @@ pub(super) struct StripedClient {
 }
 
 impl StripedClient {
-    /// Appends go to the stripes that the node `near` sequences, if there are any: what it is near to.
-    pub(super) fn new(stripes: Vec<NativeClient>, near: Option<NodeId>) -> Self {
+    /// Appends go to the stripes that the node `near` sequences, if there are any: what it is near to. Each client has a `turn` of its own.
+    pub(super) fn new(stripes: Vec<NativeClient>, near: Option<NodeId>, turn: u64) -> Self {
         let mut core = StripedLoglet::new(stripes.len());
         let sequences = |(_, stripe): &(usize, &NativeClient)| Some(stripe.core.config().sequencer.node) == near;
         let own: Vec<usize> = stripes.iter().enumerate().filter(sequences).map(|(stripe, _)| stripe).collect();
         if !own.is_empty() {
             core.set_near(own);
         }
+        core.begin_at(turn);
         Self { core, stripes, went: BTreeMap::new() }
     }
 

@@ -47,6 +47,7 @@ pub(in crate::client) struct LogSession {
     cluster: ClusterId,
     incarnation: Incarnation,
     near: Option<NodeId>,
+    turn: u64,
     limits: Limits,
     closed: bool,
     scheduled: Option<Instant>,
@@ -111,6 +112,7 @@ impl LogSession {
             cluster,
             incarnation,
             near,
+            turn: seed,
             limits: limits.clone(),
             closed: false,
             scheduled: None,
@@ -268,7 +270,7 @@ impl LogSession {
         let slot = slots.find(|slot| !self.loglets.contains_key(slot)).expect("few are open at once");
         self.last_slot = slot;
         let loglet = spec.id();
-        let mut client = LogletClient::new(spec, self.cluster, self.incarnation, self.near, &self.limits);
+        let mut client = LogletClient::new(spec, self.cluster, self.incarnation, self.near, self.turn, &self.limits);
         if self.submission.is_timed() {
             client.keep_residences();
         }

@@ -96,6 +96,14 @@ impl StripedLoglet {
         self.appends.near = stripes;
     }
 
+    /// Appends begin with another stripe for each appender: with the same one for all, that would be ahead of the others by what all have
+    /// under way, again and again.
+    pub fn begin_at(&mut self, turn: u64) {
+        let near = &mut self.appends.near;
+        let first = turn % near.len() as u64;
+        near.rotate_left(first as usize);
+    }
+
     /// How its offsets lie.
     pub fn layout(&self) -> Layout {
         self.layout

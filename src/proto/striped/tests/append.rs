@@ -40,6 +40,19 @@ fn appends_go_in_turns_by_their_records() {
     assert_eq!([0, 1, 2].map(|stripe| rig.ops(stripe).len()), [0, 3, 0], "its own core's");
 }
 
+/// Those who begin together do not all begin with the same stripe.
+#[test]
+fn appenders_begin_with_different_stripes() {
+    for turn in 0..6 {
+        let mut rig = Rig::new(3);
+        rig.core.begin_at(turn);
+        rig.append(1, &["x"]);
+        assert_eq!(rig.ops(turn as usize % 3).len(), 1);
+        (2..=3).for_each(|id| rig.append(id, &["x"]));
+        assert_eq!([0, 1, 2].map(|stripe| rig.ops(stripe).len()), [1, 1, 1]);
+    }
+}
+
 /// P6 a: what releases an acknowledgement is unsealed evidence only.
 #[test]
 fn a_sealed_tail_releases_nothing() {
