@@ -73,7 +73,7 @@ pub struct Limits {
     /// somebody waits for it are told at once.
     pub known_tail_delay: Duration,
     /// The longest that a sequencer with records on their way waits for more of them, before it places no-ops for those who need its loglet
-    /// to be further (P6). How long it does wait follows how long that has taken lately.
+    /// to be further (P6). How long it does wait follows how long appends take.
     pub fill_patience_max: Duration,
     /// Pause before a lost connection is tried again; doubles up to 16 times this.
     pub reconnect_delay: Duration,
@@ -122,7 +122,7 @@ impl Default for Limits {
             stall: Duration::from_secs(2),
             silence: Duration::from_millis(110),
             known_tail_delay: Duration::from_micros(300),
-            fill_patience_max: Duration::from_millis(5),
+            fill_patience_max: Duration::from_millis(20),
             reconnect_delay: Duration::from_millis(20),
             peer_timeout: Duration::from_secs(20),
             operation_timeout: Duration::from_secs(30),

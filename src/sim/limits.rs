@@ -90,7 +90,7 @@ pub(super) fn drawn_limits(rng: &mut Rng, operations: u64) -> (Limits, Room) {
         known_tail_delay: Duration::from_micros(rng.u64(..1_000)),
         fill_patience_max: Duration::from_micros(rng.u64(..3_000)),
         reconnect_delay: Duration::from_micros(rng.u64(500..20_000)),
-        operation_timeout: stall * rng.u32(2..12),
+        operation_timeout: stall * rng.u32(1..12),
         stall,
         ..small_limits()
     };

@@ -123,6 +123,7 @@ impl Sequencer {
             self.outstanding.pop_front();
             let Outstanding { from, request, first, count, times } = append;
             self.append_latency.record(now.since(times.arrived));
+            self.patience.note_latency(now.since(times.arrived));
             if let Some(from) = from {
                 let residence = times.residence(last, now);
                 self.replies

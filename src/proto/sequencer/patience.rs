@@ -1,8 +1,8 @@
 //! Requests for no-ops that wait a while, because records may come where they would be (P6).
 //!
 //! A sequencer that somebody appends to is behind another stripe's for a moment again and again. No-ops would make it go ahead, and the other
-//! one behind: it had better wait for the next records. Only how long is not known, so that it follows what came of the last waits:
-//! longer where records came, also where not all came in time, and shorter where few did.
+//! one behind: it had better wait for the next records. Appenders with all that they may have under way on other stripes send more when some of
+//! it has ended, so that these come after about as long as appends take.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ const MIN: Duration = Duration::from_micros(100);
 #[derive(Clone, Hash, Debug)]
 pub(super) struct Patience {
     waiting: Vec<Patient>,
-    now: Duration,
+    /// How long appends have taken lately.
+    usual: Duration,
     max: Duration,
     /// When the last append came.
     appended: Option<Instant>,
@@ -30,20 +31,11 @@ struct Patient {
     request: u64,
     to: Offset,
     since: Instant,
-    /// The next offset then.
-    tail: Offset,
-}
-
-impl Patient {
-    /// Whether a fair part of what is wanted has come meanwhile: the rest would have come before long.
-    fn was_getting_on(&self, tail: Offset) -> bool {
-        4 * tail.since(self.tail) >= self.to.since(self.tail)
-    }
 }
 
 impl Patience {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { waiting: Vec::new(), now: limits.fill_patience_max / 4, max: limits.fill_patience_max, appended: None }
+        Self { waiting: Vec::new(), usual: Duration::ZERO, max: limits.fill_patience_max, appended: None }
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -54,14 +46,24 @@ impl Patience {
         self.appended = Some(now);
     }
 
+    /// An append has been acknowledged after so long.
+    pub(super) fn note_latency(&mut self, latency: Duration) {
+        self.usual = (self.usual * 7 + latency) / 8;
+    }
+
+    /// How long to wait for records.
+    fn time(&self) -> Duration {
+        (self.usual * 2).clamp(MIN.min(self.max), self.max)
+    }
+
     /// Whether more records are likely to come before long.
     pub(super) fn expects_records(&self, now: Instant) -> bool {
-        self.appended.is_some_and(|at| now.since(at) < self.now)
+        self.appended.is_some_and(|at| now.since(at) < self.time())
     }
 
     /// When the first of them has waited long enough.
     pub(super) fn ends(&self) -> Option<Instant> {
-        self.waiting.first().map(|patient| patient.since + self.now)
+        self.waiting.first().map(|patient| patient.since + self.time())
     }
 
     pub(super) fn forget(&mut self, peer: PeerId) {
@@ -77,22 +79,12 @@ impl Patience {
             self.waiting = Vec::new();
         }
     }
-
-    /// Records come: the next may wait a little longer.
-    fn was_right(&mut self) {
-        self.now = (self.now * 5 / 4).min(self.max);
-    }
-
-    /// They do not.
-    fn was_wrong(&mut self) {
-        self.now = (self.now / 2).max(MIN.min(self.max));
-    }
 }
 
 impl Sequencer {
     pub(super) fn wait_for_records(&mut self, from: PeerId, request: u64, to: Offset, now: Instant) {
         assert!(self.patience.expects_records(now), "who is not appended to places no-ops at once");
-        self.patience.waiting.push(Patient { from, request, to, since: now, tail: self.tail });
+        self.patience.waiting.push(Patient { from, request, to, since: now });
     }
 
     /// Answers those whom records have brought as far as they want to be. For those who have waited too long no-ops are placed, as soon as
@@ -108,17 +100,12 @@ impl Sequencer {
         let waiting = std::mem::take(&mut self.patience.waiting);
         let (filled, mut waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|it| it.to <= known_tail);
         for Patient { from, request, .. } in filled {
-            self.patience.was_right();
             self.replies.push_back((from, Message::Filled { request, loglet, placed: 0, known_tail }));
         }
-        let (patience, tail) = (self.patience.now, self.tail);
+        let patience = self.patience.time();
         waiting.retain(|patient| {
             let waits = now < patient.since + patience || !self.has_room();
             if !waits {
-                match patient.was_getting_on(tail) {
-                    true => self.patience.was_right(),
-                    false => self.patience.was_wrong(),
-                }
                 self.fill_now(patient.from, patient.request, patient.to, now);
             }
             waits
@@ -139,60 +126,64 @@ mod tests {
     use super::*;
 
     fn patience(rig: &Rig) -> Duration {
-        rig.core.patience.now
+        rig.core.patience.time()
+    }
+
+    /// A sequencer whose appends take half a millisecond.
+    fn rig() -> Rig {
+        let mut rig = Rig::new(1);
+        for request in 0..50 {
+            rig.append(request, 1);
+            rig.pass_time(Duration::from_micros(500));
+            rig.stored(0, request + 1);
+        }
+        rig.replies();
+        rig
+    }
+
+    #[test]
+    fn patience_is_what_two_appends_take() {
+        let rig = rig();
+        assert!((900..=1000).contains(&patience(&rig).as_micros()), "{:?}", patience(&rig));
+        assert_eq!(patience(&Rig::new(1)), MIN);
     }
 
     #[test]
     fn records_that_come_in_time_are_as_good_as_no_ops() {
-        let mut rig = Rig::new(1);
+        let mut rig = rig();
         rig.append(1, 2);
-        rig.fill(2, 4);
-        assert_eq!(rig.core.status().tail(), Offset(2), "more records may come");
+        rig.fill(2, 54);
+        assert_eq!(rig.core.status().tail(), Offset(52), "more records may come");
         rig.append(3, 2);
-        rig.stored(0, 2);
-        assert_eq!(rig.replies(), [appended(1, 0, 2, 2)]);
-        let before = patience(&rig);
-        rig.stored(0, 4);
-        assert_eq!(rig.replies(), [appended(3, 2, 2, 4), filled(2, 0, 4)]);
-        assert_eq!((rig.core.status().given().no_ops, patience(&rig) > before), (0, true));
+        rig.stored(0, 52);
+        assert_eq!(rig.replies(), [appended(1, 50, 2, 52)]);
+        rig.stored(0, 54);
+        assert_eq!(rig.replies(), [appended(3, 52, 2, 54), filled(2, 0, 54)]);
+        assert_eq!(rig.core.status().given().no_ops, 0);
+        assert_eq!(rig.core.patience.ends(), None);
     }
 
     #[test]
     fn where_nobody_has_appended_for_a_while_nothing_is_waited_for() {
-        let mut rig = Rig::new(1);
-        rig.append(1, 2);
-        rig.stored(0, 2);
+        let mut rig = rig();
         rig.pass_time(patience(&rig));
-        rig.fill(2, 4);
-        assert_eq!(rig.core.status().tail(), Offset(4));
-        rig.stored(0, 4);
-        assert_eq!(rig.replies(), [appended(1, 0, 2, 2), filled(2, 2, 4)]);
+        rig.fill(2, 54);
+        assert_eq!(rig.core.status().tail(), Offset(54));
+        rig.stored(0, 54);
+        assert_eq!(rig.replies(), [filled(2, 4, 54)]);
     }
 
     #[test]
     fn who_has_waited_long_enough_gets_no_ops() {
-        let mut rig = Rig::new(1);
+        let mut rig = rig();
         rig.append(1, 2);
-        rig.fill(2, 7);
+        rig.fill(2, 57);
         rig.append(3, 1);
-        let before = patience(&rig);
-        assert_eq!(rig.core.poll_timeout().map(|(at, _)| at), Some(rig.now + before));
-        rig.pass_time(before);
-        assert_eq!((rig.core.status().tail(), patience(&rig)), (Offset(7), before / 2));
-        rig.stored(0, 7);
-        assert_eq!(rig.replies(), [appended(1, 0, 2, 7), appended(3, 2, 1, 7), filled(2, 4, 7)]);
-    }
-
-    /// Most of what it waited for came: a little longer, and all of it would have.
-    #[test]
-    fn who_gave_up_too_early_waits_longer_the_next_time() {
-        let mut rig = Rig::new(1);
-        rig.append(1, 2);
-        rig.fill(2, 7);
-        rig.append(3, 4);
-        let before = patience(&rig);
-        rig.pass_time(before);
-        assert_eq!((rig.core.status().tail(), patience(&rig)), (Offset(7), before * 5 / 4));
+        assert_eq!(rig.core.poll_timeout().map(|(at, _)| at), Some(rig.now + patience(&rig)));
+        rig.pass_time(patience(&rig));
+        assert_eq!(rig.core.status().tail(), Offset(57));
+        rig.stored(0, 57);
+        assert_eq!(rig.replies(), [appended(1, 50, 2, 57), appended(3, 52, 1, 57), filled(2, 4, 57)]);
     }
 
     #[test]
