@@ -104,7 +104,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn run(&self) -> anyhow::Result<Value> {
         let Self { rig, options, progress, .. } = self;
-        let log = rig.create_virtual_log(LOG)?;
+        let log = rig.create_striped_log(LOG, options.stripes.into())?;
         let offer = Offer::Open { appends_per_s: options.rate };
         let load = LiveLoad::start(log.clone(), offer, RECORD_BYTES, 0);
         let begun_at = Instant::now();
@@ -138,6 +138,7 @@ impl Bench<'_> {
             "schema": 1,
             "bench": "failover",
             "fault": options.fault.name(),
+            "stripes": options.stripes,
             "unavailable_ms": Spread::of(&gaps),
             "rounds": faults.len(),
             "false_reconfigurations": beside,

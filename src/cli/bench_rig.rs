@@ -17,7 +17,7 @@ use super::load_args::{Load, SequencerThread};
 use super::progress::Progress;
 use super::{dev, exit, lanes, output};
 use crate::base::{ClusterId, Limits, quorum};
-use crate::client::{Client, ClientOptions, Log, VirtualLog};
+use crate::client::{Client, ClientOptions, Log, Stripes, VirtualLog};
 use crate::io::DriverChoice;
 use crate::loadgen::cores::{CoreList, Cores};
 use crate::loadgen::counters::sum;
@@ -162,11 +162,17 @@ impl<'a> Rig<'a> {
 
     /// Begins a cluster with all nodes, and creates a virtual log on all of them.
     pub(super) fn create_virtual_log(&self, name: &str) -> anyhow::Result<VirtualLog> {
+        self.create_striped_log(name, 1)
+    }
+
+    /// As [`Rig::create_virtual_log`], over so many stripes.
+    pub(super) fn create_striped_log(&self, name: &str, stripes: usize) -> anyhow::Result<VirtualLog> {
         let addresses = self.addresses();
         self.client.begin_cluster(self.cluster.id(), &addresses).context("cannot begin the cluster")?;
         let cluster = self.client.cluster(&addresses).context("cannot find the cluster")?;
         cluster.found().context("cannot write the list of nodes")?;
-        cluster.create_log(name, addresses.len()).context("cannot create the log")
+        let stripes = Stripes { count: stripes, sharded: false };
+        cluster.create_striped_log(name, addresses.len(), stripes).context("cannot create the log")
     }
 
     /// The nodes.
