@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::bench::{all_numbered, numbered, records};
 use super::{Bench, Checked, LogletUnderTest};
 use crate::base::Offset;
@@ -14,13 +16,16 @@ pub(crate) fn offsets_are_contiguous<L: LogletUnderTest>(bench: &mut Bench<'_, L
             (bench.start(0, LogletOp::Append { records }), count)
         })
         .collect();
-    let mut expected = 0;
+    let (mut expected, mut placed) = (0, BTreeMap::new());
     for (id, count) in ids {
-        let records = records(&all_numbered(expected..expected + count));
-        assert_eq!(bench.wait(id), LogletResult::Appended { first: Offset(expected), stride: 1, records });
+        let payloads = all_numbered(expected..expected + count);
+        let LogletResult::Appended { first, stride, records: back } = bench.wait(id) else { panic!("it has failed") };
+        assert_eq!((stride, back), (bench.loglet.stride(), records(&payloads)));
+        assert!(first == Offset(expected) || bench.is_striped(), "{first} in the place of {expected}");
+        bench.place(&mut placed, first.0, &payloads);
         expected += count;
     }
-    assert_eq!(bench.read(0, 0, next, next, 100), all_numbered(0..next));
+    bench.holds(0, &placed, 100);
     Ok(())
 }
 
@@ -33,24 +38,27 @@ pub(crate) fn several_clients_share_one_order<L: LogletUnderTest>(bench: &mut Be
             (bench.start((number % 2) as usize, op), payload)
         })
         .collect();
-    let mut placed: Vec<Option<Vec<u8>>> = vec![None; 30];
+    let mut placed = BTreeMap::new();
     for (id, payload) in ids {
         let LogletResult::Appended { first, .. } = bench.wait(id) else { panic!("an append has failed") };
-        assert_eq!(placed[first.0 as usize].replace(payload), None, "{first} was given twice");
+        bench.place(&mut placed, first.0, &[payload]);
     }
-    let placed: Vec<Vec<u8>> = placed.into_iter().map(|payload| payload.expect("no offset was left out")).collect();
-    assert_eq!(bench.read(1, 0, 30, 30, 200), placed);
+    assert!(placed.contains_key(&29) && placed.len() == 30 || bench.is_striped(), "no offset was left out");
+    bench.holds(1, &placed, 200);
     Ok(())
 }
 
 /// Records without a byte and records of the largest size are kept as they are.
 pub(crate) fn empty_and_maximal_records_are_kept<L: LogletUnderTest>(bench: &mut Bench<'_, L>) -> Checked {
     let maximal = vec![0xA5; bench.loglet.record_bytes_max()];
-    assert_eq!(bench.append(0, &[b"", b"", b""]), 0);
-    assert_eq!(bench.append(0, &[&maximal]), 3);
-    assert_eq!(bench.append(0, &[b""]), 4);
-    let expected = vec![vec![], vec![], vec![], maximal, vec![]];
-    assert_eq!(bench.read(0, 0, 5, 5, 1), expected);
-    assert_eq!(bench.read(1, 0, 5, 5, u32::MAX), expected);
+    let (mut placed, mut next) = (BTreeMap::new(), 0);
+    for payloads in [vec![Vec::new(); 3], vec![maximal], vec![Vec::new()]] {
+        let first = bench.append(0, &payloads);
+        assert!(first == next || bench.is_striped() && first > next, "{first} in the place of {next}");
+        bench.place(&mut placed, first, &payloads);
+        next += payloads.len() as u64;
+    }
+    bench.holds(0, &placed, 1);
+    bench.holds(1, &placed, u32::MAX);
     Ok(())
 }

@@ -91,11 +91,37 @@ impl<'a, L: LogletUnderTest> Bench<'a, L> {
     pub(crate) fn append<P: AsRef<[u8]>>(&mut self, client: usize, payloads: &[P]) -> u64 {
         let records = records(payloads);
         match self.run(client, LogletOp::Append { records: records.clone() }) {
-            LogletResult::Appended { first, records: back, .. } => {
-                assert_eq!(back, records, "the records come back");
+            LogletResult::Appended { first, stride, records: back } => {
+                assert_eq!((stride, back), (self.loglet.stride(), records), "the records come back");
                 first.0
             }
             other => panic!("the append has failed: {other:?}"),
+        }
+    }
+
+    /// Whether offsets go over several stripes.
+    pub(crate) fn is_striped(&self) -> bool {
+        self.loglet.stride() > 1
+    }
+
+    /// Where the records of an append are that begins there.
+    pub(crate) fn place<P: AsRef<[u8]>>(&self, placed: &mut BTreeMap<u64, Vec<u8>>, first: u64, payloads: &[P]) {
+        for (payload, offset) in payloads.iter().zip((first..).step_by(self.loglet.stride() as usize)) {
+            let before = placed.insert(offset, payload.as_ref().to_vec());
+            assert_eq!(before, None, "{offset} was given twice");
+        }
+    }
+
+    /// Reads everything up to the last of these records: they are where they were acknowledged, and nothing else is in the loglet, but for
+    /// the no-ops of one that is striped.
+    pub(crate) fn holds(&mut self, client: usize, placed: &BTreeMap<u64, Vec<u8>>, bytes_max: u32) {
+        let end = placed.last_key_value().map_or(0, |(last, _)| last + 1);
+        let there = self.read(client, 0, end, end, bytes_max);
+        for (offset, payload) in (0..).zip(there) {
+            match placed.get(&offset) {
+                Some(expected) => assert_eq!(&payload, expected, "at {offset}"),
+                None => assert!(self.is_striped() && payload == NO_OP, "{payload:?} at {offset}"),
+            }
         }
     }
 

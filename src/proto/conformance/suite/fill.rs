@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::bench::{all_numbered, numbered, records};
 use super::{Bench, Checked, Fault, LogletUnderTest, NO_OP};
 use crate::base::Offset;
@@ -31,9 +33,11 @@ pub(crate) fn offsets_nobody_appended_at_are_given_to_no_ops<L: LogletUnderTest>
     bench.append_numbered(0, 0..3);
     assert_eq!(fill(bench, 1, 6), 3);
     assert_eq!(bench.check_tail(0), (6, false));
-    assert_eq!(bench.append(0, &[numbered(6), Vec::new()]), 6);
-    let all = [all_numbered(0..3), no_ops(3), vec![numbered(6), Vec::new()]].concat();
-    assert_eq!(bench.read(0, 0, 8, 8, 1000), all);
+    let first = bench.append(0, &[numbered(6), Vec::new()]);
+    assert!(first == 6 || bench.is_striped() && first > 6, "{first}");
+    let mut placed: BTreeMap<_, _> = (0..).zip([all_numbered(0..3), no_ops(3)].concat()).collect();
+    bench.place(&mut placed, first, &[numbered(6), Vec::new()]);
+    bench.holds(0, &placed, 1000);
     assert_eq!(bench.read(1, 4, 6, 8, 1000), no_ops(2), "no-ops alone are something to read");
     Ok(())
 }
@@ -78,9 +82,10 @@ pub(crate) fn fills_at_once_do_not_add_up<L: LogletUnderTest>(bench: &mut Bench<
         .collect();
     let (tail, sealed) = bench.check_tail(0);
     assert!(!sealed && tail >= 8 && filled <= 8, "{filled} no-ops, and a tail of {tail}");
-    assert_eq!(filled + 6, tail, "each offset was given out once");
+    // Who waits for a stripe has it filled as well.
+    assert!(filled + 6 == tail || bench.is_striped() && filled + 6 < tail, "each offset was given out once");
     let there = bench.read(0, 0, tail, tail, 1000);
-    assert_eq!(there.iter().filter(|payload| *payload == NO_OP).count() as u64, filled);
+    assert_eq!(there.iter().filter(|payload| *payload == NO_OP).count() as u64, tail - 6);
     acknowledged.into_iter().for_each(|(offset, payload)| assert_eq!(there[offset as usize], payload));
     Ok(())
 }
@@ -108,7 +113,9 @@ pub(crate) fn a_sealed_loglet_is_not_filled<L: LogletUnderTest>(bench: &mut Benc
     assert!(sealed);
     for client in [0, 1] {
         assert_eq!(bench.run(client, to(9)), LogletResult::FillFailed(FillFailure::Sealed));
-        assert_eq!(bench.check_tail(client), (tail, true));
+        let (again, sealed) = bench.check_tail(client);
+        // Another stripe's no-ops may have been on their way to a disk.
+        assert!(sealed && (again == tail || bench.is_striped()), "{again} after {tail}");
     }
     Ok(())
 }
@@ -118,14 +125,16 @@ pub(crate) fn no_ops_survive_restarts_and_repairs<L: LogletUnderTest>(bench: &mu
     bench.append_numbered(0, 0..2);
     bench.loglet.fault(Fault::Crash(1))?;
     assert_eq!(fill(bench, 1, 5), 3);
-    assert_eq!(bench.append(0, &[numbered(5)]), 5);
+    let first = bench.append(0, &[numbered(5)]);
+    assert!(first == 5 || bench.is_striped() && first > 5, "{first}");
     bench.loglet.fault(Fault::Restart(1))?;
     bench.loglet.fault(Fault::Crash(2))?;
     bench.loglet.fault(Fault::Restart(2))?;
     assert_eq!(bench.run(1, LogletOp::Seal), LogletResult::Sealed);
-    assert_eq!(bench.check_tail(0), (6, true));
+    assert_eq!(bench.check_tail(0), (first + 1, true));
     bench.loglet.fault(Fault::Crash(2))?;
-    let all = [all_numbered(0..2), no_ops(3), vec![numbered(5)]].concat();
-    assert_eq!(bench.read(0, 0, 6, 6, 1000), all);
+    let mut placed: BTreeMap<_, _> = (0..).zip([all_numbered(0..2), no_ops(3)].concat()).collect();
+    bench.place(&mut placed, first, &[numbered(5)]);
+    bench.holds(0, &placed, 1000);
     Ok(())
 }

@@ -15,6 +15,12 @@ pub(crate) trait LogletUnderTest {
     /// Whether a subscription gets what credit the caller grants, and no other.
     fn takes_credit(&self) -> bool;
 
+    /// How far apart the records of one append are: 1, but in a loglet of several stripes. There no-ops may lie between records, and
+    /// one client's appends that are under way together come in any order (P6).
+    fn stride(&self) -> u32 {
+        1
+    }
+
     /// Deletes the loglet.
     fn delete(&mut self) -> Checked;
 
