@@ -37,6 +37,13 @@ const SEEDS: &[(u64, Profile, u64, usize, &str)] = &[
         "an extend that met an intent knew whom to ask, but its client did not connect with a node that only the intent names",
     ),
     (
+        900,
+        Profile::Striped,
+        200,
+        3,
+        "a sequencer without room for the no-ops that were due had its shard take turn after turn",
+    ),
+    (
         110,
         Profile::Mixed,
         200,

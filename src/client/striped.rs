@@ -33,6 +33,7 @@ impl StripedClient {
         loop {
             let mut moved = false;
             while let Some(Request { stripe, id, ask }) = self.core.poll_request() {
+                moved = true;
                 let stripe = &mut self.stripes[stripe].core;
                 match ask {
                     Ask::Op(op) => stripe.handle_op(id, op, now),

@@ -182,7 +182,9 @@ impl Sequencer {
             .then(|| (self.progress + self.stall, "sequencer: the watermark stands still"));
         let look = self.look_at.filter(|_| running).map(|at| (at, "sequencer: a fill waits for other lanes"));
         let servers = self.servers.iter().filter_map(Server::timeout);
-        let patience = self.patience.ends().filter(|_| running).map(|at| (at, "sequencer: a fill waits for records"));
+        // Without room it ends with what makes some.
+        let patience = self.patience.ends().filter(|_| running && self.has_room());
+        let patience = patience.map(|at| (at, "sequencer: a fill waits for records"));
         servers.chain(stalled).chain(look).chain(patience).min_by_key(|(at, _)| *at)
     }
 

@@ -186,6 +186,28 @@ mod tests {
         assert_eq!(rig.replies(), [appended(1, 50, 2, 57), appended(3, 52, 1, 57), filled(2, 4, 57)]);
     }
 
+    /// P11: no-ops take room as well; nothing is due before there is some.
+    #[test]
+    fn without_room_patience_lasts_until_there_is_some() {
+        let mut rig = rig();
+        rig.append(1, 1);
+        rig.fill(2, 60);
+        let mut appended = 51;
+        while rig.core.has_room() {
+            appended += 1;
+            rig.append_bytes(appended, &[0; 4000]);
+        }
+        let to = rig.core.status().tail() + 9;
+        rig.core.patience.waiting[0].to = to;
+        rig.pass_time(2 * patience(&rig));
+        let due = rig.core.poll_timeout().map(|(at, _)| at);
+        assert!(due.is_some_and(|at| at > rig.now), "{due:?}");
+        let tail = rig.core.status().tail();
+        rig.stored(0, tail.0);
+        rig.pass_time(2 * patience(&rig));
+        assert_eq!(rig.core.status().tail(), to);
+    }
+
     #[test]
     fn a_seal_answers_those_who_wait_for_records() {
         let mut rig = Rig::new(3);
