@@ -121,7 +121,7 @@ impl Default for Limits {
             client_window_bytes: 4 << 20,
             stall: Duration::from_secs(2),
             silence: Duration::from_millis(110),
-            known_tail_delay: Duration::from_micros(300),
+            known_tail_delay: Duration::from_millis(1),
             fill_patience_max: Duration::from_millis(20),
             reconnect_delay: Duration::from_millis(20),
             peer_timeout: Duration::from_secs(20),

@@ -438,8 +438,8 @@ pub(super) const KEYS: &[Key] = &[
         fill_patience_max,
         "fill_patience_max_us",
         "The longest, in microseconds, that a sequencer to which somebody appends waits for more records before it places no-ops, when other\n\
-         stripes of a log are ahead of its own. It waits about as long as two\n\
-         appends take."
+         stripes of a log are ahead of its own. It waits some times as\n\
+         long as appends take."
     ),
     millis!(
         reconnect_delay,
