@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
+use super::bench_paper::PaperOptions;
 use super::bench_profile::ProfileLoad;
 use super::bench_stall::StallLoad;
 use super::bench_sweep::SweepOptions;
@@ -379,6 +380,9 @@ pub(super) enum BenchCommand {
     Virtualization(VirtualizationLoad),
     /// Open, show, read and trim a log of many chain segments
     Chain(ChainLoad),
+    /// Repeat what the Delos publication has measured, on this machine, with the published figures beside
+    #[command(after_long_help = help::PAPER)]
+    Paper(PaperOptions),
     /// Only measure what the disk and the loopback can do
     Floor(FloorOptions),
 }

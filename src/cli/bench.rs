@@ -7,8 +7,8 @@ use super::args::{Bench, BenchCommand, FloorOptions, Global};
 use super::directory::Scratch;
 use super::interrupt::Interrupt;
 use super::{
-    bench_append, bench_chain, bench_failover, bench_profile, bench_read, bench_reconfigure, bench_stall, bench_sweep,
-    bench_tail, bench_virtualization, output,
+    bench_append, bench_chain, bench_failover, bench_paper, bench_profile, bench_read, bench_reconfigure, bench_stall,
+    bench_sweep, bench_tail, bench_virtualization, output,
 };
 use crate::loadgen::explain::{bytes, micros};
 use crate::loadgen::floor::measure;
@@ -27,6 +27,7 @@ pub(super) fn run(global: &Global, options: &Bench) -> anyhow::Result<()> {
         Some(BenchCommand::Stall(options)) => bench_stall::run(global, options),
         Some(BenchCommand::Virtualization(options)) => bench_virtualization::run(global, options),
         Some(BenchCommand::Chain(options)) => bench_chain::run(global, options),
+        Some(BenchCommand::Paper(options)) => bench_paper::run(global, options),
         Some(BenchCommand::Floor(options)) => floor(global, options),
     }
 }

@@ -1,13 +1,11 @@
 //! `naxos bench profile`: where the time of an append goes, stage by stage.
 
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
 use clap::Args;
 use serde_json::json;
-use tempfile::NamedTempFile;
 
 use super::args::Global;
 use super::bench_plan::{journal_bytes, plan};
@@ -16,6 +14,7 @@ use super::bench_sampler::{Sampler, total};
 use super::interrupt::Interrupt;
 use super::load_args::Load;
 use super::progress::Progress;
+use super::result_file::ResultFile;
 use super::status_table::Table;
 use super::{exit, output};
 use crate::base::Stage;
@@ -42,45 +41,13 @@ pub(super) struct ProfileLoad {
     pub(super) hlog: Option<PathBuf>,
 }
 
-/// A file that takes its place when it is written, so that one that was there stays until then.
-struct Target {
-    path: PathBuf,
-    file: NamedTempFile,
-}
-
-impl Target {
-    /// Fails for a place that cannot be written to, before anything is measured.
-    fn prepare(path: &Path) -> anyhow::Result<Self> {
-        use std::os::unix::fs::PermissionsExt;
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // As any other file: what is left of it by the umask.
-        let mode = std::fs::Permissions::from_mode(0o666);
-        let cannot = |why: &str| exit::coded(exit::USAGE, format!("cannot write {}: {why}", path.display()));
-        if path.is_dir() {
-            return Err(cannot("it is a directory"));
-        }
-        let file = tempfile::Builder::new().permissions(mode).tempfile_in(directory);
-        Ok(Self { path: path.to_owned(), file: file.map_err(|error| cannot(&error.to_string()))? })
-    }
-
-    fn write(self, content: impl FnOnce(&mut BufWriter<&NamedTempFile>) -> std::io::Result<()>) -> anyhow::Result<()> {
-        let mut out = BufWriter::new(&self.file);
-        content(&mut out)
-            .and_then(|()| out.flush())
-            .with_context(|| format!("cannot write {}", self.path.display()))?;
-        drop(out);
-        self.file.persist(&self.path).with_context(|| format!("cannot write {}", self.path.display()))?;
-        Ok(())
-    }
-}
-
 pub(super) fn run(global: &Global, options: &ProfileLoad) -> anyhow::Result<()> {
     let load = &options.load;
     if load.no_profile {
         return Err(exit::coded(exit::USAGE, "--no-profile leaves nothing to show: use it with `bench append`"));
     }
     let plan = plan(load)?;
-    let prepare = |path: &Option<PathBuf>| path.as_deref().map(Target::prepare).transpose();
+    let prepare = |path: &Option<PathBuf>| path.as_deref().map(ResultFile::prepare).transpose();
     let (svg, hlog) = (prepare(&options.svg)?, prepare(&options.hlog)?);
     let interrupt = Interrupt::install()?;
     let mut progress = Progress::new(&interrupt, plan.warm_up + plan.measured);

@@ -15,9 +15,10 @@ use super::directory::Scratch;
 use super::interrupt::Interrupt;
 use super::load_args::{Load, SequencerThread};
 use super::progress::Progress;
-use super::{dev, exit, lanes, output};
+use super::serve::Ready;
+use super::{dev, exit, lanes, output, stripes};
 use crate::base::{ClusterId, Limits, quorum};
-use crate::client::{Client, ClientOptions, Log, Stripes, VirtualLog};
+use crate::client::{Client, ClientOptions, Log, LogletSpec, Stripes, VirtualLog};
 use crate::io::DriverChoice;
 use crate::loadgen::cores::{CoreList, Cores};
 use crate::loadgen::counters::sum;
@@ -45,9 +46,9 @@ pub(super) struct Ran {
     pub(super) quorum: usize,
     processes: usize,
     driver: String,
-    durability: &'static str,
+    pub(super) durability: &'static str,
     pub(super) floor_us: Floor,
-    machine: Machine,
+    pub(super) machine: Machine,
     commit: Option<String>,
     /// Of the payloads.
     seed: u64,
@@ -134,20 +135,32 @@ impl<'a> Rig<'a> {
 
     /// Creates a log; `number` must be new.
     pub(super) fn create_log(&self, number: u64) -> anyhow::Result<Target> {
-        let mut nodes = self.cluster.addresses();
-        let loglet = match &self.sequencer {
-            Some(sequencer) => {
-                let sequencer = sequencer.sequencer();
-                nodes.push(sequencer.address);
-                LogletConfig { sequencer, ..dev::loglet(self.cluster.ready(), number) }.into()
-            }
-            None => self.options.stripes()?.spec(self.cluster.ready(), number),
+        let Some(sequencer) = &self.sequencer else {
+            return self.create_log_on(self.cluster.ready(), self.options.stripes()?, number);
         };
+        let sequencer = sequencer.sequencer();
+        let loglet = LogletConfig { sequencer, ..dev::loglet(self.cluster.ready(), number) };
+        let mut target = self.target(loglet.into())?;
+        target.nodes.push(sequencer.address);
+        Ok(target)
+    }
+
+    /// Creates a log on some of the nodes; `number` must be new.
+    pub(super) fn create_log_on(
+        &self,
+        nodes: &[Ready],
+        stripes: stripes::Stripes,
+        number: u64,
+    ) -> anyhow::Result<Target> {
+        self.target(stripes.spec(nodes, number))
+    }
+
+    fn target(&self, loglet: LogletSpec) -> anyhow::Result<Target> {
         self.client.create(&loglet, self.cluster.id()).context("cannot create the log")?;
         Ok(Target {
             loglet,
             cluster: self.cluster.id(),
-            nodes,
+            nodes: self.cluster.addresses(),
             server_pids: self.cluster.pids(),
             device: BlockDevice::of(self.scratch.path()).ok(),
         })

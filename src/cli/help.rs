@@ -293,6 +293,7 @@ Examples:
   naxos bench stall --stop 5
   naxos bench virtualization --pairs 100
   naxos bench chain --segments 100
+  naxos bench paper stripes --out figures
   naxos bench floor
 
 Environment:
@@ -334,6 +335,35 @@ Exit codes:
     2  wrong usage, or a matrix that cannot be run
     6  done, and a run has failed or is not valid
   130  interrupted
+";
+
+/// Of `naxos bench paper`.
+pub(super) const PAPER: &str = "\
+Examples:
+  naxos bench paper
+  naxos bench paper stripes --out figures
+  naxos bench paper rotating --seconds 3 --rounds 7 --json
+
+Experiments, after \"Virtual Consensus in Delos\" (OSDI'20):
+  stripes    appends a second over the number of stripes: with nodes of their own, three for each, and
+             with sequencers that rotate over three nodes
+  rotating   sequencers that rotate over 5, 7 and 9 nodes, against one sequencer on the same nodes, and
+             the bytes that each sends
+
+Everything is a closed loop on logs without a chain, on one cluster for each experiment, and is read
+back. In each round every log is loaded once, in an order that turns around from round to round; the
+medians count. Three nodes for each stripe, and nodes beyond --nodes-max, are left out.
+
+Results:
+  --json has one object with a member for each experiment. --out gets paper-NAME.json and paper-NAME.svg
+  of each, once all have ended. Every result names what differs from the publication.
+
+Exit codes:
+    0  done, and everything was read back
+    1  failed
+    2  wrong usage, or no room on the disk
+    6  it ran, and its result is not valid; the report says why
+  130  interrupted; nothing is left
 ";
 
 /// Of `naxos sim`.

@@ -3,6 +3,7 @@
 //! One generator thread keeps many clients busy ([`generator`]); [`verify`] reads everything back; [`report`] says how far
 //! the result is from the [`floor`] of the same disk and loopback.
 
+pub mod bars;
 pub mod blocks;
 pub mod busy;
 pub mod catch_up;
@@ -11,6 +12,7 @@ pub mod counters;
 pub mod cpu;
 pub mod date;
 pub mod device;
+mod drawing;
 pub mod explain;
 pub mod floor;
 pub mod generator;

@@ -139,6 +139,18 @@ pub struct Verified {
 }
 
 impl Verified {
+    /// Counts another log's records as well.
+    pub fn add(&mut self, other: &Self) {
+        self.acked += other.acked;
+        self.read_back += other.read_back;
+        self.trimmed += other.trimmed;
+        self.missing += other.missing;
+        self.corrupt += other.corrupt;
+        self.duplicate += other.duplicate;
+        self.misplaced_clients += other.misplaced_clients;
+        self.unacknowledged += other.unacknowledged;
+    }
+
     /// Whether every acknowledged record that was not trimmed was found once, where it was said to be, and nothing foreign.
     pub fn holds(&self) -> bool {
         self.missing == 0

@@ -1,18 +1,13 @@
 //! A picture of where the time of an append goes: one file, without anything from elsewhere.
 
-use std::fmt::Write;
-
+use super::drawing::{Drawing, MARGIN};
 use super::explain::micros;
 use super::stages::{Slow, StageReport};
 use crate::base::Stage;
 
-const WIDTH: f64 = 1120.0;
-const MARGIN: f64 = 20.0;
 /// Where the bars begin and end.
 const LEFT: f64 = 210.0;
 const RIGHT: f64 = 780.0;
-const ROW: f64 = 24.0;
-const BAR: f64 = 16.0;
 /// Of the stages in their order: two hues for the ways, the client's own dark, the servers' in between.
 const COLOURS: [&str; 9] =
     ["#4a5568", "#63a4d8", "#8d6cc2", "#e0a03c", "#c96f3b", "#c0392b", "#3d9970", "#7fb069", "#2b6ca3"];
@@ -22,60 +17,18 @@ pub fn colour(stage: Stage) -> &'static str {
     COLOURS[stage as usize]
 }
 
-/// A drawing under construction, from the top down.
-struct Drawing {
-    body: String,
-    y: f64,
-}
-
-impl Drawing {
-    fn text(&mut self, x: f64, class: &str, text: &str) {
-        let y = self.y + BAR - 3.0;
-        let _ = writeln!(self.body, r#"<text x="{x:.1}" y="{y:.1}" class="{class}">{}</text>"#, escaped(text));
-    }
-
-    fn bar(&mut self, from: f64, to: f64, stage: Stage, title: &str) {
-        // What takes no time that could be seen is seen all the same.
-        let (x, width) = (LEFT + from * (RIGHT - LEFT), ((to - from) * (RIGHT - LEFT)).max(0.5));
-        let (y, colour, title) = (self.y, colour(stage), escaped(title));
-        let _ = writeln!(
-            self.body,
-            r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{BAR}" fill="{colour}"><title>{title}</title></rect>"#
-        );
-    }
-
-    fn next(&mut self) {
-        self.y += ROW;
-    }
-
-    fn heading(&mut self, text: &str) {
-        self.y += ROW / 2.0;
-        self.text(MARGIN, "heading", text);
-        self.y += 1.25 * ROW;
-    }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+/// A bar from one share of the whole width to another.
+fn bar(drawing: &mut Drawing, from: f64, to: f64, stage: Stage, title: &str) {
+    let x = |share: f64| LEFT + share * (RIGHT - LEFT);
+    drawing.bar(x(from), x(to), colour(stage), title);
 }
 
 /// The means of the stages as a waterfall, each beginning where the one before ends, and the slowest appends, each as one bar.
 pub fn svg(report: &StageReport, title: &str) -> String {
-    let mut drawing = Drawing { body: String::new(), y: MARGIN };
-    drawing.text(MARGIN, "title", title);
-    drawing.next();
+    let mut drawing = Drawing::new(title);
     means(&mut drawing, report);
     slowest(&mut drawing, report);
-    let height = drawing.y + MARGIN;
-    format!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}">
-<style>text {{ font: 12px sans-serif; fill: #222 }} .title {{ font-size: 15px; font-weight: bold }} .heading {{ font-weight: bold }}
-.number {{ fill: #555 }}</style>
-<rect width="{WIDTH}" height="{height}" fill="white"/>
-{}</svg>
-"#,
-        drawing.body
-    )
+    drawing.finish()
 }
 
 fn means(drawing: &mut Drawing, report: &StageReport) {
@@ -96,7 +49,7 @@ fn means(drawing: &mut Drawing, report: &StageReport) {
             micros(times.p99)
         );
         drawing.text(MARGIN, "name", stage.name());
-        drawing.bar(at, end, stage, &format!("{}: {numbers}", stage.name()));
+        bar(drawing, at, end, stage, &format!("{}: {numbers}", stage.name()));
         drawing.text(RIGHT + 15.0, "number", &numbers);
         drawing.next();
         at = end;
@@ -111,7 +64,7 @@ fn slowest(drawing: &mut Drawing, report: &StageReport) {
         let mut at = 0.0;
         for stage in Stage::ALL {
             let took = slow.stage_us(stage);
-            drawing.bar(at / longest, (at + took) / longest, stage, &format!("{}: {}", stage.name(), micros(took)));
+            bar(drawing, at / longest, (at + took) / longest, stage, &format!("{}: {}", stage.name(), micros(took)));
             at += took;
         }
         drawing.text(RIGHT + 15.0, "number", &last(slow));
