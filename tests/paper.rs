@@ -125,6 +125,29 @@ fn rotating_sequencers_share_what_one_has_to_send() {
     assert!(report["published"].is_null(), "there is no number to be quoted");
 }
 
+#[test]
+fn converged_clients_save_the_network_what_their_node_has() {
+    let report = run("converged", &["--seconds", "0.3", "--rounds", "1", "--inflight", "16"]);
+    let [converged, apart] = [0, 1].map(|row| &report["rows"][row]);
+    assert_eq!((&converged["name"], &apart["name"]), (&"converged".into(), &"disaggregated".into()));
+    assert_eq!((&converged["processes"], &apart["processes"]), (&1.into(), &4.into()));
+    for row in [converged, apart] {
+        let verified = &row["verified"];
+        assert!(number(&verified["acked"]) > 0.0 && row["valid"] == true && row["failed"] == 0, "{row}");
+        assert_eq!(
+            (&verified["delivered"], &verified["missing"], &verified["wrong"]),
+            (&verified["acked"], &0.into(), &0.into())
+        );
+        assert!(number(&row["append_us"]["p50"]) > 0.0 && number(&row["after_append_us"]["p99"]) > 0.0, "{row}");
+        assert!(number(&row["cpu_ns_per_append"]) > 0.0, "{row}");
+    }
+    // Two copies go to other nodes either way; the append and the read besides, unless the client is at its node.
+    let [within, outside] = [converged, apart].map(|row| number(&row["network_bytes_per_append"]));
+    assert!((1.9 * 1024.0..3.0 * 1024.0).contains(&within), "{report}");
+    assert!(outside > 3.9 * 1024.0, "{report}");
+    assert!(number(&report["appends_ratio"]) > 0.0 && report["published"].is_null(), "{report}");
+}
+
 fn refused(options: &[&str], words: &[&str]) {
     let place = directory();
     let output = paper(place.path(), options).output().unwrap();

@@ -13,6 +13,7 @@ use super::load_args::Load;
 use super::serve::Ready;
 use super::supervisor::{NodeOptions, Supervisor};
 use crate::base::{ClusterId, Limits};
+use crate::client::Collocated;
 use crate::loadgen::network::Network;
 use crate::node::{Node, NodeConfig};
 
@@ -109,6 +110,14 @@ impl BenchCluster {
         match &self.nodes {
             Nodes::Children(supervisor) => supervisor.borrow().pids(),
             Nodes::Here(_) => Vec::new(),
+        }
+    }
+
+    /// For clients in the process of a node, counted from 0; none when it has one of its own.
+    pub(super) fn collocated(&self, index: usize) -> Option<Collocated> {
+        match &self.nodes {
+            Nodes::Children(_) => None,
+            Nodes::Here(running) => Some(running[index].collocated()),
         }
     }
 

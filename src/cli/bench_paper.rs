@@ -13,7 +13,7 @@ use super::bench_rig::Ran;
 use super::interrupt::Interrupt;
 use super::load_args::Load;
 use super::result_file::ResultFile;
-use super::{bench_paper_rotating, bench_paper_stripes, exit, output};
+use super::{bench_paper_converged, bench_paper_rotating, bench_paper_stripes, exit, output};
 use crate::base::Limits;
 use crate::loadgen::floor::Floor;
 use crate::loadgen::generator::Plan;
@@ -21,7 +21,7 @@ use crate::loadgen::generator::Plan;
 /// LogServers of the smallest log in every experiment.
 pub(super) const COPIES: u16 = 3;
 /// Segments in hand while the space of the load before is on its way back.
-const SEGMENTS_IN_HAND: u64 = 6;
+const SEGMENTS_IN_HAND: u64 = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Experiment {
@@ -29,6 +29,8 @@ pub(super) enum Experiment {
     Stripes,
     /// Sequencers that rotate over 5, 7 and 9 nodes, against one on the same nodes
     Rotating,
+    /// Clients in the processes of the nodes, against clients outside
+    Converged,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -48,7 +50,7 @@ pub(super) struct PaperOptions {
     /// Size of every record; at least 24, which tell where it comes from
     #[arg(long, value_name = "BYTES", default_value_t = 1024)]
     pub(super) record_bytes: usize,
-    /// Connections
+    /// Connections; of `converged` there is one for each node
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     pub(super) clients: u32,
     /// Appends in flight on each connection
@@ -83,12 +85,10 @@ impl PaperOptions {
         }
     }
 
-    /// Journal bytes of each of these nodes for one load after the other, each of which is trimmed when it has been read back. The
-    /// floor is that of all nodes; the smallest log has the whole disk for a few.
-    pub(super) fn journal_bytes(&self, plan: &Plan, nodes: u16, floor: &Floor) -> u64 {
-        let share = f64::from(nodes) / f64::from(COPIES);
-        let floor = Floor { disk_copy_bytes_per_s: floor.disk_copy_bytes_per_s * share.max(1.0), ..*floor };
-        journal_bytes(plan, self.clients, &floor) + SEGMENTS_IN_HAND * Limits::default().segment_bytes
+    /// Journal bytes of each node for one load after the other, each of which is trimmed when it has been read back. A log on few of the
+    /// nodes has more of the disk than the floor says, which is that of all of them: the segments in hand are for that as well.
+    pub(super) fn journal_bytes(&self, plan: &Plan, clients: u32, floor: &Floor) -> u64 {
+        journal_bytes(plan, clients, floor) + SEGMENTS_IN_HAND * Limits::default().segment_bytes
     }
 }
 
@@ -209,12 +209,13 @@ impl OutFiles {
 }
 
 impl Experiment {
-    const ALL: [Self; 2] = [Self::Stripes, Self::Rotating];
+    const ALL: [Self; 3] = [Self::Stripes, Self::Rotating, Self::Converged];
 
     fn name(self) -> &'static str {
         match self {
             Self::Stripes => bench_paper_stripes::NAME,
             Self::Rotating => bench_paper_rotating::NAME,
+            Self::Converged => bench_paper_converged::NAME,
         }
     }
 
@@ -223,7 +224,7 @@ impl Experiment {
         plan(&options.load(options.nodes_max))?;
         match self {
             Self::Rotating => bench_paper_rotating::check(options.nodes_max),
-            Self::Stripes => Ok(()),
+            Self::Stripes | Self::Converged => Ok(()),
         }
     }
 
@@ -231,6 +232,7 @@ impl Experiment {
         match self {
             Self::Stripes => bench_paper_stripes::run(options, interrupt),
             Self::Rotating => bench_paper_rotating::run(options, interrupt),
+            Self::Converged => bench_paper_converged::run(options, interrupt),
         }
     }
 }

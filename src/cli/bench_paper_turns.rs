@@ -30,7 +30,7 @@ pub(super) fn measure(
     let load = options.load(nodes);
     let plan = plan(&load)?;
     let progress = Progress::titled(interrupt, plan.warm_up + plan.measured, experiment.to_owned());
-    let rig = Rig::start(&load, |floor| options.journal_bytes(&plan, nodes, floor), &progress, interrupt);
+    let rig = Rig::start(&load, |floor| options.journal_bytes(&plan, options.clients, floor), &progress, interrupt);
     progress.clear();
     let rig = rig?;
     let turns = Turns { rig: &rig, plan: &plan, clients: options.clients, rounds: options.rounds, interrupt };

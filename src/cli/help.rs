@@ -349,9 +349,11 @@ Experiments, after \"Virtual Consensus in Delos\" (OSDI'20):
              with sequencers that rotate over three nodes
   rotating   sequencers that rotate over 5, 7 and 9 nodes, against one sequencer on the same nodes, and
              the bytes that each sends
+  converged  three clients that append and read at the tail, each with a log that its node sequences: in the
+             process of the nodes, or in another
 
-Everything is a closed loop on logs without a chain, on one cluster for each experiment, and is read
-back. In each round every log is loaded once, in an order that turns around from round to round; the
+Everything is a closed loop on logs without a chain, on one cluster for each experiment (converged has
+two), and is read back. In each round every log is loaded once, in an order that turns around from round to round; the
 medians count. Three nodes for each stripe, and nodes beyond --nodes-max, are left out.
 
 Results:

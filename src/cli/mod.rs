@@ -9,6 +9,7 @@ mod bench_chain;
 mod bench_cluster;
 mod bench_failover;
 mod bench_paper;
+mod bench_paper_converged;
 mod bench_paper_rotating;
 mod bench_paper_stripes;
 mod bench_paper_turns;

@@ -39,6 +39,7 @@ pub mod stall;
 mod stretches;
 pub mod sweep;
 pub mod tail;
+pub mod tails;
 pub mod trimmer;
 pub mod verify;
 pub mod waterfall;

@@ -268,7 +268,7 @@ impl SequencerShard {
             while let Some(op) = inbound.connection.poll_op() {
                 driver.submit(Token::new(owner::INBOUND, conn.0), op);
             }
-            self.network.accepted.add(inbound.connection.take_traffic());
+            self.network.add_accepted(conn, inbound.connection.take_traffic());
         }
         self.touched = touched;
         while let Some((slot, server, op)) = self.sequencing.poll_op(now) {

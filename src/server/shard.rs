@@ -308,7 +308,7 @@ impl<D: Driver> Shard<D> {
             while let Some(op) = inbound.connection.poll_op() {
                 self.driver.submit(Token::new(owner::INBOUND, conn.0), op);
             }
-            self.network.accepted.add(inbound.connection.take_traffic());
+            self.network.add_accepted(conn, inbound.connection.take_traffic());
         }
         self.touched = touched;
         while let Some((index, op)) = self.members.poll_op(now) {

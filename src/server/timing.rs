@@ -2,7 +2,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::base::{Histogram, Instant};
-use crate::io::op::{Op, Token};
+use crate::io::op::{ConnId, Op, Token};
 use crate::net::Traffic;
 
 /// Plain counts of a shard's own work since its start.
@@ -21,8 +21,20 @@ pub(super) struct TurnCounters {
 pub(super) struct NetworkCounters {
     /// Over connections that others have opened.
     pub(super) accepted: Traffic,
+    /// Of these, over those from within the node's process: through memory, and over no network.
+    pub(super) local: Traffic,
     /// Over connections that this shard has opened to LogServers.
     pub(super) opened: Traffic,
+}
+
+impl NetworkCounters {
+    /// Counts what has gone over a connection that somebody else has opened.
+    pub(super) fn add_accepted(&mut self, conn: ConnId, traffic: Traffic) {
+        self.accepted.add(traffic);
+        if conn.is_local() {
+            self.local.add(traffic);
+        }
+    }
 }
 
 /// Times the journal's writes, from the turn that submits one to the turn that sees it durable. The journal itself has no
