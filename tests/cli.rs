@@ -104,7 +104,7 @@ fn a_file_that_is_no_cluster_file_is_named() {
 
 #[test]
 fn wrong_numbers_and_words_are_usage_errors() {
-    let lines: [&[&str]; 28] = [
+    let lines: [&[&str]; 36] = [
         &[],
         &["frobnicate"],
         &["log"],
@@ -113,6 +113,14 @@ fn wrong_numbers_and_words_are_usage_errors() {
         &["log", "create", "x", "--replicas", "0"],
         &["log", "create", "x", "--stripes", "0"],
         &["log", "create", "x", "--stripes", "65"],
+        &["log", "create", "x", "--stripes", "0..4"],
+        &["log", "create", "x", "--stripes", "2..65"],
+        &["log", "create", "x", "--stripes", "4..2"],
+        &["log", "create", "x", "--stripes", "..4"],
+        &["log", "create", "x", "--stripes", "2.."],
+        &["log", "reconfigure", "--to", "striped:4..2"],
+        &["log", "reconfigure", "--to", "striped:1..1"],
+        &["log", "reconfigure", "--to", "striped:1..65"],
         &["log", "reconfigure", "--to", "paper"],
         &["log", "reconfigure", "--to", "striped"],
         &["log", "reconfigure", "--to", "striped:0"],
@@ -373,7 +381,7 @@ fn logs_are_created_shown_and_reconfigured_by_name() {
     assert_eq!(moved["chain"]["segments"][2]["loglet"]["sequencer"]["node"], node.as_str());
     assert_eq!(done(&["--log", "default", "tail"])["tail"], 0, "the other log has noticed nothing");
     let cluster = &cluster[1..];
-    let refusals: [(&[&str], &[&str]); 12] = [
+    let refusals: [(&[&str], &[&str]); 17] = [
         (&["log", "create", "other"], &["`other`", "already"]),
         (&["log", "create", "a b"], &["`a b`", "no name"]),
         (&["log", "create", "big", "--replicas", "4"], &["4 replicas", "has 3"]),
@@ -382,7 +390,12 @@ fn logs_are_created_shown_and_reconfigured_by_name() {
             &["log", "create", "big", "--stripes", "2", "--sharded"],
             &["2 stripes of 3 replicas", "need 6 nodes", "has 3"],
         ),
+        (&["log", "create", "big", "--stripes", "5..2"], &["begins with the smaller number", "5..2"]),
+        (&["log", "create", "big", "--stripes", "1..65"], &["1 to 64 stripes, and not 65"]),
+        (&["log", "create", "big", "--stripes", "1..2", "--sharded"], &["2 stripes of 3 replicas", "need 6", "has 3"]),
+        (&["log", "create", "big", "--stripes", "two"], &["`two`", "MIN..MAX"]),
         (&["log", "reconfigure", "other", "--to", "striped:2", "--sharded"], &["need 4 nodes", "has 3"]),
+        (&["log", "reconfigure", "other", "--to", "striped:1..2", "--sharded"], &["need 4 nodes", "has 3"]),
         (&["log", "reconfigure", "other", "--to", "native", "--sharded"], &["--sharded needs several"]),
         (
             &["log", "reconfigure", "other", "--to", "striped:2", "--sequencer", &node],
@@ -443,6 +456,32 @@ fn a_log_is_given_stripes_shown_and_made_native_again() {
     let output = run(&[&cluster[..], &["why", "wide"]].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     done(&["log", "delete", "wide", "--yes"]);
+    let created = done(&["log", "create", "elastic", "--stripes", "1..2"]);
+    let numbers = (&created["stripes"]["count"], &created["stripes_max"]);
+    assert_eq!(numbers, (&1.into(), &2.into()));
+    assert!(created["chain"]["segments"][0]["loglet"]["stripes"].is_null(), "it begins with the fewest: {created}");
+    done(&["--log", "elastic", "append", "one"]);
+    let segments = |chain: Value| -> Vec<Option<usize>> {
+        let segments = chain["chain"]["segments"].as_array().unwrap().clone();
+        segments.iter().map(|segment| segment["loglet"]["stripes"].as_array().map(Vec::len)).collect()
+    };
+    let moved = done(&["log", "reconfigure", "elastic", "--to", "striped:2..3"]);
+    assert_eq!(segments(moved), [None, Some(2)], "within the range at once");
+    done(&["--log", "elastic", "append", "two"]);
+    let moved = done(&["log", "reconfigure", "elastic", "--to", "striped:1..3"]);
+    assert_eq!(segments(moved), [None, Some(2), Some(2)], "what fits stays");
+    let output = run(&[&cluster[..], &["log", "list"]].concat());
+    assert!(String::from_utf8(output.stdout).unwrap().contains("elastic: 3 replicas, 1..3 stripes\n"));
+    let why = |log: &str| done(&["why", log])["scaling"].as_str().map(str::to_owned);
+    let deadline = Instant::now() + Duration::from_secs(90);
+    while why("elastic").is_none() {
+        assert!(Instant::now() < deadline, "control says nothing of the log");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(why("elastic").unwrap().contains("not scaled, because"), "{:?}", why("elastic"));
+    let output = run(&[&cluster[..], &["why", "elastic"]].concat());
+    assert!(String::from_utf8(output.stdout).unwrap().contains("\nscaling: "));
+    assert_eq!(why("default"), None, "it has as many as it was given");
 }
 
 /// Somebody has looked at a log, or has it open, and meanwhile somebody else has changed it.

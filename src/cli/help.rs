@@ -177,12 +177,14 @@ Examples:
   naxos log create orders --replicas 3
   naxos log create wide --stripes 4
   naxos log create wider --stripes 2 --sharded
+  naxos log create elastic --stripes 1..4
   naxos log list
   naxos log show orders
   naxos log reconfigure orders
   naxos log reconfigure orders --sequencer 3f9a --log-servers 3f9a,71c0,e552
   naxos log reconfigure orders --expect-version 7
   naxos log reconfigure orders --to striped:4
+  naxos log reconfigure orders --to striped:2..8
   naxos log reconfigure orders --to native
   naxos log seal orders
   naxos log delete orders --yes
@@ -193,7 +195,9 @@ reconfiguration that its writer cannot finish is finished by whoever appends nex
 goes on when it is done again; appends of clients that have the log open fail after their time limit.
 
 A loglet is native, with one sequencer, or goes over K stripes, each with a sequencer of its own: on the
-same nodes, or with --sharded each on nodes of its own, of which there have to be K times as many.
+same nodes, or with --sharded each on nodes of its own, of which there have to be K times as many. Of
+MIN..MAX stripes it begins with the fewest; then the nodes choose, by how busy its sequencers are, and
+`naxos why` has their last decision.
 
 Exit codes:
   0  done

@@ -12,7 +12,8 @@ use super::cluster_file::{NamedLog, Session};
 use super::node::{find, short};
 use super::{exit, output};
 use crate::client::{
-    Chain, ChainSegment, Cluster, ClusterError, Extended, NodeState, Root, Seat, Stripes, Wanted, WantedStripe, rotate,
+    Chain, ChainSegment, Cluster, ClusterError, Extended, NodeState, Root, Seat, StripeRange, Stripes, Wanted,
+    WantedStripe, rotate,
 };
 use crate::wire::{LogletConfig, Member};
 
@@ -50,18 +51,34 @@ pub(super) struct CreateLog {
     /// On how many nodes each record is stored [default: 3, or as many nodes as there are]
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u16).range(1..=31))]
     replicas: Option<u16>,
-    /// Over how many stripes its loglets go, each with a sequencer of its own, on different nodes as far as there are
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    stripes: u16,
+    /// Over how many stripes its loglets go, each with a sequencer of its own, on different nodes as far as there are; of MIN..MAX, over as
+    /// many as its load needs
+    #[arg(long, value_name = "K|MIN..MAX", default_value = "1", value_parser = range)]
+    stripes: StripeRange,
     /// Store each stripe on nodes of its own, which takes K times as many
     #[arg(long)]
     sharded: bool,
 }
 
+/// A number of stripes, or a range of them.
+fn range(text: &str) -> Result<StripeRange, String> {
+    let number = |text: &str| {
+        text.parse()
+            .map_err(|_| format!("`{text}` is no number of stripes: say K, or MIN..MAX with MIN no more than MAX"))
+    };
+    let (least, most) = match text.split_once("..") {
+        Some((least, most)) => (number(least)?, number(most)?),
+        None => (number(text)?, number(text)?),
+    };
+    let range = StripeRange { least: Stripes { count: least, sharded: false }, most };
+    range.check().map_err(|error| error.to_string())?;
+    Ok(range)
+}
+
 /// Over how many stripes a loglet goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct LogletKind {
-    stripes: u16,
+    stripes: StripeRange,
 }
 
 impl FromStr for LogletKind {
@@ -69,11 +86,13 @@ impl FromStr for LogletKind {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let stripes = match text.split_once(':') {
-            None if text == "native" => Some(1),
-            Some(("striped", count)) => count.parse().ok().filter(|count| (2..=Stripes::MAX as u16).contains(count)),
+            None if text == "native" => Some(Stripes::ONE.into()),
+            Some(("striped", count)) => Some(range(count)?).filter(|range| range.most > 1),
             _ => None,
         };
-        let unknown = || format!("a loglet is `native`, or `striped:K` with 2 to {} stripes", Stripes::MAX);
+        let unknown = || {
+            format!("a loglet is `native`, or `striped:K` with 2 to {} stripes, or `striped:MIN..MAX`", Stripes::MAX)
+        };
         stripes.map(|stripes| Self { stripes }).ok_or_else(unknown)
     }
 }
@@ -82,7 +101,8 @@ impl FromStr for LogletKind {
 pub(super) struct Reconfigure {
     #[command(flatten)]
     log: OneLog,
-    /// The kind of loglet: `native`, or `striped:K`, with K sequencers [default: the present one]
+    /// The kind of loglet: `native`, or `striped:K`, with K sequencers, or `striped:MIN..MAX`, with as many as the log's load needs [default: the
+    /// present one]
     #[arg(long, value_name = "KIND")]
     to: Option<LogletKind>,
     /// Store each stripe on nodes of its own
@@ -132,25 +152,27 @@ fn create(global: &Global, options: &CreateLog) -> anyhow::Result<()> {
     let log = created.with_context(|| format!("create `{name}`"))?;
     let chain = log.chain().with_context(|| format!("the chain of `{name}`"))?;
     if global.json {
-        return output::json(&json!({ "log": name, "replicas": replicas, "stripes": stripes, "chain": chain }));
+        let (stripes, stripes_max) = (stripes.least, stripes.most);
+        return output::json(&json!({
+            "log": name, "replicas": replicas, "stripes": stripes, "stripes_max": stripes_max, "chain": chain,
+        }));
     }
     output::text(format_args!("log `{name}` is ready, with {replicas} replicas{}", and_stripes(stripes)))
 }
 
-fn stripes(count: u16, sharded: bool) -> anyhow::Result<Stripes> {
-    match (count, sharded) {
-        (1, true) => {
-            Err(exit::coded(exit::USAGE, "one stripe cannot be stored apart from others: --sharded needs several"))
-        }
-        _ => Ok(Stripes { count: count.into(), sharded }),
+fn stripes(range: StripeRange, sharded: bool) -> anyhow::Result<StripeRange> {
+    if sharded && range.most == 1 {
+        let text = "one stripe cannot be stored apart from others: --sharded needs several";
+        return Err(exit::coded(exit::USAGE, text));
     }
+    Ok(StripeRange { least: Stripes { sharded, ..range.least }, ..range })
 }
 
-fn and_stripes(stripes: Stripes) -> String {
-    match stripes {
-        Stripes::ONE => String::new(),
-        Stripes { count, sharded: false } => format!(", {count} stripes"),
-        Stripes { count, sharded: true } => format!(", {count} stripes on nodes of their own"),
+fn and_stripes(range: StripeRange) -> String {
+    let apart = if range.least.sharded { " on nodes of their own" } else { "" };
+    match range.most {
+        1 => String::new(),
+        _ => format!(", {range} stripes{apart}"),
     }
 }
 
@@ -162,7 +184,7 @@ fn list(global: &Global) -> anyhow::Result<()> {
     }
     for (name, record) in &root.logs {
         let default = if *name == session.file.default_log { " (default)" } else { "" };
-        output::text(format_args!("{name}{default}: {} replicas{}", record.replicas, and_stripes(record.stripes)))?;
+        output::text(format_args!("{name}{default}: {} replicas{}", record.replicas, and_stripes(record.range())))?;
     }
     Ok(())
 }
@@ -276,7 +298,7 @@ fn usable(root: &Root, text: &str) -> anyhow::Result<Member> {
 }
 
 /// How the next loglet is to be divided, if it is said.
-fn divided(options: &Reconfigure) -> anyhow::Result<Option<Stripes>> {
+fn divided(options: &Reconfigure) -> anyhow::Result<Option<StripeRange>> {
     options.to.map(|to| stripes(to.stripes, options.sharded)).transpose()
 }
 
@@ -284,7 +306,10 @@ fn divided(options: &Reconfigure) -> anyhow::Result<Option<Stripes>> {
 fn wanted(cluster: &Cluster, chain: &Chain, options: &Reconfigure, name: &str) -> anyhow::Result<Wanted> {
     let root = cluster.root()?;
     let present = &chain.last().loglet;
-    let wanted = divided(options)?;
+    let range = divided(options)?;
+    // Also of what it is to be able to have later nothing is begun that the nodes do not allow.
+    range.map(|range| root.with_stripes(name, range)).transpose().map_err(ClusterError::from)?;
+    let wanted = range.map(|range| range.stripes(present.stripes().len()));
     let named = log_servers(&root, options, name)?;
     let sequencer = options.sequencer.as_deref().map(|text| usable(&root, text)).transpose()?;
     let count = wanted.map_or(present.stripes().len(), |stripes| stripes.count);

@@ -17,14 +17,16 @@ use crate::wire::Sequencer;
 pub(super) fn run(global: &Global, options: &OneLog) -> anyhow::Result<()> {
     let session = Session::open(global)?;
     let name = options.name.as_deref().or(global.log.as_deref()).unwrap_or(&session.file.default_log);
-    report(global, name, &look(&session, name)?)
+    let (found, scaling) = look(&session, name)?;
+    report(global, name, &found, scaling.as_deref())
 }
 
-fn look(session: &Session, name: &str) -> anyhow::Result<Vec<Finding>> {
+/// What is wrong, and what control has decided about the log's stripes, if it may.
+fn look(session: &Session, name: &str) -> anyhow::Result<(Vec<Finding>, Option<String>)> {
     let cluster = session.cluster()?;
     let majority = "a majority of these members has to answer; who has the log open goes on until its loglet ends";
     let unread = |what: &str, error: OpError| {
-        Ok(vec![Finding::new(Blocks::Everything, format!("{what} cannot be read: {error}"), majority)])
+        Ok((vec![Finding::new(Blocks::Everything, format!("{what} cannot be read: {error}"), majority)], None))
     };
     let root = match cluster.root() {
         Ok(root) => root,
@@ -37,7 +39,8 @@ fn look(session: &Session, name: &str) -> anyhow::Result<Vec<Finding>> {
             let statuses = ask(session, &chain, &root);
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let now_unix_ms = now.map_or(0, |now| now.as_millis() as u64);
-            Ok(findings(&Facts { chain: &chain, root: &root, statuses, now_unix_ms }))
+            let scaling = scaling(name, &statuses);
+            Ok((findings(&Facts { chain: &chain, root: &root, statuses, now_unix_ms }), scaling))
         }
         Err(error) => unread("the chain", error),
     }
@@ -64,17 +67,28 @@ fn ask(session: &Session, chain: &Chain, root: &Root) -> BTreeMap<NodeId, Result
     named.keys().zip(session.client.statuses(&addresses)).map(told).collect()
 }
 
-fn report(global: &Global, name: &str, found: &[Finding]) -> anyhow::Result<()> {
+/// As the first of the nodes has decided: it acts, as long as it can.
+fn scaling(name: &str, statuses: &BTreeMap<NodeId, Result<Value, String>>) -> Option<String> {
+    let told = |status: &Value| Some(status["shards"][0]["scaling"][name].as_str()?.to_owned());
+    statuses.values().flatten().find_map(told)
+}
+
+fn report(global: &Global, name: &str, found: &[Finding], scaling: Option<&str>) -> anyhow::Result<()> {
     let is_blocked = |what: Blocks| found.iter().any(|finding| [what, Blocks::Everything].contains(&finding.blocks));
     let (appends, reads) = (is_blocked(Blocks::Appends), is_blocked(Blocks::Reads));
     if global.json {
-        output::json(&json!({ "log": name, "appends_blocked": appends, "reads_blocked": reads, "findings": found }))?;
+        output::json(&json!({
+            "log": name, "appends_blocked": appends, "reads_blocked": reads, "findings": found, "scaling": scaling,
+        }))?;
     } else {
         if found.is_empty() {
             output::text(format_args!("nothing blocks log `{name}`"))?;
         }
         for finding in found {
             output::text(line(finding))?;
+        }
+        if let Some(scaling) = scaling {
+            output::text(format_args!("scaling: {scaling}"))?;
         }
     }
     let what = match (appends, reads) {

@@ -11,7 +11,7 @@ use super::virtual_log::Opening;
 use super::{Client, Extended, FileMetaStoreError, GenesisError, OpError, RegisterFiles, VirtualLog};
 use crate::base::{ClusterId, Incarnation, LogletId, NodeId, Nonce, RegisterId, Version};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
-use crate::proto::virtual_log::{LogRecord, LogletSpec, Root, RootRefusal, Seat, Stripes, rotate};
+use crate::proto::virtual_log::{LogRecord, LogletSpec, Root, RootRefusal, Seat, StripeRange, Stripes, rotate};
 use crate::wire::{Decision, Member, Sequencer};
 
 /// Why a change of a cluster has failed.
@@ -272,7 +272,7 @@ impl Cluster {
         self.create_striped_log(name, replicas, Stripes::ONE)
     }
 
-    /// [`Cluster::create_log`] of a log whose loglets are divided so.
+    /// [`Cluster::create_log`] of a log whose loglets are divided so, over the fewest stripes at first.
     ///
     /// # Errors
     /// As [`Cluster::create_log`], or it cannot be divided so.
@@ -280,16 +280,16 @@ impl Cluster {
         &self,
         name: &str,
         replicas: usize,
-        stripes: Stripes,
+        stripes: impl Into<StripeRange>,
     ) -> Result<VirtualLog, ClusterError> {
-        let nonce = Nonce::random();
+        let (nonce, range) = (Nonce::random(), stripes.into());
         let root = self.change_root(|root, newest| {
             let root = root.ok_or_else(not_finished)?;
             // One that is there may be half made.
             match root.log(name) {
                 Ok(_) => Ok(None),
                 Err(_) => {
-                    Ok(Some(root.with_log(name, replicas, nonce, newest.members.clone())?.with_stripes(name, stripes)?))
+                    Ok(Some(root.with_log(name, replicas, nonce, newest.members.clone())?.with_stripes(name, range)?))
                 }
             }
         })?;

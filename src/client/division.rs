@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::OpError;
 use super::cluster::{Cluster, ClusterError};
 use crate::base::NodeId;
-use crate::proto::virtual_log::{LogletSpec, Root, Seat, Stripes, Wanted, WantedStripe, rotate};
+use crate::proto::virtual_log::{LogletSpec, Root, Seat, StripeRange, Stripes, Wanted, WantedStripe, rotate};
 use crate::wire::Member;
 
 impl Cluster {
@@ -26,7 +26,8 @@ impl Cluster {
     ///
     /// # Errors
     /// There is no such log, or it cannot be divided so, or the root register cannot be changed.
-    pub fn note_stripes(&self, name: &str, stripes: Stripes) -> Result<(), ClusterError> {
+    pub fn note_stripes(&self, name: &str, stripes: impl Into<StripeRange>) -> Result<(), ClusterError> {
+        let stripes = stripes.into();
         self.edit_root(|root| root.with_stripes(name, stripes)).map(drop)
     }
 }

@@ -8,8 +8,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::detector::Detector;
+use super::loads::Loads;
+use super::measuring::Scaler;
 use super::pacing::Pacing;
-use super::planner::{Action, Change, Condition, Patience, View, lost, plan};
+use super::planner::{Action, Aim, Change, Condition, Patience, View, lost, plan};
+use super::scaling::Scaling;
 use super::sight::Sight;
 use crate::base::{ClusterId, Incarnation, Instant, IntentId, Limits, NodeId};
 use crate::client::{Chain, Client, ClientOptions, Cluster, LogRecord, NodeInfo, OpError, Root, VirtualLog};
@@ -26,6 +29,17 @@ pub struct ControlConfig {
     pub seeds: Vec<SocketAddr>,
     /// How long it waits before it acts.
     pub patience: Patience,
+    /// When it changes the number of a log's stripes.
+    pub scaling: Scaling,
+}
+
+/// What control has to tell the node that it runs on, for its status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// Whom this node misses, so that others can ask for it.
+    Misses(Vec<NodeId>),
+    /// The last decision about each log that may change its number of stripes, with its reason.
+    Scaling(BTreeMap<String, String>),
 }
 
 /// Control, running. Dropping it ends it; what it is doing may go on for a moment, and may be cut short at any step.
@@ -50,11 +64,11 @@ const TEND: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Control {
-    /// Starts it. `tell` is told whom this node misses, whenever that changes, so that others can ask for it.
+    /// Starts it. `tell` is told what is to be in the node's status, whenever that changes.
     ///
     /// # Errors
     /// Its client or its thread cannot be started.
-    pub fn start(config: ControlConfig, tell: impl Fn(Vec<NodeId>) + Send + 'static) -> io::Result<Self> {
+    pub fn start(config: ControlConfig, tell: impl Fn(Told) + Send + 'static) -> io::Result<Self> {
         let limits = Limits { operation_timeout: PATIENCE, ..Limits::default() };
         // Memory that may be locked, which a ring needs, is for the shards.
         let client = Client::start(ClientOptions { limits, driver: DriverChoice::Epoll, ..ClientOptions::default() })?;
@@ -99,6 +113,8 @@ struct Executor {
     intents: BTreeMap<IntentId, Instant>,
     detector: Detector,
     sight: Sight,
+    loads: Loads,
+    scaler: Scaler,
     pacing: Pacing,
     hellos: BTreeMap<NodeId, Asked<NodeInfo>>,
     statuses: BTreeMap<NodeId, Asked<Vec<u8>>>,
@@ -107,12 +123,15 @@ struct Executor {
     status_at: Instant,
     tend_at: Instant,
     told: Vec<NodeId>,
+    /// What was told of logs that may change their number of stripes.
+    reasons: BTreeMap<String, String>,
     /// One action at a time.
     acting: Option<JoinHandle<()>>,
 }
 
 impl Executor {
     fn new(config: ControlConfig, client: Client) -> Self {
+        let pacing = Pacing::new(Incarnation::random().0 as u64, config.scaling.rest);
         Self {
             config,
             client,
@@ -124,7 +143,9 @@ impl Executor {
             intents: BTreeMap::new(),
             detector: Detector::default(),
             sight: Sight::default(),
-            pacing: Pacing::new(Incarnation::random().0 as u64),
+            loads: Loads::default(),
+            scaler: Scaler::default(),
+            pacing,
             hellos: BTreeMap::new(),
             statuses: BTreeMap::new(),
             refreshed_at: Instant::ORIGIN,
@@ -132,6 +153,7 @@ impl Executor {
             status_at: Instant::ORIGIN,
             tend_at: Instant::ORIGIN + TEND,
             told: Vec::new(),
+            reasons: BTreeMap::new(),
             acting: None,
         }
     }
@@ -140,7 +162,7 @@ impl Executor {
         Instant::from_nanos(self.begun_at.elapsed().as_nanos() as u64)
     }
 
-    fn tick(&mut self, tell: &impl Fn(Vec<NodeId>)) {
+    fn tick(&mut self, tell: &impl Fn(Told)) {
         let now = self.now();
         self.detector.look(now);
         if now >= self.refreshed_at {
@@ -154,11 +176,12 @@ impl Executor {
         let missed = self.detector.all_missed(now);
         if missed != self.told {
             tracing::info!(?missed, "other nodes are missed");
-            tell(missed.clone());
+            tell(Told::Misses(missed.clone()));
             // Whoever is asked from now on has had the time to miss them as well.
             self.status_at = self.status_at.min(now + STATUS_SOON);
             self.told = missed;
         }
+        self.measure(tell);
         self.act(now);
     }
 
@@ -193,6 +216,7 @@ impl Executor {
         }
         let nodes: Vec<NodeId> = root.nodes.iter().map(|record| record.member.node).collect();
         self.detector.watch(&nodes, now);
+        self.loads.retain(&nodes);
         self.root = Some(root);
         Ok(())
     }
@@ -217,13 +241,15 @@ impl Executor {
             self.hello_at = now + HELLO;
         }
         if status {
-            self.status_at = now + if self.told.is_empty() { STATUS } else { STATUS_SOON };
+            let is_measured = root.logs.values().any(|record| !record.range().is_fixed());
+            let usual = if is_measured { STATUS.min(self.config.scaling.round) } else { STATUS };
+            self.status_at = now + if self.told.is_empty() { usual } else { usual.min(STATUS_SOON) };
         }
     }
 
     /// Takes in what they have answered.
     fn listen(&mut self, now: Instant) {
-        let Self { hellos, statuses, detector, sight, .. } = self;
+        let Self { hellos, statuses, detector, sight, loads, config, .. } = self;
         hellos.retain(|node, asked| match asked.answer.try_recv() {
             Ok(Ok(info)) if info.node == *node => {
                 detector.heard(*node, info.incarnation, now);
@@ -236,12 +262,29 @@ impl Executor {
         statuses.retain(|node, asked| match asked.answer.try_recv() {
             Ok(answer) => {
                 let status = answer.ok().and_then(|json| serde_json::from_slice(&json).ok());
-                status.iter().for_each(|status| sight.told(*node, status, now));
+                if let Some(status) = status {
+                    sight.told(*node, &status, now);
+                    loads.told(*node, &status, config.scaling.round);
+                }
                 false
             }
             Err(TryRecvError::Empty) => true,
             Err(TryRecvError::Disconnected) => false,
         });
+    }
+
+    /// Measures the logs that may change their number of stripes, and says what follows.
+    fn measure(&mut self, tell: &impl Fn(Told)) {
+        let Some(root) = &self.root else { return };
+        let decided = self.scaler.look(root, &self.chains, &self.loads, &self.config.scaling);
+        let reasons = self.scaler.reasons(&self.config.scaling);
+        for log in decided {
+            tracing::info!(log, reason = reasons.get(&log), "the load of a log");
+        }
+        if reasons != self.reasons {
+            tell(Told::Scaling(reasons.clone()));
+            self.reasons = reasons;
+        }
     }
 
     fn conditions(&self, root: &Root, now: Instant) -> BTreeMap<NodeId, Condition> {
@@ -279,16 +322,19 @@ impl Executor {
         let nodes = self.conditions(root, now);
         let intents = self.intents.iter().map(|(id, since)| (*id, now.since(*since))).collect();
         let patience = self.config.patience;
-        let view = View { root, chains: &self.chains, nodes: &nodes, intents: &intents, patience };
+        let scaling = &self.scaler.wanted();
+        let view = View { root, chains: &self.chains, nodes: &nodes, intents: &intents, patience, scaling };
         let (planned, lost) = (plan(&view), lost(&view));
         let is_before =
             |(node, condition): &(&NodeId, &Condition)| **node < self.config.node && condition.missed.is_none();
         let rank = nodes.iter().filter(is_before).count();
         let work: Box<dyn FnOnce() + Send> = match (self.pacing.next(planned, rank, now), &self.cluster) {
             (Some(action), _) => {
-                let Some((_, log)) = self.logs.get(&action.log) else { return };
-                let log = log.clone();
-                Box::new(move || carry_out(&log, &action))
+                let (Some((_, log)), Some(seen)) = (self.logs.get(&action.log), self.chains.get(&action.log)) else {
+                    return;
+                };
+                let (log, seen) = (log.clone(), seen.clone());
+                Box::new(move || carry_out(&log, &seen, &action))
             }
             (None, Some(cluster)) if rank == 0 && now >= self.tend_at => {
                 self.tend_at = now + TEND;
@@ -314,11 +360,13 @@ fn tend(cluster: &Cluster, lost: &[NodeId]) {
     }
 }
 
-fn carry_out(log: &VirtualLog, action: &Action) {
-    let Action { log: name, loglet, change, reason } = action;
+fn carry_out(log: &VirtualLog, seen: &Chain, action: &Action) {
+    let Action { log: name, loglet, change, aim, reason } = action;
     tracing::info!(log = name, %loglet, reason, "control acts");
     let done = match change {
-        Change::Extend(wanted) => log.extend_from(*loglet, wanted.clone(), None).map(drop),
+        Change::Extend(wanted) if *aim == Aim::Mend => log.extend_from(*loglet, wanted.clone(), None).map(drop),
+        // The log takes appends, and whoever is cut short on the way leaves it to others to go on (P15).
+        Change::Extend(wanted) => log.extend_seen(seen, Some(wanted.clone()), true).map(drop),
         Change::Fulfil(intent) => {
             let fulfilled = log.extend_from(*loglet, intent.wanted.clone(), Some(intent.clone())).map(drop);
             // It cannot be carried out now: a log that goes on is worth more (P15).

@@ -5,13 +5,19 @@
 
 mod detector;
 mod executor;
+mod loads;
+mod measuring;
 mod pacing;
 mod planner;
+mod scaling;
+mod shaping;
 mod sight;
 #[cfg(test)]
 mod storms;
 
 pub use detector::Detector;
-pub use executor::{Control, ControlConfig};
+pub use executor::{Control, ControlConfig, Told};
+pub use loads::{Load, Loads, NodeLoad, ShardLoad};
 pub use pacing::Pacing;
-pub use planner::{Action, Change, Condition, Patience, View, lost, plan};
+pub use planner::{Action, Aim, Change, Condition, Patience, View, lost, plan};
+pub use scaling::Scaling;

@@ -59,6 +59,8 @@ pub struct View<'a> {
     pub intents: &'a BTreeMap<IntentId, Duration>,
     /// How long to wait.
     pub patience: Patience,
+    /// The logs whose load is for another number of stripes, by their names, and for how many.
+    pub scaling: &'a BTreeMap<String, usize>,
 }
 
 /// Something to be done.
@@ -70,8 +72,21 @@ pub struct Action {
     pub loglet: LogletId,
     /// What.
     pub change: Change,
+    /// What it is for.
+    pub aim: Aim,
     /// For people.
     pub reason: String,
+}
+
+/// What something is done for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Aim {
+    /// Something is wrong.
+    Mend,
+    /// Nothing is: the log is to have as many stripes as its load needs.
+    Scale,
+    /// Nothing is: its stripes are to lie on more nodes.
+    Spread,
 }
 
 /// What is done to a chain.
@@ -96,14 +111,16 @@ pub fn plan(view: &View<'_>) -> Vec<Action> {
     let logs = view.root.logs.iter().filter_map(|(name, record)| Some((name, record, view.chains.get(name)?)));
     logs.flat_map(|(name, record, chain)| {
         let active = view.fulfil(chain).or_else(|| view.replace_active(record, chain));
-        let closed = active.is_none().then(|| view.restore(record, chain)).flatten();
-        let found = active.or(closed);
-        found.map(|(loglet, change, reason)| Action { log: name.clone(), loglet, change, reason })
+        let mended = active.or_else(|| view.restore(record, chain)).map(|found| (Aim::Mend, found));
+        let scaled = || view.divide(name, record, chain).map(|found| (Aim::Scale, found));
+        let spread = || view.spread(record, chain).map(|found| (Aim::Spread, found));
+        let found = mended.or_else(scaled).or_else(spread);
+        found.map(|(aim, (loglet, change, reason))| Action { log: name.clone(), loglet, change, aim, reason })
     })
     .collect()
 }
 
-type Found = (LogletId, Change, String);
+pub(super) type Found = (LogletId, Change, String);
 
 impl View<'_> {
     fn condition(&self, node: NodeId) -> Condition {
@@ -132,14 +149,20 @@ impl View<'_> {
     }
 
     /// The cluster as far as something new may be placed on it.
-    fn placeable(&self) -> Root {
-        let is_steady = |node: NodeId| {
-            let Condition { steady, failed, missed, .. } = self.condition(node);
-            steady && failed.is_none() && missed.is_none()
-        };
+    pub(super) fn placeable(&self) -> Root {
         let mut root = self.root.clone();
-        root.nodes.retain(|record| is_steady(record.member.node));
+        root.nodes.retain(|record| self.is_steady(record.member.node));
         root
+    }
+
+    fn is_steady(&self, node: NodeId) -> bool {
+        let Condition { steady, failed, missed, .. } = self.condition(node);
+        steady && failed.is_none() && missed.is_none()
+    }
+
+    /// Whether a node may be given something new.
+    pub(super) fn can_take(&self, node: NodeId) -> bool {
+        self.root.node(node).is_some_and(|record| record.state.is_active()) && self.is_steady(node)
     }
 
     /// The LogServers that each stripe of a loglet should have instead of those that it has; nothing where that changes nothing. Where no

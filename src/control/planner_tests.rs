@@ -1,5 +1,6 @@
 use super::*;
 use crate::base::{LogPos, Nonce, Offset};
+use crate::client::{StripeRange, Stripes};
 use crate::wire::Sequencer;
 
 const LOG: &str = "a";
@@ -24,6 +25,7 @@ struct Stage {
     chains: BTreeMap<String, Chain>,
     nodes: BTreeMap<NodeId, Condition>,
     intents: BTreeMap<IntentId, Duration>,
+    scaling: BTreeMap<String, usize>,
 }
 
 impl Stage {
@@ -34,7 +36,13 @@ impl Stage {
         let chain = closed.extended(closed.last().loglet.id(), Offset(10), loglet(2, 1, &[1, 2, 3]), None).unwrap();
         let well = Condition { steady: true, incarnation: Some(LIFE), ..Condition::default() };
         let nodes = members.iter().map(|member| (member.node, well)).collect();
-        Self { root, chains: [(LOG.to_owned(), chain)].into(), nodes, intents: BTreeMap::new() }
+        Self {
+            root,
+            chains: [(LOG.to_owned(), chain)].into(),
+            nodes,
+            intents: BTreeMap::new(),
+            scaling: BTreeMap::new(),
+        }
     }
 
     fn chain(&self) -> &Chain {
@@ -47,8 +55,8 @@ impl Stage {
     }
 
     fn plan(&self) -> Vec<Action> {
-        let Self { root, chains, nodes, intents } = self;
-        plan(&View { root, chains, nodes, intents, patience: Patience::default() })
+        let Self { root, chains, nodes, intents, scaling } = self;
+        plan(&View { root, chains, nodes, intents, patience: Patience::default(), scaling })
     }
 
     fn only(&self) -> (LogletId, Change) {
@@ -302,4 +310,137 @@ fn zones_are_kept_apart_when_a_copy_moves() {
     }
     stage.miss(3, 20, 4);
     assert_eq!(extend(&stage.only().1), (1, vec![1, 2, 5]), "5 is in the zone of the one that is lost");
+}
+
+fn ranged(nodes: u128, stripes: &[(u128, [u128; 3])], most: usize, sharded: bool) -> Stage {
+    let mut stage = striped(nodes, stripes);
+    let range = StripeRange { least: Stripes { count: 1, sharded }, most };
+    stage.root = stage.root.with_stripes(LOG, range).unwrap();
+    stage
+}
+
+#[test]
+fn a_log_gets_as_many_stripes_as_its_load_needs() {
+    let on = [1, 2, 3];
+    let mut stage = ranged(3, &[(2, on)], 4, false);
+    assert_eq!(stage.plan(), []);
+    let mut divided = |count: usize| {
+        stage.scaling.insert(LOG.to_owned(), count);
+        let plan = stage.plan();
+        assert_eq!(plan.iter().map(|action| action.aim).collect::<Vec<_>>(), [Aim::Scale]);
+        extend_all(&plan[0].change)
+    };
+    assert_eq!(divided(2), [2, 1].map(|sequencer| (sequencer, on.to_vec())), "where it is sequenced it stays");
+    assert_eq!(divided(4), [2, 1, 3, 1].map(|sequencer| (sequencer, on.to_vec())));
+    assert_eq!(divided(9), divided(4), "no more than it may have");
+    let mut stage = ranged(3, &[(1, on), (2, on), (3, on), (1, on)], 4, false);
+    stage.scaling.insert(LOG.to_owned(), 2);
+    assert_eq!(extend_all(&stage.only().1), [1, 2].map(|sequencer| (sequencer, on.to_vec())), "fewer as well");
+    stage.scaling.insert(LOG.to_owned(), 4);
+    assert_eq!(stage.plan(), [], "it has them");
+}
+
+#[test]
+fn a_log_that_is_stored_apart_grows_onto_nodes_of_its_own() {
+    let mut stage = ranged(6, &[(1, [1, 2, 3])], 2, true);
+    stage.scaling.insert(LOG.to_owned(), 2);
+    let grown = extend_all(&stage.only().1);
+    let mut nodes: Vec<u128> = grown.iter().flat_map(|(_, on)| on.clone()).collect();
+    nodes.sort_unstable();
+    assert_eq!(nodes, [1, 2, 3, 4, 5, 6], "{grown:?}");
+    assert!(grown.iter().all(|(sequencer, on)| on.contains(sequencer)), "{grown:?}");
+    stage.root = stage.root.without(|node| node == NodeId(6));
+    assert_eq!(stage.plan(), [], "there are not nodes enough any more");
+}
+
+/// Whoever is missing may be back soon, and what mends comes first.
+#[test]
+fn nothing_is_scaled_or_spread_while_somebody_is_missing() {
+    let on = [1, 2, 3];
+    let scaled = || {
+        let mut stage = ranged(5, &[(1, on), (1, on)], 4, false);
+        stage.scaling.insert(LOG.to_owned(), 4);
+        stage
+    };
+    let spread = || striped(5, &[(1, on), (1, on), (1, on)]);
+    let cases: [(Aim, &dyn Fn() -> Stage); 2] = [(Aim::Scale, &scaled), (Aim::Spread, &spread)];
+    for (aim, whole) in cases {
+        assert_eq!(whole().plan().iter().map(|action| action.aim).collect::<Vec<_>>(), [aim]);
+        for trouble in 0..5 {
+            let mut stage = whole();
+            match trouble {
+                0 => stage.miss(5, 1, 1),
+                1 => stage.nodes.get_mut(&NodeId(4)).unwrap().steady = false,
+                2 => stage.root = stage.root.draining(NodeId(5)).unwrap(),
+                3 => stage.nodes.get_mut(&NodeId(4)).unwrap().failed = Some(Duration::ZERO),
+                _ => {
+                    let (replaces, wanted) =
+                        (stage.chain().last().loglet.id(), Wanted::native(member(1), vec![member(1)]));
+                    let intent = Intent { id: IntentId(5), replaces, wanted, since_unix_ms: 0 };
+                    let chain = stage.chain().intending(intent).unwrap();
+                    stage.chains.insert(LOG.to_owned(), chain);
+                }
+            }
+            assert_eq!(stage.plan(), [], "{aim:?} {trouble}");
+        }
+        let mut lost = whole();
+        lost.miss(1, 4, 4);
+        assert_eq!(lost.plan().iter().map(|action| action.aim).collect::<Vec<_>>(), [Aim::Mend]);
+    }
+}
+
+#[test]
+fn stripes_that_share_sequencers_are_spread_once_there_is_somebody_else() {
+    let on = [1, 2, 3];
+    let spread = |nodes: u128, sequencers: &[u128]| {
+        let stripes: Vec<_> = sequencers.iter().map(|sequencer| (*sequencer, on)).collect();
+        let plan = striped(nodes, &stripes).plan();
+        assert!(plan.iter().all(|action| action.aim == Aim::Spread));
+        let sequencers = |action: &Action| extend_all(&action.change).iter().map(|(node, _)| *node).collect::<Vec<_>>();
+        plan.first().map(sequencers)
+    };
+    assert_eq!(spread(3, &[1, 2, 1]), Some(vec![1, 2, 3]), "one stripe moves");
+    assert_eq!(spread(3, &[1, 2, 1, 2]), Some(vec![1, 2, 1, 3]));
+    assert_eq!(spread(3, &[1, 1, 1, 1]), Some(vec![1, 1, 2, 3]));
+    for even in [&[1, 2, 3][..], &[3, 2, 1, 3], &[1, 2], &[2, 1, 3, 3, 1], &[2]] {
+        assert_eq!(spread(4, even), None, "{even:?}: no node has two more than another, and node 4 stores none of it");
+    }
+    // What comes of it is not spread again.
+    for many in 2..9 {
+        let before: Vec<u128> = (0..many).map(|stripe| if stripe % 3 == 0 { 2 } else { 1 }).collect();
+        let Some(after) = spread(3, &before) else { continue };
+        assert_eq!(spread(3, &after), None, "{before:?} {after:?}");
+    }
+}
+
+#[test]
+fn stripes_that_are_to_be_stored_apart_are_once_there_are_nodes_enough() {
+    let on = [1, 2, 3];
+    let together = |nodes| {
+        let mut stage = striped(nodes, &[(1, on), (2, on)]);
+        let record = stage.root.logs.get_mut(LOG).unwrap();
+        record.stripes = Stripes { count: 2, sharded: true };
+        for (node, zone) in [(1, "x"), (2, "y"), (3, "z"), (4, "x"), (5, "y"), (6, "z")] {
+            if let Some(record) = stage.root.nodes.iter_mut().find(|record| record.member.node == NodeId(node)) {
+                record.zone = Some(zone.to_owned());
+            }
+        }
+        stage
+    };
+    assert_eq!(together(5).plan(), [], "one is lacking");
+    let apart = extend_all(&together(6).only().1);
+    let mut nodes: Vec<u128> = apart.iter().flat_map(|(_, on)| on.clone()).collect();
+    nodes.sort_unstable();
+    assert_eq!(nodes, [1, 2, 3, 4, 5, 6], "{apart:?}");
+    let zones = |on: &[u128]| on.iter().map(|node| node % 3).collect::<BTreeSet<_>>().len();
+    assert!(apart.iter().all(|(_, on)| zones(on) == 3), "one copy in each zone: {apart:?}");
+}
+
+#[test]
+fn the_stripes_of_a_node_that_is_to_leave_go_to_those_that_sequence_the_fewest() {
+    let on = [1, 2, 3];
+    let mut stage = striped(4, &[(1, on), (1, on), (2, on), (3, on)]);
+    stage.root = stage.root.draining(NodeId(1)).unwrap();
+    let after = [4, 2, 2, 3].map(|sequencer| (sequencer, vec![2, 3, 4]));
+    assert_eq!(extend_all(&stage.only().1), after);
 }

@@ -14,6 +14,7 @@ const LOG: &str = "a";
 const NODES: u128 = 5;
 const LIFE: Incarnation = Incarnation(7);
 const TICK_MS: u64 = 250;
+const REST: Duration = Duration::from_secs(30);
 
 fn member(node: u128) -> Member {
     Member { node: NodeId(node), address: ([10, 0, 0, node as u8], 7000).into() }
@@ -37,8 +38,11 @@ fn actions(seconds: u64, answers: impl Fn(u128, u64) -> bool) -> Vec<(u64, Chang
     let root = Root::begin(&members).with_log(LOG, 3, Nonce(1), members.clone()).unwrap();
     let mut chain = Chain::begin(loglet(1, NodeId(1), members[..3].to_vec()));
     let nodes: Vec<NodeId> = members.iter().map(|member| member.node).collect();
-    let new =
-        |node: &NodeId| Watcher { node: *node, detector: Detector::default(), pacing: Pacing::new(node.0 as u64) };
+    let new = |node: &NodeId| Watcher {
+        node: *node,
+        detector: Detector::default(),
+        pacing: Pacing::new(node.0 as u64, REST),
+    };
     let mut watchers: Vec<Watcher> = nodes.iter().map(new).collect();
     let (mut done, mut changed) = (Vec::new(), false);
     for ms in (0..seconds * 1000).step_by(TICK_MS as usize) {
@@ -71,6 +75,7 @@ fn actions(seconds: u64, answers: impl Fn(u128, u64) -> bool) -> Vec<(u64, Chang
                 nodes: &conditions,
                 intents: &intents,
                 patience: Patience::default(),
+                scaling: &BTreeMap::new(),
             };
             let before =
                 |(node, condition): &(&NodeId, &Condition)| **node < watcher.node && condition.missed.is_none();

@@ -108,6 +108,7 @@ impl Stage {
             durability: "quorum-dsync",
             driver: "mem",
             prepare_bytes: 0,
+            cores: 1,
         };
         let driver_of_peers = world.node(PEERS);
         let mut stage = Self {

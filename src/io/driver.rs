@@ -31,6 +31,11 @@ pub trait Driver {
         None
     }
 
+    /// How long the driver's thread has been on a core since it began, in the kernel as well; none where time is simulated.
+    fn core_time(&self) -> Option<Duration> {
+        None
+    }
+
     /// Listens on an address; port 0 takes a free one. Returns the address in use.
     ///
     /// # Errors

@@ -108,6 +108,10 @@ impl Driver for SystemDriver {
         Some(super::clock::now)
     }
 
+    fn core_time(&self) -> Option<Duration> {
+        Some(super::clock::used())
+    }
+
     fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
         either!(&mut self.kind, driver => driver.listen(address))
     }

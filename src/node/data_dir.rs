@@ -357,7 +357,7 @@ fn is_emptied(journal: &Path) -> bool {
     !anchor_path(journal).exists() && fs::read_dir(journal).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-fn cores() -> usize {
+pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

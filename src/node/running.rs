@@ -7,14 +7,14 @@ use std::sync::mpsc::{Receiver, SendError, Sender, SyncSender, channel, sync_cha
 use std::thread::JoinHandle;
 
 use super::Reporter;
-use super::data_dir::{DataDir, DataDirError};
+use super::data_dir::{DataDir, DataDirError, cores};
 use super::descriptors::{TooFewDescriptors, connections_allowed};
 use super::device::DeviceOptions;
 use super::entrance::Entrance;
 use super::free_space::check_prepared;
 use crate::base::{ClusterId, Incarnation, InvalidLimits, Limits, NodeId};
 use crate::client::Collocated;
-use crate::control::{Control, ControlConfig, Patience};
+use crate::control::{Control, ControlConfig, Patience, Scaling, Told};
 use crate::io::device::Volume;
 use crate::io::{Driver, DriverChoice, DriverError, DriverKind, SystemDriver};
 use crate::server::{Command, Inbox, NodeIdentity, Shard, ShardConfig};
@@ -53,6 +53,8 @@ pub struct ControlOptions {
     pub seeds: Vec<SocketAddr>,
     /// How long it waits before it acts.
     pub patience: Patience,
+    /// When it changes the number of stripes of a log that has a range of them.
+    pub scaling: Scaling,
 }
 
 impl NodeConfig {
@@ -183,12 +185,17 @@ impl Node {
     }
 
     fn start_control(&mut self, options: ControlOptions) -> Result<(), ServeError> {
-        let ControlOptions { mut seeds, patience } = options;
+        let ControlOptions { mut seeds, patience, scaling } = options;
         seeds.insert(0, self.address);
         let NodeIdentity { cluster, node, .. } = self.identity;
         let inboxes = self.inboxes.clone();
-        let tell = move |missed: Vec<NodeId>| inboxes[0].push(Command::Misses(missed));
-        let control = Control::start(ControlConfig { cluster, node, seeds, patience }, tell);
+        let tell = move |told: Told| {
+            inboxes[0].push(match told {
+                Told::Misses(nodes) => Command::Misses(nodes),
+                Told::Scaling(decisions) => Command::Scaling(decisions),
+            });
+        };
+        let control = Control::start(ControlConfig { cluster, node, seeds, patience, scaling }, tell);
         self.control = Some(control.map_err(ServeError::Control)?);
         Ok(())
     }
@@ -287,6 +294,7 @@ impl Node {
                 durability: node.durability,
                 driver: driver.name(),
                 prepare_bytes: config.prepare_bytes.unwrap_or(0) / shards as u64,
+                cores: cores(),
             };
             let thread = ShardThread {
                 config: shard_config,

@@ -80,6 +80,7 @@ impl<D: Driver> Shard<D> {
                 self.add_report(question, report);
             }
             Command::Misses(nodes) => self.misses = nodes,
+            Command::Scaling(decisions) => self.scaling = decisions,
             Command::Stop => {
                 self.stopping = true;
                 self.adoptions.clear();
@@ -138,6 +139,11 @@ impl<D: Driver> Shard<D> {
             turns: self.turns,
             network: self.network,
             misses: &self.misses,
+            scaling: &self.scaling,
+            processor: self
+                .driver
+                .core_time()
+                .map(|used| status::processor(self.config.cores, used, self.driver.now())),
         })
     }
 

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -62,6 +63,8 @@ pub enum Command {
     },
     /// Whom the node misses, for its status: others ask for it.
     Misses(Vec<NodeId>),
+    /// What the node's control has decided about logs that may change their number of stripes, by their names, for its status.
+    Scaling(BTreeMap<String, String>),
     /// Stops gracefully: nothing new is taken, what is in flight ends, the journal is closed cleanly.
     Stop,
 }

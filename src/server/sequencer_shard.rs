@@ -185,7 +185,8 @@ impl SequencerShard {
             | Command::LaneStopped { .. }
             | Command::ReportTo { .. }
             | Command::Part { .. }
-            | Command::Misses(_) => {
+            | Command::Misses(_)
+            | Command::Scaling(_) => {
                 unreachable!("there is no other shard, and no control")
             }
         }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub struct ShardConfig {
     pub driver: &'static str,
     /// Journal bytes to prepare at the start, once, beyond the usual number of segments.
     pub prepare_bytes: u64,
+    /// Cores that the node may use; shown in status.
+    pub cores: usize,
 }
 
 /// One shard: everything that happens on one thread of a node.
@@ -91,6 +94,8 @@ pub struct Shard<D: Driver> {
     pub(super) questions: Questions,
     /// Whom the node's control misses.
     pub(super) misses: Vec<NodeId>,
+    /// What the node's control has decided about logs that may change their number of stripes, by their names.
+    pub(super) scaling: BTreeMap<String, String>,
     /// Connections from other shards that wait for the recovery.
     pub(super) adoptions: Vec<Command>,
     pub(super) stopping: bool,
@@ -147,6 +152,7 @@ impl<D: Driver> Shard<D> {
             full_told: false,
             questions: Questions::default(),
             misses: Vec::new(),
+            scaling: BTreeMap::new(),
             adoptions: Vec::new(),
             stopping: false,
             abandon_at: None,

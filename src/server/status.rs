@@ -1,6 +1,9 @@
 //! What a shard and a node say of themselves. The names are the public schema of `naxos status --json`: metrics and
 //! benchmarks read them.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::sequencing::{self, Sequencing};
@@ -35,6 +38,10 @@ pub(super) struct Parts<'a> {
     pub(super) network: NetworkCounters,
     /// The nodes that this node's control misses.
     pub(super) misses: &'a [NodeId],
+    /// What it has decided about the stripes of logs.
+    pub(super) scaling: &'a BTreeMap<String, String>,
+    /// How much of the cores the shard has used, if its driver knows.
+    pub(super) processor: Option<Value>,
 }
 
 /// What a shard says of itself, as a JSON object.
@@ -74,7 +81,14 @@ pub(super) fn report(parts: &Parts<'_>) -> Value {
         "appends": parts.appends,
         "latency_profile": parts.latency_profile,
         "misses": parts.misses,
+        "scaling": parts.scaling,
+        "processor": parts.processor,
     })
+}
+
+/// Sums since the start, and when they were taken, so that two of them say how busy the shard was in between.
+pub(super) fn processor(cores: usize, used: Duration, now: Instant) -> Value {
+    json!({ "cores": cores, "used_ns": used.as_nanos() as u64, "at_ns": now.as_nanos() })
 }
 
 /// What an acceptor says of itself; nothing when no register has come to it.

@@ -193,6 +193,7 @@ impl Cluster {
             durability: "quorum-dsync",
             driver: "mem",
             prepare_bytes: 0,
+            cores: 1,
         };
         let id = driver.id();
         let shard = Shard::new(driver, config, Some(listener));

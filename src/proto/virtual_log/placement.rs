@@ -98,8 +98,8 @@ mod tests {
 
     /// The nodes of each stripe of this log.
     fn striped(root: &Root, log: u64, replicas: usize, stripes: Stripes) -> Vec<Vec<u128>> {
-        let (members, keepers) = (Vec::new(), Vec::new());
-        let record = LogRecord { log, replicas, stripes, nonce: Nonce(1), members, keepers };
+        let (stripes_max, members, keepers) = (None, Vec::new(), Vec::new());
+        let record = LogRecord { log, replicas, stripes, stripes_max, nonce: Nonce(1), members, keepers };
         let places = root.place(&record);
         places.iter().map(|stripe| stripe.iter().map(|member| member.node.0).collect()).collect()
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::range::StripeRange;
 use crate::base::{NodeId, Nonce, RegisterId, Version};
 use crate::proto::striped::Layout;
 use crate::wire::{Decision, Member};
@@ -93,9 +94,12 @@ pub struct LogRecord {
     pub log: u64,
     /// On how many nodes each record is stored; the number of LogServers never falls below it (P12).
     pub replicas: usize,
-    /// How the loglets that it is given are to be divided.
+    /// How the loglets that it is given are to be divided; over so many stripes at least where there is a most.
     #[serde(default, skip_serializing_if = "Stripes::is_one")]
     pub stripes: Stripes,
+    /// Over how many stripes at the most, if control may choose; none if they stay as many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stripes_max: Option<usize>,
     /// Names the birth of the register.
     pub nonce: Nonce,
     /// The register's first members, which never change: they are a part of what it is born with.
@@ -117,7 +121,12 @@ impl LogRecord {
         Decision { version: Version::BIRTH, nonce: self.nonce, members: self.members.clone(), value: Vec::new() }
     }
 
-    /// Nodes that it takes to store the log.
+    /// Over how many stripes its loglets may go.
+    pub fn range(&self) -> StripeRange {
+        StripeRange { least: self.stripes, most: self.stripes_max.unwrap_or(self.stripes.count) }
+    }
+
+    /// Nodes that it takes to store the log, over the fewest stripes.
     pub fn nodes(&self) -> usize {
         self.stripes.nodes(self.replicas)
     }
@@ -192,6 +201,14 @@ pub enum RootRefusal {
     /// No stripe, or too many.
     #[error("a log has 1 to {max} stripes, and not {0}", max = Stripes::MAX)]
     StripeCount(usize),
+    /// A range with nothing in it.
+    #[error("a range of stripes begins with the smaller number, and {least}..{most} does not")]
+    StripeRange {
+        /// Its beginning.
+        least: usize,
+        /// Its end.
+        most: usize,
+    },
     /// No copy at all.
     #[error("a log needs at least one replica")]
     NoReplicas,
@@ -309,8 +326,8 @@ impl Root {
             return Err(RootRefusal::TooFewNodes { wanted: replicas, active, draining });
         }
         let mut next = self.clone();
-        let (stripes, keepers) = (Stripes::ONE, Vec::new());
-        let record = LogRecord { log: self.next_log, replicas, stripes, nonce, members, keepers };
+        let (stripes, stripes_max, keepers) = (Stripes::ONE, None, Vec::new());
+        let record = LogRecord { log: self.next_log, replicas, stripes, stripes_max, nonce, members, keepers };
         next.logs.insert(name.to_owned(), record);
         next.next_log += 1;
         Ok(next)
@@ -319,15 +336,17 @@ impl Root {
     /// With other stripes of the loglets that a log is given from now on; the same again changes nothing.
     ///
     /// # Errors
-    /// There is no such log, or nobody can have so many stripes, or there are not nodes enough to store them apart.
-    pub fn with_stripes(&self, name: &str, stripes: Stripes) -> Result<Self, RootRefusal> {
+    /// There is no such log, or nobody can have so many stripes, or there are not nodes enough to store the most of them apart.
+    pub fn with_stripes(&self, name: &str, stripes: impl Into<StripeRange>) -> Result<Self, RootRefusal> {
+        let range = stripes.into();
         let record = self.log(name)?;
-        if !(1..=Stripes::MAX).contains(&stripes.count) {
-            return Err(RootRefusal::StripeCount(stripes.count));
-        }
-        self.check_apart(stripes, record.replicas)?;
+        range.check()?;
+        self.check_apart(range.stripes(range.most), record.replicas)?;
         let mut next = self.clone();
-        next.logs.entry(name.to_owned()).and_modify(|record| record.stripes = stripes);
+        next.logs.entry(name.to_owned()).and_modify(|record| {
+            record.stripes = range.least;
+            record.stripes_max = Some(range.most).filter(|_| !range.is_fixed());
+        });
         Ok(next)
     }
 
@@ -427,6 +446,26 @@ mod tests {
         let refused = draining.with_stripes("one", Stripes { count: 2, sharded: true }).unwrap_err();
         assert!(refused.to_string().ends_with("the cluster has 3, and 2 more that are draining"), "{refused}");
         assert!(matches!(root.with_stripes("none", Stripes::ONE), Err(RootRefusal::NoSuchLog { .. })));
+    }
+
+    /// A log may have as many as the nodes allow of the most that it is ever given.
+    #[test]
+    fn a_range_of_stripes_is_kept_with_its_most_and_checked_by_it() {
+        let root = Root::begin(&members(6)).with_log("one", 2, Nonce(1), members(6)).unwrap();
+        let range = |count, most, sharded| StripeRange { least: Stripes { count, sharded }, most };
+        let ranged = root.with_stripes("one", range(1, 3, true)).unwrap();
+        let json = String::from_utf8(ranged.to_json()).unwrap();
+        assert!(json.contains(r#""stripes":{"count":1,"sharded":true},"stripes_max":3"#), "{json}");
+        let read = Root::from_json(json.as_bytes()).unwrap();
+        assert_eq!((read.log("one").unwrap().range(), read.log("one").unwrap().nodes()), (range(1, 3, true), 2));
+        let fixed = ranged.with_stripes("one", Stripes { count: 2, sharded: false }).unwrap();
+        assert_eq!((fixed.logs["one"].stripes_max, fixed.logs["one"].range()), (None, range(2, 2, false)));
+        let refused = |range| root.with_stripes("one", range).unwrap_err().to_string();
+        assert!(refused(range(1, 4, true)).contains("4 stripes of 2 replicas on nodes of their own need 8 nodes"));
+        assert_eq!(refused(range(3, 2, false)), "a range of stripes begins with the smaller number, and 3..2 does not");
+        assert_eq!(refused(range(0, 2, false)), "a log has 1 to 64 stripes, and not 0");
+        assert_eq!(refused(range(2, 65, false)), "a log has 1 to 64 stripes, and not 65");
+        assert_eq!([0, 1, 2, 3, 9].map(|count| range(2, 3, true).stripes(count).count), [2, 2, 2, 3, 3]);
     }
 
     #[test]

@@ -1,0 +1,138 @@
+use super::super::loads::ShardLoad;
+use super::*;
+use crate::base::{Incarnation, LogletId, Nonce};
+use crate::client::{StripeRange, Stripes};
+use crate::wire::{Member, Sequencer};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const LOG: &str = "a";
+const MARKS: Scaling = Scaling {
+    round: Duration::from_secs(1),
+    high: 0.75,
+    high_rounds: 2,
+    low: 0.25,
+    low_rounds: 4,
+    rest: Duration::from_secs(30),
+};
+
+/// Nodes with one shard each: how much of a core each uses in a second, and how much of its disk's queue.
+struct Stage {
+    root: Root,
+    chains: BTreeMap<String, Chain>,
+    loads: Loads,
+    second: u64,
+    used: BTreeMap<NodeId, (f64, f64)>,
+    cores: usize,
+}
+
+/// On machines of their own, or all on one.
+fn member(node: u128, is_alone: bool) -> Member {
+    Member { node: NodeId(node), address: ([10, 0, 0, if is_alone { node as u8 } else { 0 }], node as u16).into() }
+}
+
+impl Stage {
+    /// A log of one stripe, sequenced by the first of three nodes, and of as many more as it may have.
+    fn new(nodes: u128, is_alone: bool, cores: usize, sharded: bool) -> Self {
+        let members: Vec<Member> = (1..=nodes).map(|node| member(node, is_alone)).collect();
+        let range = StripeRange { least: Stripes { count: 1, sharded }, most: if sharded { 2 } else { 8 } };
+        let root = Root::begin(&members).with_log(LOG, 3, Nonce(1), members.clone()).unwrap();
+        let root = root.with_stripes(LOG, range).unwrap();
+        let Member { node, address } = members[0];
+        let sequencer = Sequencer { node, incarnation: Incarnation(1), address };
+        let id = LogletId { log: 1, version: 1, nonce: 1 };
+        let chain = Chain::begin(LogletSpec::new(id, [(sequencer, members[..3].to_vec())]));
+        let chains = [(LOG.to_owned(), chain)].into();
+        Self { root, chains, loads: Loads::default(), second: 0, used: BTreeMap::new(), cores }
+    }
+
+    fn status(&self, node: NodeId) -> Value {
+        let (used, disk) = self.used[&node];
+        let nanos = |seconds: f64| (seconds * 1e9) as u64;
+        let id = self.chains[LOG].last().loglet.id();
+        let of_loglet = |is: bool, name: &str| if is { json!([{ name: id }]) } else { json!([]) };
+        json!({ "incarnation": 1, "shards": [{
+            "processor": { "cores": self.cores, "at_ns": self.second * 1_000_000_000, "used_ns": nanos(used) },
+            "latency_profile": { "store": { "device": { "sum_ns": nanos(disk) } } },
+            "journal": { "unit_depth": 1 },
+            "sequencers": of_loglet(node == NodeId(1), "loglet"),
+            "loglets": of_loglet(node.0 <= 3, "id"),
+        }] })
+    }
+
+    /// All nodes but these say what they have done, so much in each of so many rounds. What follows for the log in the end.
+    fn rounds(&mut self, rounds: usize, busy: &[f64], disk: f64, silent: &[u128]) -> (Option<usize>, String) {
+        let mut scaler = Scaler::default();
+        for _ in 0..=rounds {
+            self.second += 1;
+            for record in self.root.nodes.clone() {
+                let node = record.member.node;
+                let sums = self.used.entry(node).or_default();
+                (sums.0, sums.1) = (sums.0 + busy[node.0 as usize - 1], sums.1 + disk);
+                let status = self.status(node);
+                if !silent.contains(&node.0) {
+                    self.loads.told(node, &status, MARKS.round);
+                }
+            }
+            scaler.look(&self.root, &self.chains, &self.loads, &MARKS);
+            assert!(scaler.look(&self.root, &self.chains, &self.loads, &MARKS).is_empty(), "a round counts once");
+        }
+        (scaler.wanted().get(LOG).copied(), scaler.reasons(&MARKS)[LOG].clone())
+    }
+}
+
+#[test]
+fn a_busy_sequencer_makes_a_log_grow_where_another_node_has_a_core() {
+    let mut stage = Stage::new(3, true, 1, false);
+    assert_eq!(stage.rounds(1, &[0.8, 0.2, 0.2], 0.1, &[]).0, None);
+    let (wanted, reason) = stage.rounds(2, &[0.8, 0.2, 0.2], 0.1, &[]);
+    assert_eq!(wanted, Some(2), "{reason}");
+    assert!(reason.contains("0.80 of a core") && reason.contains("10 % of the disk"), "{reason}");
+    let (wanted, reason) = Stage::new(3, true, 1, false).rounds(3, &[0.2, 0.9, 0.9], 0.1, &[]);
+    assert_eq!(wanted, None, "others than its sequencers are busy: {reason}");
+}
+
+#[test]
+fn a_machine_without_a_core_to_spare_is_no_reason_to_grow() {
+    let busy = [0.95, 0.5, 0.4];
+    let (wanted, reason) = Stage::new(3, false, 2, false).rounds(3, &busy, 0.1, &[]);
+    assert_eq!(wanted, None);
+    assert!(reason.contains("another sequencer would have no core: 1.85 of the 2 of 10.0.0.0"), "{reason}");
+    assert_eq!(Stage::new(3, false, 4, false).rounds(3, &busy, 0.1, &[]).0, Some(2), "it has two more");
+    assert_eq!(Stage::new(3, true, 2, false).rounds(3, &busy, 0.1, &[]).0, Some(2), "each is on another one");
+    let (wanted, reason) = Stage::new(3, true, 2, false).rounds(3, &[0.95, 0.8, 0.75], 0.1, &[]);
+    assert_eq!(wanted, None);
+    assert!(reason.contains("all shards that could take a stripe are as busy"), "{reason}");
+}
+
+/// More sequencers give the same disks no more to do, unless each stripe has its own.
+#[test]
+fn full_disks_are_no_reason_to_grow_unless_there_are_others() {
+    let busy = [0.8, 0.2, 0.2, 0.1, 0.1, 0.1];
+    let (wanted, reason) = Stage::new(6, true, 1, false).rounds(3, &busy, 0.95, &[]);
+    assert_eq!(wanted, None);
+    assert!(reason.contains("disks take no more (95 %"), "{reason}");
+    assert_eq!(Stage::new(6, true, 1, true).rounds(3, &busy, 0.95, &[]).0, Some(2));
+}
+
+#[test]
+fn nothing_is_decided_by_old_measurements_or_about_a_stripe_that_nobody_sequences() {
+    let mut stage = Stage::new(3, true, 1, false);
+    let (wanted, reason) = stage.rounds(9, &[0.9; 3], 0.1, &[3]);
+    assert_eq!(wanted, None);
+    assert!(reason.contains("have not been measured"), "{reason}");
+    let sample = |loads: &Loads, stage: &Stage| {
+        sample(&stage.root, &stage.root.logs[LOG], &stage.chains[LOG].last().loglet, loads, &MARKS)
+    };
+    stage.rounds(2, &[0.9, 0.1, 0.1], 0.1, &[]);
+    let whole = sample(&stage.loads, &stage).unwrap();
+    assert_eq!((whole.stripes, whole.room, whole.obstacle), (1, 3, None));
+    let is_sequenced = |shard: &ShardLoad| !shard.sequences.is_empty();
+    assert!(stage.loads.node(NodeId(1)).unwrap().shards.iter().any(is_sequenced));
+    let other = LogletSpec::new(
+        LogletId { log: 1, version: 2, nonce: 2 },
+        stage.chains[LOG].last().loglet.stripes().iter().map(|stripe| (stripe.sequencer, stripe.log_servers.clone())),
+    );
+    stage.chains.insert(LOG.to_owned(), Chain::begin(other));
+    assert_eq!(sample(&stage.loads, &stage), None);
+}

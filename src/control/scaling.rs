@@ -1,0 +1,212 @@
+//! Over how many stripes a log should go that has a range of them, by how busy its sequencers are. Pure, as the planner is.
+
+use std::time::Duration;
+
+use super::loads::Load;
+use crate::base::LogletId;
+use crate::client::StripeRange;
+
+/// When a log gets more stripes, or fewer.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Scaling {
+    /// Over what time the load is measured.
+    pub round: Duration,
+    /// A sequencer is busy when its shard has used so much of a core, and when a log's busiest is so
+    pub high: f64,
+    /// for so many rounds in succession, the log gets twice as many stripes.
+    pub high_rounds: u32,
+    /// If all its sequencers have used no more than this, which is well below half of `high`,
+    pub low: f64,
+    /// for so many rounds in succession, it gets half as many.
+    pub low_rounds: u32,
+    /// How long a log is left as it is after that, and before its stripes are spread; doubles with each change in short succession.
+    pub rest: Duration,
+}
+
+impl Default for Scaling {
+    fn default() -> Self {
+        let (high, low) = (0.75, 0.25);
+        Self {
+            round: Duration::from_secs(10),
+            high,
+            high_rounds: 3,
+            low,
+            low_rounds: 30,
+            rest: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A machine whose nodes have used so much of its cores has none left for another sequencer: their clients need some too.
+pub(super) const CORES_FULL: f64 = 0.9;
+/// A disk with so much on the way takes no more, whoever sequences it.
+pub(super) const DISK_FULL: f64 = 0.9;
+
+/// Why another sequencer would not help a log.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Obstacle {
+    /// All shards that could take a stripe are on machines like this.
+    Cores { machine: String, used: f64, cores: usize },
+    /// All shards that could take one are as busy.
+    Shards,
+    /// The LogServers' disks, which all stripes share, have no more to give.
+    Disk(f64),
+}
+
+/// What was measured of a log in a round.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Sample {
+    /// The last loglet: what was measured of another one says nothing of it.
+    pub(super) loglet: LogletId,
+    /// Its stripes.
+    pub(super) stripes: usize,
+    /// What it may have.
+    pub(super) range: StripeRange,
+    /// How many its nodes have room for.
+    pub(super) room: usize,
+    /// The shard of its busiest sequencer.
+    pub(super) busiest: Load,
+    /// Why growing would be in vain, if it would.
+    pub(super) obstacle: Option<Obstacle>,
+}
+
+/// What follows from the rounds so far.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Verdict {
+    /// It should have so many stripes.
+    Divide(usize),
+    /// It is busy, and has the most that it may have.
+    Most,
+    /// It is busy, and its nodes have no room for more.
+    NoRoom(usize),
+    /// It is busy, and that would not help.
+    InVain(Obstacle),
+    /// It is quiet, and has the fewest.
+    Fewest,
+    /// It is neither, or not for long.
+    Stay,
+}
+
+/// The rounds of one log.
+#[derive(Clone, Debug)]
+pub(super) struct Rounds {
+    loglet: Option<LogletId>,
+    high: u32,
+    low: u32,
+    /// What was measured last, and what follows.
+    last: Option<(Sample, Verdict)>,
+    /// Stripes before and after, and the load, when it was to change last.
+    change: Option<(usize, usize, f64)>,
+}
+
+impl Rounds {
+    pub(super) fn new() -> Self {
+        Self { loglet: None, high: 0, low: 0, last: None, change: None }
+    }
+
+    /// Takes in another round, and returns what follows from it if that is something else than before.
+    pub(super) fn measured(&mut self, sample: Sample, scaling: &Scaling) -> Option<Verdict> {
+        if self.loglet != Some(sample.loglet) {
+            (self.loglet, self.high, self.low) = (Some(sample.loglet), 0, 0);
+        }
+        let busy = sample.busiest.busy;
+        let count = |rounds: u32, is_so: bool| if is_so { rounds.saturating_add(1) } else { 0 };
+        (self.high, self.low) = (count(self.high, busy >= scaling.high), count(self.low, busy <= scaling.low));
+        let verdict = self.judge(&sample, scaling);
+        if let Verdict::Divide(stripes) = verdict {
+            self.change = Some((sample.stripes, stripes, busy));
+        }
+        let kind = std::mem::discriminant;
+        let before = self.last.as_ref().map(|(sample, verdict)| (sample.loglet, kind(verdict)));
+        let is_new = before != Some((sample.loglet, kind(&verdict)));
+        self.last = Some((sample, verdict.clone()));
+        is_new.then_some(verdict)
+    }
+
+    fn judge(&self, sample: &Sample, scaling: &Scaling) -> Verdict {
+        let Sample { stripes, range, room, .. } = *sample;
+        if self.high >= scaling.high_rounds {
+            let more = (stripes * 2).min(room);
+            return match &sample.obstacle {
+                _ if stripes >= range.most => Verdict::Most,
+                Some(obstacle) => Verdict::InVain(obstacle.clone()),
+                None if more <= stripes => Verdict::NoRoom(room),
+                None => Verdict::Divide(range.stripes(more).count),
+            };
+        }
+        if self.low >= scaling.low_rounds {
+            return match range.stripes(stripes / 2).count {
+                fewer if fewer < stripes => Verdict::Divide(fewer),
+                _ => Verdict::Fewest,
+            };
+        }
+        Verdict::Stay
+    }
+
+    /// How many stripes it should have, if not as many as it has.
+    pub(super) fn wanted(&self) -> Option<usize> {
+        match self.last {
+            Some((_, Verdict::Divide(stripes))) => Some(stripes),
+            _ => None,
+        }
+    }
+
+    /// The last decision with its reason and what was measured, for people.
+    pub(super) fn reason(&self, scaling: &Scaling) -> String {
+        let Some((sample, verdict)) = &self.last else {
+            return "not scaled, because its sequencers have not been measured".to_owned();
+        };
+        let Sample { stripes, range, busiest: Load { busy, queueing, disk }, .. } = sample;
+        let why = match verdict {
+            Verdict::Divide(more) if more > stripes => {
+                format!("to have {more} stripes, because it is busy for {} rounds", self.high)
+            }
+            Verdict::Divide(fewer) => format!("to have {fewer} stripes, because it is quiet for {} rounds", self.low),
+            Verdict::Most => "not scaled, because it is busy and has the most stripes that it may have".to_owned(),
+            Verdict::NoRoom(room) => {
+                format!("not scaled, because it is busy and its nodes have room for {room} stripes only")
+            }
+            Verdict::InVain(obstacle) => format!("not scaled, because {obstacle}"),
+            Verdict::Fewest => "not scaled, because it is quiet and has the fewest stripes".to_owned(),
+            Verdict::Stay if self.high > 0 => {
+                format!("not scaled, because it is busy for {} of {} rounds", self.high, scaling.high_rounds)
+            }
+            Verdict::Stay if self.low > 0 => {
+                format!("not scaled, because it is quiet for {} of {} rounds", self.low, scaling.low_rounds)
+            }
+            Verdict::Stay => "not scaled, because it is neither busy nor quiet".to_owned(),
+        };
+        let change = self.change.filter(|(_, to, _)| to == stripes);
+        let change = change.map(|(from, to, busy)| format!("; got {to} stripes instead of {from} at {busy:.2}"));
+        format!(
+            "{stripes} stripes of {range}, {why}: its busiest sequencer has used {busy:.2} of a core ({:.2} is busy, {:.2} quiet), \
+             appends waited {} us in its shard, {:.0} % of the disk's queue was in use{}",
+            scaling.high,
+            scaling.low,
+            queueing.as_micros(),
+            disk * 100.0,
+            change.unwrap_or_default()
+        )
+    }
+}
+
+impl std::fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cores { machine, used, cores } => {
+                write!(
+                    f,
+                    "another sequencer would have no core: {used:.2} of the {cores} of {machine} are used already"
+                )
+            }
+            Self::Shards => write!(f, "all shards that could take a stripe are as busy"),
+            Self::Disk(share) => {
+                write!(f, "its LogServers' disks take no more ({:.0} % of a queue is in use)", share * 100.0)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "scaling_tests.rs"]
+mod tests;

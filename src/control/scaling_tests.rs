@@ -1,0 +1,151 @@
+use super::*;
+use crate::client::Stripes;
+
+const MARKS: Scaling = Scaling {
+    round: Duration::from_secs(10),
+    high: 0.75,
+    high_rounds: 3,
+    low: 0.25,
+    low_rounds: 6,
+    rest: Duration::from_secs(30),
+};
+
+fn range(least: usize, most: usize) -> StripeRange {
+    StripeRange { least: Stripes { count: least, sharded: false }, most }
+}
+
+/// A log of so many stripes whose busiest sequencer uses so much of a core; each number of stripes is another loglet.
+fn sample(stripes: usize, busy: f64) -> Sample {
+    Sample {
+        loglet: LogletId { log: 1, version: stripes as u64, nonce: 0 },
+        stripes,
+        range: range(1, 8),
+        room: 64,
+        busiest: Load { busy, queueing: Duration::from_micros(40), disk: 0.3 },
+        obstacle: None,
+    }
+}
+
+/// How many stripes a log of 1..8 has after each round, begun with two, when it has to use so much of cores altogether in each, and every
+/// decision is carried out before the next.
+fn stripes_over(work: &[f64]) -> Vec<usize> {
+    let (mut rounds, mut stripes) = (Rounds::new(), 2);
+    let mut round = |work: &f64| {
+        rounds.measured(sample(stripes, (work / stripes as f64).min(1.0)), &MARKS);
+        stripes = rounds.wanted().unwrap_or(stripes);
+        stripes
+    };
+    work.iter().map(&mut round).collect()
+}
+
+fn changes(stripes: &[usize]) -> Vec<usize> {
+    let mut changes = stripes.to_vec();
+    changes.dedup();
+    changes
+}
+
+#[test]
+fn stripes_follow_the_load() {
+    let cases: [(&str, Vec<f64>, &[usize]); 8] = [
+        ("calm", vec![0.8; 100], &[2]),
+        ("rises", [vec![0.8; 10], vec![1.9; 4], vec![3.7; 10]].concat(), &[2, 4, 8]),
+        ("rises step by step", (0..100).map(|round| f64::from(round) / 12.0).collect(), &[2, 1, 2, 4, 8]),
+        ("falls", [vec![0.3; 20], vec![0.0; 20]].concat(), &[2, 1]),
+        ("more than there may be", vec![100.0; 50], &[2, 4, 8]),
+        ("a sawtooth over the high mark", [0.8, 1.3, 1.6, 1.9].repeat(30), &[2]),
+        ("a sawtooth between both marks", [0.2, 1.0, 1.8, 1.0].repeat(30), &[2]),
+        ("a spike now and then", [vec![2.0; 2], vec![1.0; 5]].concat().repeat(20), &[2]),
+    ];
+    for (name, work, expected) in cases {
+        let stripes = stripes_over(&work);
+        let (last, before) = (stripes.last().unwrap(), changes(&stripes));
+        let all: Vec<usize> = if before[0] == 2 { before } else { [vec![2], before].concat() };
+        assert_eq!(all, expected, "{name}: {stripes:?}");
+        assert_eq!(last, expected.last().unwrap());
+    }
+}
+
+/// Whatever the work is, and however much it wavers: what has grown does not shrink, and what has shrunk does not grow.
+#[test]
+fn no_steady_work_makes_a_log_flap() {
+    let mut random = crate::base::Rng::with_seed(7);
+    for tenths in 0..120 {
+        let work: Vec<f64> = (0..400).map(|_| f64::from(tenths) / 10.0 * (0.85 + 0.3 * random.f64())).collect();
+        let all = [vec![2], changes(&stripes_over(&work))].concat();
+        let pairs = all.windows(2).filter(|pair| pair[0] != pair[1]);
+        let ups: Vec<bool> = pairs.map(|pair| pair[1] > pair[0]).collect();
+        assert!(ups.windows(2).all(|pair| pair[0] == pair[1]), "{tenths} tenths of a core: {all:?}");
+    }
+}
+
+#[test]
+fn it_takes_rounds_in_succession_and_of_the_same_loglet() {
+    let mut rounds = Rounds::new();
+    let mut wanted = |stripes, busy: &[f64]| {
+        busy.iter().for_each(|busy| drop(rounds.measured(sample(stripes, *busy), &MARKS)));
+        rounds.wanted()
+    };
+    assert_eq!(wanted(2, &[0.75, 0.8, 0.74, 0.9, 0.9]), None);
+    assert_eq!(wanted(2, &[0.9]), Some(4), "and 0.75 is busy");
+    assert_eq!(wanted(4, &[0.9, 0.9]), None, "another loglet is to be measured first");
+    assert_eq!(wanted(4, &[0.9]), Some(8));
+    assert_eq!(wanted(8, &[0.25; 5]), None);
+    assert_eq!(wanted(8, &[0.26, 0.1, 0.1, 0.1, 0.1, 0.1]), None);
+    assert_eq!(wanted(8, &[0.1]), Some(4));
+}
+
+#[test]
+fn it_stays_within_its_range_and_what_its_nodes_have_room_for() {
+    let wanted = |stripes: usize, busy: f64, least: usize, most: usize, room: usize| {
+        let mut rounds = Rounds::new();
+        for _ in 0..MARKS.low_rounds {
+            rounds.measured(Sample { range: range(least, most), room, ..sample(stripes, busy) }, &MARKS);
+        }
+        (rounds.wanted(), rounds.last.unwrap().1)
+    };
+    let divide = |stripes| (Some(stripes), Verdict::Divide(stripes));
+    assert_eq!(wanted(4, 0.9, 1, 6, 64), divide(6));
+    assert_eq!(wanted(4, 0.9, 1, 8, 5), divide(5));
+    assert_eq!(wanted(6, 0.9, 1, 6, 64), (None, Verdict::Most));
+    assert_eq!(wanted(4, 0.9, 1, 8, 4), (None, Verdict::NoRoom(4)));
+    assert_eq!(wanted(3, 0.1, 2, 8, 64), divide(2));
+    assert_eq!(wanted(2, 0.1, 2, 8, 64), (None, Verdict::Fewest));
+    assert_eq!(wanted(5, 0.1, 1, 8, 64), divide(2));
+    assert_eq!(wanted(1, 0.0, 1, 8, 64), (None, Verdict::Fewest));
+}
+
+#[test]
+fn what_would_be_in_vain_is_not_done_and_said() {
+    let obstacles = [
+        (Obstacle::Cores { machine: "10.0.0.1".to_owned(), used: 1.9, cores: 2 }, "1.90 of the 2 of 10.0.0.1"),
+        (Obstacle::Shards, "all shards that could take a stripe"),
+        (Obstacle::Disk(0.95), "disks take no more (95 %"),
+    ];
+    for (obstacle, text) in obstacles {
+        let mut rounds = Rounds::new();
+        let told = |rounds: &mut Rounds, busy| {
+            rounds.measured(Sample { obstacle: Some(obstacle.clone()), ..sample(2, busy) }, &MARKS)
+        };
+        let verdicts: Vec<_> = (0..5).map(|_| told(&mut rounds, 0.9)).collect();
+        let in_vain = Some(Verdict::InVain(obstacle.clone()));
+        assert_eq!(verdicts, [Some(Verdict::Stay), None, in_vain, None, None], "each is said once");
+        let reason = rounds.reason(&MARKS);
+        assert!(reason.contains(text) && reason.contains("used 0.90 of a core"), "{reason}");
+        (0..6).for_each(|_| drop(told(&mut rounds, 0.1)));
+        assert_eq!(rounds.wanted(), Some(1), "it is no obstacle to fewer");
+    }
+}
+
+#[test]
+fn the_reason_has_the_numbers_and_the_last_change() {
+    let mut rounds = Rounds::new();
+    assert!(rounds.reason(&MARKS).contains("have not been measured"));
+    (0..3).for_each(|_| drop(rounds.measured(sample(2, 0.93), &MARKS)));
+    let reason = rounds.reason(&MARKS);
+    assert!(reason.starts_with("2 stripes of 1..8, to have 4 stripes, because it is busy for 3 rounds"), "{reason}");
+    assert!(reason.contains("0.93 of a core") && reason.contains("waited 40 us"), "{reason}");
+    rounds.measured(sample(4, 0.5), &MARKS);
+    let reason = rounds.reason(&MARKS);
+    assert!(reason.starts_with("4 stripes of 1..8, not scaled, because it is neither busy nor quiet"), "{reason}");
+    assert!(reason.ends_with("got 4 stripes instead of 2 at 0.93"), "{reason}");
+}
