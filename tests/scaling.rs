@@ -10,6 +10,7 @@ use naxos::base::NodeId;
 use naxos::client::{Chain, Client, Cluster, ReadResult, StripeRange, Stripes, VirtualLog};
 use naxos::control::{Patience, Scaling};
 use naxos::node::{ControlOptions, Node, NodeConfig};
+use naxos::wire::Member;
 use support::{CLUSTER, record};
 
 const LOG: &str = "default";
@@ -41,6 +42,11 @@ fn config(directory: &std::path::Path, scaling: Scaling) -> NodeConfig {
 impl Rig {
     /// Three nodes of so many shards, and a log of three copies on them.
     fn start(shards: usize, scaling: Scaling, stripes: impl Into<StripeRange>) -> Self {
+        Self::start_of(3, shards, scaling, stripes)
+    }
+
+    /// Of so many copies.
+    fn start_of(replicas: usize, shards: usize, scaling: Scaling, stripes: impl Into<StripeRange>) -> Self {
         let directory = support::scratch();
         let start = |index: usize| {
             let config = config(&directory.path().join(index.to_string()), scaling);
@@ -52,7 +58,7 @@ impl Rig {
         client.begin_cluster(CLUSTER, &addresses).unwrap();
         let cluster = client.cluster(&addresses).unwrap();
         cluster.found().unwrap();
-        let log = cluster.create_striped_log(LOG, 3, stripes).unwrap();
+        let log = cluster.create_striped_log(LOG, replicas, stripes).unwrap();
         let nodes = nodes.into_iter().map(Some).collect();
         Self { nodes, addresses, scaling, cluster, log, client, appended: 0, directory }
     }
@@ -150,6 +156,24 @@ fn a_quiet_log_gets_fewer_stripes_and_a_log_with_a_fixed_number_keeps_it() {
         rig.append(8);
     }
     assert_eq!((stripes(&rig.log.chain().unwrap()), stripes(&fixed.chain().unwrap())), (2, 4));
+    assert_eq!(rig.check(), 0);
+}
+
+/// They are told apart in the list of logs as soon as there are nodes enough; what comes of it is left to control.
+#[test]
+fn stripes_that_are_to_be_stored_apart_are_once_a_node_has_joined() {
+    let mut rig = Rig::start_of(2, 1, NEVER, Stripes { count: 2, sharded: false });
+    let apart = Stripes { count: 2, sharded: true };
+    rig.append(20);
+    assert!(rig.cluster.note_stripes(LOG, apart).is_err(), "there are three nodes, and it takes four");
+    let node = Node::start(config(&rig.directory.path().join("3"), NEVER)).unwrap();
+    rig.cluster.join(Member { node: node.node(), address: node.address() }, None).unwrap();
+    rig.addresses.push(node.address());
+    rig.nodes.push(Some(node));
+    rig.cluster.note_stripes(LOG, apart).unwrap();
+    let chain = rig.append_until("stored apart", |chain| chain.last().loglet.is_sharded());
+    assert_eq!((stripes(&chain), chain.last().loglet.nodes().len()), (2, 4));
+    rig.append(20);
     assert_eq!(rig.check(), 0);
 }
 

@@ -33,7 +33,7 @@ impl Cluster {
 }
 
 /// As the log's record says, from nodes that answer as far as there are so many. None if nobody can sequence some stripe.
-fn divided(
+pub(super) fn divided(
     root: &Root,
     name: &str,
     present: &LogletSpec,

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::cluster::{Cluster, ClusterError, not_finished};
+use super::division::divided;
 use super::gather::gather;
 use super::keepers::Kept;
 use super::{Extended, OpError};
@@ -105,6 +106,17 @@ fn uses_of_chain(chain: &Chain, node: NodeId, log: &str) -> Vec<NodeUse> {
     uses
 }
 
+fn nobody_answers(name: &str) -> ClusterError {
+    OpError::Unavailable { reason: format!("none of the nodes that are to store `{name}` answers") }.into()
+}
+
+/// How many stripes a log is to have that has a range of them, when there are not nodes enough any more to store those apart that it has.
+fn fewer_apart(root: &Root, record: &LogRecord, stripes: Stripes) -> Option<Stripes> {
+    let (range, count) = (record.range(), root.active().count() / record.replicas);
+    let is_too_many = stripes.sharded && root.check_apart(stripes, record.replicas).is_err();
+    (is_too_many && !range.is_fixed() && range.counts().contains(&count)).then_some(Stripes { count, ..stripes })
+}
+
 /// What is to come behind a loglet when a node leaves: the others, and some that answer in its place.
 fn without(
     root: &Root,
@@ -117,6 +129,10 @@ fn without(
     let stored: Vec<NodeId> = present.log_servers().map(|member| member.node).collect();
     // Who does not answer now may do so later, and counts (P12).
     let stripes = Stripes { count: present.stripes().len(), sharded: present.is_sharded() };
+    if let Some(fewer) = fewer_apart(root, record, stripes) {
+        let others = living.iter().copied().filter(|at| *at != node).collect();
+        return divided(&root.with_stripes(name, fewer)?, name, present, &others)?.ok_or_else(|| nobody_answers(name));
+    }
     let useful = Cluster::useful(root, living, &stored, stripes.nodes(record.replicas));
     // Stripes that are stored apart stay so.
     let mut taken = if stripes.sharded { stored } else { Vec::new() };
@@ -140,9 +156,7 @@ fn without(
         seats.push(Seat { kept: kept.copied(), others: log_servers.clone(), last: None });
         places.push(log_servers);
     }
-    let sequencers = rotate(&seats, can_sequence).ok_or_else(|| OpError::Unavailable {
-        reason: format!("none of the nodes that are to store `{name}` answers"),
-    })?;
+    let sequencers = rotate(&seats, can_sequence).ok_or_else(|| nobody_answers(name))?;
     let stripe = |(sequencer, log_servers)| WantedStripe { sequencer, log_servers };
     Ok(Wanted::new(sequencers.into_iter().zip(places).map(stripe).collect()))
 }
@@ -285,6 +299,7 @@ impl Cluster {
 mod tests {
     use super::*;
     use crate::base::{Incarnation, LogletId, Nonce, Offset};
+    use crate::proto::virtual_log::StripeRange;
     use crate::wire::Sequencer;
 
     fn member(node: u128) -> Member {
@@ -303,7 +318,13 @@ mod tests {
     /// What is to come behind it when this one of so many nodes, all of which answer, is drained.
     fn moved(nodes: u128, present: &LogletSpec, leaving: u128) -> Result<Vec<(u128, Vec<u128>)>, ClusterError> {
         let members: Vec<Member> = (1..=nodes).map(member).collect();
-        let root = Root::begin(&members).with_log("a", 2, Nonce(1), Vec::new())?.draining(NodeId(leaving))?;
+        let root = Root::begin(&members).with_log("a", 2, Nonce(1), Vec::new())?;
+        moved_of(&root, present, leaving)
+    }
+
+    fn moved_of(root: &Root, present: &LogletSpec, leaving: u128) -> Result<Vec<(u128, Vec<u128>)>, ClusterError> {
+        let root = root.draining(NodeId(leaving))?;
+        let members: Vec<Member> = root.nodes.iter().map(|record| record.member).collect();
         let living = members.iter().map(|member| member.node).collect();
         let wanted = without(&root, "a", present, NodeId(leaving), &living)?;
         let ids = |log_servers: &[Member]| log_servers.iter().map(|member| member.node.0).collect();
@@ -328,6 +349,24 @@ mod tests {
         let refused = moved(4, &sharded, 1).unwrap_err().to_string();
         assert!(refused.starts_with("2 stripes of 2 replicas on nodes of their own need 4 nodes"), "{refused}");
         assert!(refused.ends_with("the cluster has 3, and 1 more that are draining"), "{refused}");
+    }
+
+    /// What its load needs is less than that the node can go.
+    #[test]
+    fn a_log_with_a_range_has_fewer_stripes_when_a_node_is_drained_that_they_need() {
+        let members: Vec<Member> = (1..=6).map(member).collect();
+        let sharded = loglet(&[(1, [1, 2]), (3, [3, 4]), (5, [5, 6])]);
+        let with = |count: usize, most: usize| {
+            let range = StripeRange { least: Stripes { count, sharded: true }, most };
+            Root::begin(&members).with_log("a", 2, Nonce(1), Vec::new()).unwrap().with_stripes("a", range).unwrap()
+        };
+        let fewer = moved_of(&with(1, 3), &sharded, 1).unwrap();
+        let mut nodes: Vec<u128> = fewer.iter().flat_map(|(_, on)| on.clone()).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        assert_eq!((fewer.len(), nodes.len(), nodes.contains(&1)), (2, 4, false), "{fewer:?}");
+        assert!(fewer.iter().all(|(sequencer, on)| on.contains(sequencer)), "{fewer:?}");
+        assert!(moved_of(&with(3, 3), &sharded, 1).is_err(), "a fixed number is not changed");
     }
 
     #[test]

@@ -276,7 +276,7 @@ impl Executor {
     /// Measures the logs that may change their number of stripes, and says what follows.
     fn measure(&mut self, tell: &impl Fn(Told)) {
         let Some(root) = &self.root else { return };
-        let decided = self.scaler.look(root, &self.chains, &self.loads, &self.config.scaling);
+        let decided = self.scaler.look(root, &self.told, &self.chains, &self.loads, &self.config.scaling);
         let reasons = self.scaler.reasons(&self.config.scaling);
         for log in decided {
             tracing::info!(log, reason = reasons.get(&log), "the load of a log");
@@ -322,7 +322,7 @@ impl Executor {
         let nodes = self.conditions(root, now);
         let intents = self.intents.iter().map(|(id, since)| (*id, now.since(*since))).collect();
         let patience = self.config.patience;
-        let scaling = &self.scaler.wanted();
+        let scaling = &self.scaler.wanted(&self.chains);
         let view = View { root, chains: &self.chains, nodes: &nodes, intents: &intents, patience, scaling };
         let (planned, lost) = (plan(&view), lost(&view));
         let is_before =

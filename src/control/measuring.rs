@@ -23,11 +23,12 @@ struct Measured {
 }
 
 impl Scaler {
-    /// Takes in a round of each log all of whose nodes have been measured since the last one. Returns the logs of which something else
-    /// follows than before.
+    /// Takes in a round of each log all of whose nodes have been measured since the last one, and are not missed. Returns the logs of
+    /// which something else follows than before.
     pub(super) fn look(
         &mut self,
         root: &Root,
+        missed: &[NodeId],
         chains: &BTreeMap<String, Chain>,
         loads: &Loads,
         scaling: &Scaling,
@@ -40,9 +41,13 @@ impl Scaler {
             let measured = measured.or_insert_with(|| Measured { rounds: Rounds::new(), seen: BTreeMap::new() });
             let Some(chain) = chains.get(name) else { continue };
             let nodes = chain.last().loglet.nodes();
+            if nodes.iter().any(|node| missed.contains(node)) {
+                measured.rounds.interrupted();
+                continue;
+            }
             let now = |node: &NodeId| Some((*node, loads.node(*node)?.measured));
             let Some(now) = nodes.iter().map(now).collect::<Option<BTreeMap<_, _>>>() else { continue };
-            if now.iter().any(|(node, times)| measured.seen.get(node).is_some_and(|seen| seen >= times)) {
+            if now.iter().any(|(node, times)| measured.seen.get(node).is_some_and(|seen| seen == times)) {
                 continue;
             }
             measured.seen = now;
@@ -54,9 +59,12 @@ impl Scaler {
         decided
     }
 
-    /// The logs that should have another number of stripes.
-    pub(super) fn wanted(&self) -> BTreeMap<String, usize> {
-        self.logs.iter().filter_map(|(name, log)| Some((name.clone(), log.rounds.wanted()?))).collect()
+    /// The logs that should have another number of stripes than they have now.
+    pub(super) fn wanted(&self, chains: &BTreeMap<String, Chain>) -> BTreeMap<String, usize> {
+        let wanted = |(name, log): (&String, &Measured)| {
+            Some((name.clone(), log.rounds.wanted(chains.get(name)?.last().loglet.id())?))
+        };
+        self.logs.iter().filter_map(wanted).collect()
     }
 
     /// The last decision about each log, with its reason.

@@ -74,10 +74,13 @@ impl Stage {
                     self.loads.told(node, &status, MARKS.round);
                 }
             }
-            scaler.look(&self.root, &self.chains, &self.loads, &MARKS);
-            assert!(scaler.look(&self.root, &self.chains, &self.loads, &MARKS).is_empty(), "a round counts once");
+            scaler.look(&self.root, &[], &self.chains, &self.loads, &MARKS);
+            assert!(scaler.look(&self.root, &[], &self.chains, &self.loads, &MARKS).is_empty(), "a round counts once");
         }
-        (scaler.wanted().get(LOG).copied(), scaler.reasons(&MARKS)[LOG].clone())
+        let (wanted, reason) = (scaler.wanted(&self.chains), scaler.reasons(&MARKS)[LOG].clone());
+        scaler.look(&self.root, &[NodeId(2)], &self.chains, &self.loads, &MARKS);
+        assert!(scaler.wanted(&self.chains).is_empty(), "somebody is missed");
+        (wanted.get(LOG).copied(), reason)
     }
 }
 

@@ -143,10 +143,15 @@ impl Rounds {
         Verdict::Stay
     }
 
-    /// How many stripes it should have, if not as many as it has.
-    pub(super) fn wanted(&self) -> Option<usize> {
+    /// It could not be measured for a while: what was before says nothing of what is now.
+    pub(super) fn interrupted(&mut self) {
+        (self.loglet, self.last) = (None, None);
+    }
+
+    /// How many stripes it should have behind this loglet, if not as many as it has.
+    pub(super) fn wanted(&self, loglet: LogletId) -> Option<usize> {
         match self.last {
-            Some((_, Verdict::Divide(stripes))) => Some(stripes),
+            Some((Sample { loglet: of, .. }, Verdict::Divide(stripes))) if of == loglet => Some(stripes),
             _ => None,
         }
     }
@@ -154,7 +159,7 @@ impl Rounds {
     /// The last decision with its reason and what was measured, for people.
     pub(super) fn reason(&self, scaling: &Scaling) -> String {
         let Some((sample, verdict)) = &self.last else {
-            return "not scaled, because its sequencers have not been measured".to_owned();
+            return "not scaled, because its sequencers have not been measured yet".to_owned();
         };
         let Sample { stripes, range, busiest: Load { busy, queueing, disk }, .. } = sample;
         let why = match verdict {

@@ -32,7 +32,7 @@ fn stripes_over(work: &[f64]) -> Vec<usize> {
     let (mut rounds, mut stripes) = (Rounds::new(), 2);
     let mut round = |work: &f64| {
         rounds.measured(sample(stripes, (work / stripes as f64).min(1.0)), &MARKS);
-        stripes = rounds.wanted().unwrap_or(stripes);
+        stripes = rounds.wanted(sample(stripes, 0.0).loglet).unwrap_or(stripes);
         stripes
     };
     work.iter().map(&mut round).collect()
@@ -83,7 +83,7 @@ fn it_takes_rounds_in_succession_and_of_the_same_loglet() {
     let mut rounds = Rounds::new();
     let mut wanted = |stripes, busy: &[f64]| {
         busy.iter().for_each(|busy| drop(rounds.measured(sample(stripes, *busy), &MARKS)));
-        rounds.wanted()
+        rounds.wanted(sample(stripes, 0.0).loglet)
     };
     assert_eq!(wanted(2, &[0.75, 0.8, 0.74, 0.9, 0.9]), None);
     assert_eq!(wanted(2, &[0.9]), Some(4), "and 0.75 is busy");
@@ -95,13 +95,27 @@ fn it_takes_rounds_in_succession_and_of_the_same_loglet() {
 }
 
 #[test]
+fn what_was_decided_is_void_once_it_cannot_be_measured_or_is_another_loglet() {
+    let mut rounds = Rounds::new();
+    (0..3).for_each(|_| drop(rounds.measured(sample(2, 0.9), &MARKS)));
+    let (now, next) = (sample(2, 0.9).loglet, sample(4, 0.9).loglet);
+    assert_eq!((rounds.wanted(now), rounds.wanted(next)), (Some(4), None));
+    rounds.interrupted();
+    assert_eq!(rounds.wanted(now), None);
+    (0..2).for_each(|_| drop(rounds.measured(sample(2, 0.9), &MARKS)));
+    assert_eq!(rounds.wanted(now), None, "it begins anew");
+    rounds.measured(sample(2, 0.9), &MARKS);
+    assert_eq!(rounds.wanted(now), Some(4));
+}
+
+#[test]
 fn it_stays_within_its_range_and_what_its_nodes_have_room_for() {
     let wanted = |stripes: usize, busy: f64, least: usize, most: usize, room: usize| {
         let mut rounds = Rounds::new();
         for _ in 0..MARKS.low_rounds {
             rounds.measured(Sample { range: range(least, most), room, ..sample(stripes, busy) }, &MARKS);
         }
-        (rounds.wanted(), rounds.last.unwrap().1)
+        (rounds.wanted(sample(stripes, 0.0).loglet), rounds.last.unwrap().1)
     };
     let divide = |stripes| (Some(stripes), Verdict::Divide(stripes));
     assert_eq!(wanted(4, 0.9, 1, 6, 64), divide(6));
@@ -132,7 +146,7 @@ fn what_would_be_in_vain_is_not_done_and_said() {
         let reason = rounds.reason(&MARKS);
         assert!(reason.contains(text) && reason.contains("used 0.90 of a core"), "{reason}");
         (0..6).for_each(|_| drop(told(&mut rounds, 0.1)));
-        assert_eq!(rounds.wanted(), Some(1), "it is no obstacle to fewer");
+        assert_eq!(rounds.wanted(sample(2, 0.0).loglet), Some(1), "it is no obstacle to fewer");
     }
 }
 
