@@ -164,12 +164,14 @@ impl Rounds {
         let Sample { stripes, range, busiest: Load { busy, queueing, disk }, .. } = sample;
         let why = match verdict {
             Verdict::Divide(more) if more > stripes => {
-                format!("to have {more} stripes, because it is busy for {} rounds", self.high)
+                format!("to have {}, because it is busy for {} rounds", counted(*more), self.high)
             }
-            Verdict::Divide(fewer) => format!("to have {fewer} stripes, because it is quiet for {} rounds", self.low),
+            Verdict::Divide(fewer) => {
+                format!("to have {}, because it is quiet for {} rounds", counted(*fewer), self.low)
+            }
             Verdict::Most => "not scaled, because it is busy and has the most stripes that it may have".to_owned(),
             Verdict::NoRoom(room) => {
-                format!("not scaled, because it is busy and its nodes have room for {room} stripes only")
+                format!("not scaled, because it is busy and its nodes have room for {} only", counted(*room))
             }
             Verdict::InVain(obstacle) => format!("not scaled, because {obstacle}"),
             Verdict::Fewest => "not scaled, because it is quiet and has the fewest stripes".to_owned(),
@@ -182,10 +184,11 @@ impl Rounds {
             Verdict::Stay => "not scaled, because it is neither busy nor quiet".to_owned(),
         };
         let change = self.change.filter(|(_, to, _)| to == stripes);
-        let change = change.map(|(from, to, busy)| format!("; got {to} stripes instead of {from} at {busy:.2}"));
+        let change = change.map(|(from, to, busy)| format!("; got {} instead of {from} at {busy:.2}", counted(to)));
         format!(
-            "{stripes} stripes of {range}, {why}: its busiest sequencer has used {busy:.2} of a core ({:.2} is busy, {:.2} quiet), \
+            "{} of {range}, {why}: its busiest sequencer has used {busy:.2} of a core ({:.2} is busy, {:.2} quiet), \
              appends waited {} us in its shard, {:.0} % of the disk's queue was in use{}",
+            counted(*stripes),
             scaling.high,
             scaling.low,
             queueing.as_micros(),
@@ -193,6 +196,10 @@ impl Rounds {
             change.unwrap_or_default()
         )
     }
+}
+
+fn counted(stripes: usize) -> String {
+    format!("{stripes} stripe{}", if stripes == 1 { "" } else { "s" })
 }
 
 impl std::fmt::Display for Obstacle {

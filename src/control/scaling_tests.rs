@@ -154,6 +154,8 @@ fn what_would_be_in_vain_is_not_done_and_said() {
 fn the_reason_has_the_numbers_and_the_last_change() {
     let mut rounds = Rounds::new();
     assert!(rounds.reason(&MARKS).contains("have not been measured"));
+    rounds.measured(sample(1, 0.5), &MARKS);
+    assert!(rounds.reason(&MARKS).starts_with("1 stripe of 1..8, not scaled"), "{}", rounds.reason(&MARKS));
     (0..3).for_each(|_| drop(rounds.measured(sample(2, 0.93), &MARKS)));
     let reason = rounds.reason(&MARKS);
     assert!(reason.starts_with("2 stripes of 1..8, to have 4 stripes, because it is busy for 3 rounds"), "{reason}");
