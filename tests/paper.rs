@@ -47,6 +47,7 @@ fn check(report: &Value, name: &str, rows: usize) {
     for word in ["One machine", "One disk", "Durability", "Records of 1024 B"] {
         assert!(differs.iter().any(|note| note.contains(word)), "{word}: {differs:?}");
     }
+    assert!(report["quorum"].is_null(), "each row has one of its own");
     assert_eq!(report["rows"].as_array().unwrap().len(), rows, "{report}");
     for row in report["rows"].as_array().unwrap() {
         let verified = &row["verified"];

@@ -43,7 +43,7 @@ struct Side<'a> {
 #[derive(Default)]
 struct Course {
     rates: Vec<f64>,
-    /// Of the appends, and of the deliveries from there.
+    /// Of the appends, and of the deliveries, both from the beginning of the append.
     latencies: Option<[Histogram<u64>; 2]>,
     network_bytes: u64,
     cpu: Duration,
@@ -66,7 +66,7 @@ struct Row {
     appends_per_s_rounds: Vec<f64>,
     /// From the beginning of an append to its acknowledgement, of all rounds together.
     append_us: Latency,
-    /// From there to the delivery to the client's own subscription.
+    /// From the beginning of an append to its delivery to the client's own subscription.
     after_append_us: Latency,
     /// Over TCP, among nodes and clients, for each append.
     network_bytes_per_append: f64,
@@ -339,7 +339,9 @@ fn svg(options: &PaperOptions, rows: &[Row], notes: &[String]) -> String {
             &|row| (row.appends_per_s, Some(row.spread()), format!("{}/s", count(row.appends_per_s))),
         ),
         panel("from the beginning of an append to its acknowledgement, p50".to_owned(), &|row| latency(&row.append_us)),
-        panel("from there to its delivery to the same client, p50".to_owned(), &|row| latency(&row.after_append_us)),
+        panel("from the beginning of an append to its delivery to the same client, p50".to_owned(), &|row| {
+            latency(&row.after_append_us)
+        }),
         panel("over TCP for each append".to_owned(), &|row| {
             (row.network_bytes_per_append, None, bytes(row.network_bytes_per_append))
         }),

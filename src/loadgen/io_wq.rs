@@ -107,9 +107,9 @@ impl TraceInstance {
         // Threads that exist now; those that they start later are followed.
         instance.set("options/event-fork", "1")?;
         let mut filter = fs::OpenOptions::new().write(true).truncate(true).open(instance.path("set_event_pid"))?;
-        for thread in watched {
-            writeln!(filter, "{thread}")?;
-        }
+        // In one write: with nine nodes, one for each thread took the kernel five seconds.
+        let watched: Vec<String> = watched.iter().map(u32::to_string).collect();
+        filter.write_all(watched.join(" ").as_bytes())?;
         drop(filter);
         instance.set("events/io_uring/io_uring_queue_async_work/enable", "1")?;
         instance.set("tracing_on", "1")?;
