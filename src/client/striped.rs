@@ -69,7 +69,14 @@ impl StripedClient {
 
     pub(super) fn poll_result(&mut self, now: Instant) -> Option<(OpId, LogletResult)> {
         self.turn(now);
-        self.core.poll_result()
+        let ended = self.core.poll_result()?;
+        // Of an append that was not acknowledged nobody asks where its time went.
+        if let LogletResult::AppendSealed { first: Some(first), .. }
+        | LogletResult::AppendNoSpace { first: Some(first), .. } = ended.1
+        {
+            self.went.remove(&self.core.layout().place(first));
+        }
+        Some(ended)
     }
 
     /// Where the time of the append went that begins at this offset.

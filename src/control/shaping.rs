@@ -11,11 +11,12 @@ impl View<'_> {
     /// The log has more or fewer stripes than its load needs.
     pub(super) fn divide(&self, name: &str, record: &LogRecord, chain: &Chain) -> Option<Found> {
         let loglet = &chain.last().loglet;
-        let (has, count) = (loglet.stripes().len(), *self.scaling.get(name)?);
+        // The range may have become another one since.
+        let stripes = record.range().stripes(*self.scaling.get(name)?);
+        let (has, count) = (loglet.stripes().len(), stripes.count);
         if count == has || !self.is_whole(chain) {
             return None;
         }
-        let stripes = record.range().stripes(count);
         let wanted = self.divided(record, loglet, stripes)?;
         Some((loglet.id(), Change::Extend(wanted), format!("its load is for {count} stripes, and it has {has}")))
     }

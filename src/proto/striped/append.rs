@@ -71,6 +71,11 @@ impl Appends {
         self.stripes.iter().map(|stripe| stripe.pending.len()).sum()
     }
 
+    /// Whether nothing is with a stripe or withheld.
+    pub(super) fn is_empty(&self) -> bool {
+        self.withheld.is_empty() && self.under_way() == 0
+    }
+
     pub(super) fn are_pending(&self, stripe: usize) -> bool {
         !self.stripes[stripe].pending.is_empty()
     }

@@ -11,6 +11,8 @@ use crate::proto::loglet::{FillFailure, LogletOp, LogletResult, OpId};
 pub(super) const DELAY: Duration = Duration::from_micros(100);
 /// Until a stripe that had no space is asked again: it may have some, and not at once.
 pub(super) const PAUSE: Duration = Duration::from_millis(5);
+/// Until a subscriber that cannot reach a sequencer asks it again.
+pub(super) const LOST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Asks stripes that hold others up to fill themselves (P6): one to which nobody appends at once, others after a while.
 #[derive(Clone, Hash, Debug)]
@@ -23,7 +25,7 @@ struct Stripe {
     asked: Option<(OpId, Offset)>,
     /// Its known tail when it was last filled with no-ops: as long as it stays there, nobody appends to it.
     idle_at: Option<Offset>,
-    /// It had no space, and is not asked again before this.
+    /// It had no space, or did not answer, and is not asked again before this.
     pause_until: Instant,
 }
 
@@ -116,6 +118,10 @@ impl StripedLoglet {
             LogletResult::FillFailed(FillFailure::NoSpace) => {
                 self.filler.stripes[stripe].pause_until = self.now + PAUSE;
                 self.give_up_without_space(stripe);
+            }
+            // Who only reads holds nothing back, and may be the only one whom the sequencer does not answer (L7).
+            LogletResult::FillFailed(FillFailure::SequencerLost) if self.appends.is_empty() => {
+                self.filler.stripes[stripe].pause_until = self.now + LOST_PAUSE;
             }
             LogletResult::FillFailed(FillFailure::Sealed | FillFailure::SequencerLost) => self.end_whole(),
             other => unreachable!("no result of a filler: {other:?}"),

@@ -36,11 +36,12 @@ struct Stream {
 }
 
 impl Subscription {
-    /// What has to be filled for it to go on.
+    /// What has to be filled for it to go on. What is known to be committed is only slow to come.
     pub(super) fn wants(&self) -> Option<Want> {
         let (since, last) = self.stands_since.zip(self.merge.last())?;
         let next = self.merge.next();
-        Some(Want { first: if self.begun { next + 1 } else { next }, since, last })
+        let first = if self.begun { next + 1 } else { next };
+        (first > self.limit).then_some(Want { first, since, last })
     }
 
     /// Whether nothing more can be delivered, and every stripe that is needed for it has ended: sealed, or not.

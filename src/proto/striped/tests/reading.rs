@@ -1,5 +1,6 @@
-use super::super::filler::DELAY;
+use super::super::filler::{DELAY, LOST_PAUSE};
 use super::*;
+use crate::proto::loglet::FillFailure;
 use crate::wire::Batch;
 
 fn texts(results: Vec<(u64, LogletResult)>) -> Vec<String> {
@@ -115,6 +116,32 @@ fn a_subscription_has_an_idle_stripe_filled() {
     assert_eq!(rig.results(), []);
     rig.answer(0, is_subscription, brings(0, &["0", "2"]));
     assert_eq!(texts(rig.results()), ["0: 0 1 2 3"]);
+    assert_eq!(rig.core.poll_timeout(), None);
+}
+
+/// L7: who only reads may be the only one whom a sequencer does not answer, and ends nothing.
+#[test]
+fn a_subscriber_that_reaches_no_sequencer_asks_again_and_seals_nothing() {
+    let mut rig = following(1000);
+    rig.answer(1, is_subscription, brings(0, &["1"]));
+    for _ in 0..2 {
+        rig.pass_time(LOST_PAUSE);
+        assert_eq!(rig.fillers(), [Some(1), None]);
+        rig.answer(0, is_fill, LogletResult::FillFailed(FillFailure::SequencerLost));
+        assert!((0..2).all(|stripe| !rig.ops(stripe).contains(&LogletOp::Seal)));
+    }
+    rig.answer(0, is_subscription, brings(0, &["0"]));
+    assert_eq!(texts(rig.results()), ["0: 0 1"]);
+}
+
+/// Of a closed segment everything is committed, and no sequencer is asked for what is slow to come.
+#[test]
+fn what_is_known_to_be_committed_is_waited_for() {
+    let mut rig = Rig::new(2);
+    rig.start(1, LogletOp::Subscribe { from: Offset(0), limit: Offset(4), credit: 1000 });
+    rig.answer(1, is_subscription, brings(0, &["1", "3"]));
+    rig.pass_time(LOST_PAUSE);
+    assert_eq!(rig.fillers(), [None, None]);
     assert_eq!(rig.core.poll_timeout(), None);
 }
 
