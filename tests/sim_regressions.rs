@@ -37,6 +37,13 @@ const SEEDS: &[(u64, Profile, u64, usize, &str)] = &[
         "an extend that met an intent knew whom to ask, but its client did not connect with a node that only the intent names",
     ),
     (
+        391,
+        Profile::Striped,
+        200,
+        3,
+        "a client of a loglet that had got other LogServers was replaced with an append under way, which never ended",
+    ),
+    (
         900,
         Profile::Striped,
         200,

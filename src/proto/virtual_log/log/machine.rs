@@ -399,7 +399,7 @@ impl VirtualLog {
     pub(super) fn open(&mut self, loglet: &LogletSpec) {
         // It has other LogServers now. Who is still served by the old ones stays with them until they say that it is gone.
         let id = loglet.id();
-        let is_busy = || self.purposes.values().any(|purpose| purpose.loglet() == Some(id));
+        let is_busy = || self.appends.uses(id) || self.purposes.values().any(|purpose| purpose.loglet() == Some(id));
         if self.loglets.is_outdated(loglet) && !is_busy() {
             self.loglets.forget(id);
             self.requests.push_back(Request::Close(id));

@@ -490,6 +490,31 @@ fn the_stripes_of_a_lost_sequencer_go_to_those_that_sequence_the_fewest() {
     assert_eq!(replaced(&[1, 2, 3], &[1, 2, 3], lost), [2, 3, 1]);
 }
 
+/// Who has an append with a loglet waits for its answer there, whatever LogServers the loglet has got meanwhile.
+#[test]
+fn an_append_keeps_the_client_of_its_loglet_until_it_is_over() {
+    let mut rig = Rig::new();
+    rig.start(1, LogOp::Append { records: records(&["a"]) });
+    let (_, append, given) = rig.appends().remove(0);
+    rig.extend(6);
+    let mut changed = rig.chain.segments[0].loglet.first().clone();
+    changed.log_servers = [1, 2, 4].map(member).to_vec();
+    rig.chain = rig.chain.modified(changed).unwrap();
+    rig.start(2, LogOp::Chain);
+    rig.requests();
+    let clients = rig.clients.clone();
+    let read = LogOp::Read { min: LogPos(0), max: LogPos(3), bytes_max: 100 };
+    rig.start(3, read.clone());
+    let (_, request, _) = rig.requests().remove(0);
+    assert_eq!(rig.clients, clients, "the one that has the append is not replaced");
+    rig.answer(request, LogletResult::Unavailable { reason: "nobody is there".to_owned() });
+    rig.answer(append, LogletResult::AppendSealed { first: Some(Offset(5)), stride: 1, records: given });
+    rig.results();
+    rig.start(4, read);
+    rig.requests();
+    assert_eq!(rig.clients.last(), Some(&rig.chain.segments[0].loglet), "and then it is");
+}
+
 /// P7, of one stripe: its copies end where the stripe does, and the other stripes stay.
 #[test]
 fn a_stripe_gets_other_log_servers_up_to_where_it_ends() {
