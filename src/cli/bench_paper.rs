@@ -17,6 +17,7 @@ use super::{bench_paper_converged, bench_paper_rotating, bench_paper_stripes, ex
 use crate::base::Limits;
 use crate::loadgen::floor::Floor;
 use crate::loadgen::generator::Plan;
+use crate::loadgen::machine::commit;
 
 /// LogServers of the smallest log in every experiment.
 pub(super) const COPIES: u16 = 3;
@@ -250,7 +251,7 @@ pub(super) fn run(global: &Global, options: &PaperOptions) -> anyhow::Result<()>
     files.into_iter().zip(&figures).try_for_each(|(files, figure)| files.write(figure))?;
     let valid = figures.iter().all(|figure| figure.valid);
     if global.json {
-        let mut object = json!({ "schema": 1, "bench": "paper", "valid": valid });
+        let mut object = json!({ "schema": 1, "bench": "paper", "valid": valid, "commit": commit() });
         figures.into_iter().for_each(|figure| object[figure.name] = figure.report);
         output::json(&object)?;
     } else {
