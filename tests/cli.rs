@@ -23,6 +23,13 @@ fn naxos(arguments: &[&str]) -> Command {
     command
 }
 
+/// What a command that succeeds prints with `--json`.
+fn json(arguments: &[&str]) -> Value {
+    let output = run(&[&["--json"], arguments].concat());
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 fn run(arguments: &[&str]) -> Output {
     naxos(arguments).output().unwrap()
 }
@@ -425,11 +432,7 @@ fn a_log_is_given_stripes_shown_and_made_native_again() {
     let directory = directory();
     let (_dev, _) = start_dev(directory.path());
     let cluster = ["--cluster", text(directory.path())];
-    let done = |arguments: &[&str]| -> Value {
-        let output = run(&[&["--json"], &cluster[..], arguments].concat());
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    };
+    let done = |arguments: &[&str]| json(&[&cluster, arguments].concat());
     let created = done(&["log", "create", "wide", "--stripes", "3"]);
     let stripes = created["chain"]["segments"][0]["loglet"]["stripes"].as_array().unwrap().clone();
     let sequencers: BTreeSet<_> = stripes.iter().map(|stripe| stripe["sequencer"]["node"].to_string()).collect();
@@ -490,11 +493,7 @@ fn a_change_of_what_is_no_longer_there_fails_and_changes_nothing() {
     let directory = directory();
     let (_dev, _) = start_dev(directory.path());
     let cluster = ["--cluster", text(directory.path())];
-    let done = |arguments: &[&str]| -> Value {
-        let output = run(&[&["--json"], &cluster[..], arguments].concat());
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    };
+    let done = |arguments: &[&str]| json(&[&cluster, arguments].concat());
     let fails = |arguments: &[&str], code: i32, words: &[&str]| refused(&[&cluster, arguments].concat(), code, words);
     let show = || done(&["log", "show"])["chain"].clone();
     // It has the log open all the time.

@@ -14,8 +14,7 @@ use super::interrupt::Interrupt;
 use super::load_args::Load;
 use super::progress::Progress;
 use super::status_table::Table;
-use super::stripes::Stripes;
-use crate::client::{Client, ClientOptions};
+use crate::client::{Client, ClientOptions, Stripes};
 use crate::loadgen::bars::{self, Bar, Panel};
 use crate::loadgen::counters::sum;
 use crate::loadgen::cpu::processes_time;
@@ -180,7 +179,7 @@ impl<'a> Side<'a> {
             let mut nodes = self.rig.cluster().ready().to_vec();
             nodes.rotate_left(index);
             let number = 1 + turn * self.clients.len() as u64 + index as u64;
-            let target = self.rig.create_log_on(&nodes, Stripes { count: 1, sharded: false }, number)?;
+            let target = self.rig.create_log_on(&nodes, Stripes::ONE, number)?;
             let open = || client.open(&target.loglet, target.cluster);
             logs.push((open(), open()));
             used.push(open());

@@ -7,7 +7,7 @@ use super::bench_paper_turns::{Row, Subject, measure, remarks};
 use super::exit;
 use super::interrupt::Interrupt;
 use super::status_table::Table;
-use super::stripes::Stripes;
+use crate::client::Stripes;
 use crate::loadgen::bars::{self, Bar, Panel};
 use crate::loadgen::explain::{bytes, count, micros};
 

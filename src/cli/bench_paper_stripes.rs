@@ -6,7 +6,7 @@ use super::bench_paper::{COPIES, Figure, PaperOptions, differences, listed};
 use super::bench_paper_turns::{Row, Subject, measure, remarks};
 use super::interrupt::Interrupt;
 use super::status_table::Table;
-use super::stripes::Stripes;
+use crate::client::Stripes;
 use crate::loadgen::bars::{self, Bar, Panel};
 use crate::loadgen::explain::{count, micros};
 
@@ -167,6 +167,7 @@ fn svg(options: &PaperOptions, rows: &[Row], notes: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stripes;
     use super::*;
 
     #[test]
@@ -176,8 +177,8 @@ mod tests {
         assert_eq!(names(11)[..3], ["one", "sharded-2", "sharded-3"]);
         assert_eq!(names(11).len(), 6);
         for subject in subjects(15) {
-            assert!(subject.stripes.check(subject.nodes.into(), false).is_ok(), "{subject:?}");
-            assert_eq!(subject.stripes.copies(subject.nodes.into()), usize::from(COPIES));
+            assert!(stripes::check(subject.stripes, subject.nodes.into(), false).is_ok(), "{subject:?}");
+            assert_eq!(stripes::copies(subject.stripes, subject.nodes.into()), usize::from(COPIES));
         }
     }
 }

@@ -10,8 +10,9 @@ use super::bench_plan::plan;
 use super::bench_rig::{Ran, Rig};
 use super::interrupt::Interrupt;
 use super::progress::Progress;
-use super::stripes::Stripes;
+use super::stripes;
 use crate::base::quorum;
+use crate::client::Stripes;
 use crate::loadgen::counters::sum;
 use crate::loadgen::explain::verification;
 use crate::loadgen::generator::Plan;
@@ -224,7 +225,7 @@ impl Course {
 
 fn row(subject: &Subject, course: Course) -> Row {
     let Subject { name, stripes, nodes } = subject.clone();
-    let copies = stripes.copies(nodes.into());
+    let copies = stripes::copies(stripes, nodes.into());
     // Of each stripe's nodes the first sequences, or they take turns.
     let sequences = |node: usize| match stripes.sharded {
         true => node.is_multiple_of(copies),

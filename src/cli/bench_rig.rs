@@ -16,7 +16,8 @@ use super::interrupt::Interrupt;
 use super::load_args::{Load, SequencerThread};
 use super::progress::Progress;
 use super::serve::Ready;
-use super::{dev, exit, lanes, output, stripes};
+use super::stripes::{copies, spec};
+use super::{dev, exit, lanes, output};
 use crate::base::{ClusterId, Limits, quorum};
 use crate::client::{Client, ClientOptions, Log, LogletSpec, Stripes, VirtualLog};
 use crate::io::DriverChoice;
@@ -114,7 +115,7 @@ impl<'a> Rig<'a> {
             durability: if scratch.volatile { "volatile" } else { "quorum-dsync" },
             processes: 1 + cluster.pids().len(),
             nodes: options.site.nodes.into(),
-            quorum: quorum(stripes.copies(options.site.nodes.into())),
+            quorum: quorum(copies(stripes, options.site.nodes.into())),
             stripes: stripes.count,
             clients: options.clients as usize,
             prepared_bytes: prepared(&statuses),
@@ -146,13 +147,8 @@ impl<'a> Rig<'a> {
     }
 
     /// Creates a log on some of the nodes; `number` must be new.
-    pub(super) fn create_log_on(
-        &self,
-        nodes: &[Ready],
-        stripes: stripes::Stripes,
-        number: u64,
-    ) -> anyhow::Result<Target> {
-        self.target(stripes.spec(nodes, number))
+    pub(super) fn create_log_on(&self, nodes: &[Ready], stripes: Stripes, number: u64) -> anyhow::Result<Target> {
+        self.target(spec(stripes, nodes, number))
     }
 
     fn target(&self, loglet: LogletSpec) -> anyhow::Result<Target> {

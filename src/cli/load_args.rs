@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::args::{Site, rate, seconds};
-use super::stripes::Stripes;
+use super::stripes;
+use crate::client::Stripes;
 use crate::loadgen::cores::{CoreList, Cores};
 
 /// The least that a load may keep: a record of any size.
@@ -109,7 +110,7 @@ impl Load {
     /// How its log is divided; refused where the nodes are too few.
     pub(super) fn stripes(&self) -> anyhow::Result<Stripes> {
         let stripes = Stripes { count: self.stripes.into(), sharded: self.sharded };
-        stripes.check(self.site.nodes.into(), self.embedded_sequencer.is_some())
+        stripes::check(stripes, self.site.nodes.into(), self.embedded_sequencer.is_some())
     }
 
     /// Cores of the clients and the generator.

@@ -3,57 +3,47 @@
 use super::exit;
 use super::serve::Ready;
 use crate::base::{Incarnation, LogletId};
-use crate::client::LogletSpec;
+use crate::client::{LogletSpec, Stripes};
 use crate::wire::{Member, Sequencer};
 
-/// How a log is divided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stripes {
-    pub(super) count: usize,
-    /// Each has nodes of its own.
-    pub(super) sharded: bool,
+/// Refuses what so many nodes cannot be divided into.
+pub(super) fn check(stripes: Stripes, nodes: usize, is_embedded: bool) -> anyhow::Result<Stripes> {
+    let Stripes { count, sharded } = stripes;
+    let refusal = match () {
+        () if count > 1 && is_embedded => {
+            "--stripes means nothing with --embedded-sequencer, which is one for the whole log".to_owned()
+        }
+        () if sharded && count == 1 => "--sharded needs --stripes 2 or more".to_owned(),
+        () if sharded && !nodes.is_multiple_of(count) => {
+            format!(
+                "--sharded gives each of the {count} stripes as many nodes: {nodes} cannot be divided so; see --nodes"
+            )
+        }
+        () => return Ok(stripes),
+    };
+    Err(exit::coded(exit::USAGE, refusal))
 }
 
-impl Stripes {
-    /// Refuses what so many nodes cannot be divided into.
-    pub(super) fn check(self, nodes: usize, is_embedded: bool) -> anyhow::Result<Self> {
-        let Self { count, sharded } = self;
-        let refusal = match () {
-            () if count > 1 && is_embedded => {
-                "--stripes means nothing with --embedded-sequencer, which is one for the whole log".to_owned()
-            }
-            () if sharded && count == 1 => "--sharded needs --stripes 2 or more".to_owned(),
-            () if sharded && !nodes.is_multiple_of(count) => {
-                format!(
-                    "--sharded gives each of the {count} stripes as many nodes: {nodes} cannot be divided so; see --nodes"
-                )
-            }
-            () => return Ok(self),
-        };
-        Err(exit::coded(exit::USAGE, refusal))
-    }
+/// LogServers of each stripe of a log over so many nodes.
+pub(super) fn copies(stripes: Stripes, nodes: usize) -> usize {
+    if stripes.sharded { nodes / stripes.count } else { nodes }
+}
 
-    /// LogServers of each stripe.
-    pub(super) fn copies(self, nodes: usize) -> usize {
-        if self.sharded { nodes / self.count } else { nodes }
-    }
-
-    /// A log over all the nodes, whose sequencers are the first ones, or the first of each stripe.
-    pub(super) fn spec(self, nodes: &[Ready], log: u64) -> LogletSpec {
-        let id = LogletId { log, version: 1, nonce: Incarnation::random().0 as u64 };
-        let stripe = |stripe: usize| {
-            let copies = self.copies(nodes.len());
-            let (stored, first) = match self.sharded {
-                true => (&nodes[stripe * copies..][..copies], stripe * copies),
-                false => (nodes, stripe % nodes.len()),
-            };
-            let first = &nodes[first];
-            let sequencer = Sequencer { node: first.node, incarnation: first.incarnation, address: first.address };
-            let members = stored.iter().map(|node| Member { node: node.node, address: node.address }).collect();
-            (sequencer, members)
+/// A log over all the nodes, whose sequencers are the first ones, or the first of each stripe.
+pub(super) fn spec(stripes: Stripes, nodes: &[Ready], log: u64) -> LogletSpec {
+    let id = LogletId { log, version: 1, nonce: Incarnation::random().0 as u64 };
+    let copies = copies(stripes, nodes.len());
+    let stripe = |stripe: usize| {
+        let (stored, first) = match stripes.sharded {
+            true => (&nodes[stripe * copies..][..copies], stripe * copies),
+            false => (nodes, stripe % nodes.len()),
         };
-        LogletSpec::new(id, (0..self.count).map(stripe))
-    }
+        let first = &nodes[first];
+        let sequencer = Sequencer { node: first.node, incarnation: first.incarnation, address: first.address };
+        let members = stored.iter().map(|node| Member { node: node.node, address: node.address }).collect();
+        (sequencer, members)
+    };
+    LogletSpec::new(id, (0..stripes.count).map(stripe))
 }
 
 #[cfg(test)]
@@ -80,19 +70,19 @@ mod tests {
 
     #[test]
     fn sequencers_rotate_over_all_nodes_or_have_some_each() {
-        let rotating = Stripes { count: 4, sharded: false }.spec(&nodes(3), 1);
+        let rotating = spec(Stripes { count: 4, sharded: false }, &nodes(3), 1);
         let all = vec![0, 1, 2];
         assert_eq!(places(&rotating), [0, 1, 2, 0].map(|sequencer| (sequencer, all.clone())));
-        let sharded = Stripes { count: 2, sharded: true }.spec(&nodes(6), 1);
+        let sharded = spec(Stripes { count: 2, sharded: true }, &nodes(6), 1);
         assert_eq!(places(&sharded), [(0, vec![0, 1, 2]), (3, vec![3, 4, 5])]);
-        let native = Stripes { count: 1, sharded: false }.spec(&nodes(3), 1);
+        let native = spec(Stripes { count: 1, sharded: false }, &nodes(3), 1);
         assert!(matches!(native, LogletSpec::Native(_)));
     }
 
     #[test]
     fn what_cannot_be_divided_is_refused() {
         let check = |count, sharded, nodes, is_embedded| {
-            Stripes { count, sharded }.check(nodes, is_embedded).map_err(|error| error.to_string())
+            super::check(Stripes { count, sharded }, nodes, is_embedded).map_err(|error| error.to_string())
         };
         assert!(
             check(4, false, 3, false).is_ok() && check(3, true, 9, false).is_ok() && check(1, false, 3, true).is_ok()
