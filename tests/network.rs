@@ -4,7 +4,8 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -251,4 +252,27 @@ fn a_client_on_the_side_of_the_minority_is_told_nothing_that_is_not_so() {
     let records = rig.read_all();
     check(&records, &near.0);
     check(&records, &far.0);
+}
+
+/// What the nodes of `naxos bench paper --link-mbit` stand on.
+#[test]
+fn a_limited_link_passes_no_more_than_its_rate() {
+    let Some(network) = network() else { return };
+    const BYTES: usize = 2 << 20;
+    let pass = |from: usize, to: usize| {
+        let listener = network.on(to, || TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).unwrap());
+        let to = SocketAddr::new(network.address(to), PORT);
+        let receiver = std::thread::spawn(move || listener.accept().unwrap().0.read_to_end(&mut Vec::new()).unwrap());
+        let begin = Instant::now();
+        network.on(from, move || TcpStream::connect(to).unwrap().write_all(&[7; BYTES]).unwrap());
+        assert_eq!(receiver.join().unwrap(), BYTES);
+        begin.elapsed()
+    };
+    pass(0, 1);
+    network.limit(0, 16).unwrap();
+    // Without what passes at once at both ends of the cable.
+    let least = Duration::from_secs_f64((BYTES - (512 << 10)) as f64 * 8.0 / 16e6);
+    let (out, back, beside) = (pass(0, 1), pass(1, 0), pass(1, 2));
+    assert!(out > least && back > least, "{out:?} and {back:?} at 16 Mbit/s, {least:?} at least");
+    assert!(beside < out && beside < back, "{beside:?} between two that have no limit, {out:?} and {back:?} with one");
 }

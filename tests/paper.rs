@@ -167,6 +167,9 @@ fn wrong_usage_is_refused_before_anything_starts() {
     refused(&["rotating", "--nodes-max", "4"], &["--nodes-max 4", "rotating", "5"]);
     // All of them, of which one is impossible.
     refused(&["--nodes-max", "4"], &["--nodes-max 4", "rotating"]);
+    refused(&["rotating", "--link-mbit", "0"], &["--link-mbit"]);
+    refused(&["converged", "--link-mbit", "1000"], &["--link-mbit", "stripes", "rotating"]);
+    refused(&["--link-mbit", "1000"], &["--link-mbit", "converged"]);
     refused(&["--record-bytes", "23"], &["--record-bytes 23", "24"]);
     refused(&["--rounds", "0"], &["--rounds"]);
     refused(&["--seconds", "0"], &["--seconds"]);

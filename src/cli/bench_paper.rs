@@ -60,6 +60,9 @@ pub(super) struct PaperOptions {
     /// The most nodes that a log is put on
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(3..=15))]
     pub(super) nodes_max: u16,
+    /// Give each node a network of its own with a link of so many megabits a second, in namespaces: needs root; of `stripes` and `rotating`
+    #[arg(long, value_name = "MBIT_PER_S", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) link_mbit: Option<u32>,
     /// Journal bytes of each node to prepare before the loads [default: estimated from the floor]
     #[arg(long, value_name = "BYTES")]
     prepare_bytes: Option<u64>,
@@ -121,6 +124,7 @@ impl Figure {
             "rounds": options.rounds,
             "record_bytes": options.record_bytes,
             "inflight": options.inflight,
+            "link_mbit": options.link_mbit,
             "valid": valid,
         });
         let object = report.as_object_mut().expect("it was made as one");
@@ -137,9 +141,15 @@ impl Figure {
 /// What every experiment here has in another way than the publication.
 pub(super) fn differences(options: &PaperOptions, ran: &Ran, more: &[&str]) -> Vec<String> {
     let machine = &ran.machine;
+    let network = match options.link_mbit {
+        None => "over its loopback".to_owned(),
+        Some(rate) => {
+            format!("over a bridge between namespaces, on links that let {rate} Mbit/s pass to and from each node")
+        }
+    };
     let mut notes = vec![
         format!(
-            "One machine: all {} nodes and the load share {} cores ({}), and what they say to each other goes over its loopback. Published \
+            "One machine: all {} nodes and the load share {} cores ({}), and what they say to each other goes {network}. Published \
              figures are of servers with a network between them: shapes and ratios can be compared, absolute numbers cannot.",
             ran.nodes, machine.cores, machine.cpu
         ),
@@ -224,6 +234,10 @@ impl Experiment {
     fn check(self, options: &PaperOptions) -> anyhow::Result<()> {
         plan(&options.load(options.nodes_max))?;
         match self {
+            Self::Converged if options.link_mbit.is_some() => Err(exit::coded(
+                exit::USAGE,
+                "--link-mbit goes with `stripes` or `rotating`: the clients of `converged` are in the processes of nodes, which share a network",
+            )),
             Self::Rotating => bench_paper_rotating::check(options.nodes_max),
             Self::Stripes | Self::Converged => Ok(()),
         }

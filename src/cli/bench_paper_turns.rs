@@ -1,5 +1,7 @@
 //! Several logs on the nodes of one cluster that are loaded in turn, so that a drift of the machine falls on all of them.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -16,6 +18,7 @@ use crate::client::Stripes;
 use crate::loadgen::counters::sum;
 use crate::loadgen::explain::verification;
 use crate::loadgen::generator::Plan;
+use crate::loadgen::network::{Network, NetworkError};
 use crate::loadgen::paired::Paired;
 use crate::loadgen::report::{Latency, Report, Setup};
 use crate::loadgen::verify::Verified;
@@ -30,8 +33,11 @@ pub(super) fn measure(
     let nodes = subjects.iter().map(|subject| subject.nodes).max().context("there is something to measure")?;
     let load = options.load(nodes);
     let plan = plan(&load)?;
+    // Before the threads of clients are started: they belong to the network then.
+    let network = options.link_mbit.map(|rate| links(nodes, rate)).transpose()?;
     let progress = Progress::titled(interrupt, plan.warm_up + plan.measured, experiment.to_owned());
-    let rig = Rig::start(&load, |floor| options.journal_bytes(&plan, options.clients, floor), &progress, interrupt);
+    let bytes = |floor: &_| options.journal_bytes(&plan, options.clients, floor);
+    let rig = Rig::start_on(network, &load, bytes, &progress, interrupt);
     progress.clear();
     let rig = rig?;
     let turns = Turns { rig: &rig, plan: &plan, clients: options.clients, rounds: options.rounds, interrupt };
@@ -39,6 +45,13 @@ pub(super) fn measure(
     let ran = rig.ran(&plan);
     rig.stop()?;
     Ok((rows, ran))
+}
+
+/// A network in which each node has a link of so many megabits a second, and the clients have one without limit.
+fn links(nodes: u16, megabits_per_s: u32) -> Result<Arc<Network>, NetworkError> {
+    let network = Network::start(nodes)?;
+    (0..nodes.into()).try_for_each(|machine| network.limit(machine, megabits_per_s))?;
+    Ok(Arc::new(network))
 }
 
 /// Whether everything was read back, and what was wrong, in lines.

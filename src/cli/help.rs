@@ -347,6 +347,7 @@ Examples:
   naxos bench paper
   naxos bench paper stripes --out figures
   naxos bench paper rotating --seconds 3 --rounds 7 --json
+  sudo naxos bench paper rotating --link-mbit 1000
 
 Experiments, after \"Virtual Consensus in Delos\" (OSDI'20):
   stripes    appends a second over the number of stripes: with nodes of their own, three for each, and
@@ -359,6 +360,9 @@ Experiments, after \"Virtual Consensus in Delos\" (OSDI'20):
 Everything is a closed loop on logs without a chain, on one cluster for each experiment (converged has
 two), and is read back. In each round every log is loaded once, in an order that turns around from round to round; the
 medians count. Three nodes for each stripe, and nodes beyond --nodes-max, are left out.
+
+Nodes reach each other over the loopback, whose limit is the processors. With --link-mbit each has a network
+namespace of its own, whose link is limited in both directions, as that of a machine is; the load's is not.
 
 Results:
   --json has one object with a member for each experiment. --out gets paper-NAME.json and paper-NAME.svg

@@ -40,6 +40,12 @@ pub struct Network {
 }
 
 const BRIDGE: &str = "bridge";
+/// A machine's end of its cable.
+const CABLE: &str = "eth0";
+/// What passes a link of limited rate at once: several of the largest packets that the kernel hands to a device.
+const LINK_BURST: &str = "256kb";
+/// How much waits at such a link, in the time that it takes to pass; what comes then is lost, as at a switch.
+const LINK_QUEUE: &str = "50ms";
 
 /// The address of the thread that has made the network.
 pub const HUB: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 213, 0, 254));
@@ -106,6 +112,20 @@ impl Network {
         ip(&format!("link set {} master {BRIDGE}", port(machine)))
     }
 
+    /// Gives a machine a link of so many megabits a second, in each direction: token buckets at both ends of its cable.
+    ///
+    /// # Errors
+    /// The program `tc` is missing or fails.
+    pub fn limit(&self, machine: usize, megabits_per_s: u32) -> Result<(), NetworkError> {
+        let limit = move |device: &str| {
+            tc(&format!(
+                "qdisc add dev {device} root tbf rate {megabits_per_s}mbit burst {LINK_BURST} latency {LINK_QUEUE}"
+            ))
+        };
+        limit(&port(machine))?;
+        self.on(machine, move || limit(CABLE))
+    }
+
     /// Has a machine lose what comes from another one, and nothing else: `nftables`' rule, in the machine's own namespace.
     ///
     /// # Errors
@@ -165,9 +185,9 @@ fn inhabit(index: usize, hub: Pid) -> Result<Sender<Job>, NetworkError> {
 fn furnish(index: usize, hub: Pid) -> Result<(), NetworkError> {
     leave()?;
     ip("link set lo up")?;
-    ip(&format!("link add eth0 type veth peer name {} netns {hub}", port(index)))?;
-    ip(&format!("addr add {}/24 dev eth0", address(index)))?;
-    ip("link set eth0 up")
+    ip(&format!("link add {CABLE} type veth peer name {} netns {hub}", port(index)))?;
+    ip(&format!("addr add {}/24 dev {CABLE}", address(index)))?;
+    ip(&format!("link set {CABLE} up"))
 }
 
 /// Moves the calling thread into a new network namespace.
@@ -179,6 +199,10 @@ fn leave() -> Result<(), NetworkError> {
 
 fn ip(arguments: &str) -> Result<(), NetworkError> {
     run("ip", "iproute2", arguments)
+}
+
+fn tc(arguments: &str) -> Result<(), NetworkError> {
+    run("tc", "iproute2", arguments)
 }
 
 fn nft(arguments: &str) -> Result<(), NetworkError> {
