@@ -111,7 +111,7 @@ fn a_file_that_is_no_cluster_file_is_named() {
 
 #[test]
 fn wrong_numbers_and_words_are_usage_errors() {
-    let lines: [&[&str]; 36] = [
+    let lines: [&[&str]; 37] = [
         &[],
         &["frobnicate"],
         &["log"],
@@ -148,6 +148,7 @@ fn wrong_numbers_and_words_are_usage_errors() {
         &["dev", "--nodes", "0"],
         &["bench", "--seconds", "0"],
         &["bench", "append", "--rate", "10", "--inflight", "3"],
+        &["bench", "append", "--stripes", "2", "--near", "--embedded-sequencer"],
     ];
     for line in lines {
         refused(line, USAGE, &["--help"]);
@@ -156,6 +157,7 @@ fn wrong_numbers_and_words_are_usage_errors() {
     let lanes = ["--lanes", "all", "--shards", "2", "--embedded-sequencer"];
     refused(&[&["bench", "append"][..], &lanes].concat(), USAGE, &["--lanes all", "--embedded-sequencer"]);
     refused(&["bench", "append", "--rate", "nan"], USAGE, &["--rate"]);
+    refused(&["bench", "append", "--near"], USAGE, &["--near", "--stripes 2"]);
 }
 
 #[test]

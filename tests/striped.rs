@@ -137,22 +137,17 @@ fn stripes_work_without_io_uring() {
     appends_of_several_clients_are_one_log(DriverChoice::Epoll, 3, |nodes| rotating(nodes, 2, 7));
 }
 
-/// One stripe alone has appends: the others are filled, and what was appended before is before.
-#[test]
-fn an_idle_stripe_holds_nobody_up() {
+/// One stripe alone has appends, but for a few: the others are filled, and what was appended before is before.
+fn a_client_appends_to_the_stripes_of_the_second_node(of_node: impl FnOnce(&Node) -> ClientOptions) {
     let rig = Rig::new(DriverChoice::Auto, 3, |nodes| rotating(nodes, 3, 7));
-    let node = rig.cluster.nodes[1].as_ref().unwrap();
-    let near = Client::start(ClientOptions {
-        limits: support::small_limits(),
-        collocated: Some(node.collocated()),
-        ..ClientOptions::default()
-    })
-    .unwrap();
+    let options = of_node(rig.cluster.nodes[1].as_ref().unwrap());
+    let near = Client::start(ClientOptions { limits: support::small_limits(), ..options }).unwrap();
     let (near, far) = (near.open(&rig.spec, CLUSTER), rig.log());
     let mut last = None;
     for number in 0..50 {
-        let log = if number % 10 == 9 { &far } else { &near };
-        let offset = log.append(&record(0, number)).wait().unwrap();
+        let is_far = number % 10 == 9;
+        let offset = if is_far { &far } else { &near }.append(&record(0, number)).wait().unwrap();
+        assert!(is_far || offset.0 % 3 == 1, "{offset} is not of the second stripe");
         assert!(last < Some(offset), "{offset} after {last:?}");
         last = Some(offset);
     }
@@ -161,6 +156,22 @@ fn an_idle_stripe_holds_nobody_up() {
         read_all(&far, tail).into_values().collect::<Vec<_>>(),
         (0..50).map(|n| record(0, n)).collect::<Vec<_>>()
     );
+}
+
+#[test]
+fn who_is_near_to_a_node_appends_to_its_stripe_and_idle_ones_hold_nobody_up() {
+    a_client_appends_to_the_stripes_of_the_second_node(|node| ClientOptions {
+        near: Some(node.node()),
+        ..ClientOptions::default()
+    });
+}
+
+#[test]
+fn a_collocated_client_is_near_to_its_node() {
+    a_client_appends_to_the_stripes_of_the_second_node(|node| ClientOptions {
+        collocated: Some(node.collocated()),
+        ..ClientOptions::default()
+    });
 }
 
 /// P6 d: the loss of one sequencer ends the whole, and nothing that was acknowledged is lost with it.

@@ -16,9 +16,9 @@ use super::interrupt::Interrupt;
 use super::load_args::{Load, SequencerThread};
 use super::progress::Progress;
 use super::serve::Ready;
-use super::stripes::{copies, spec};
+use super::stripes::{away, copies, spec};
 use super::{dev, exit, lanes, output};
-use crate::base::{ClusterId, Limits, quorum};
+use crate::base::{Limits, quorum};
 use crate::client::{Client, ClientOptions, Log, LogletSpec, Stripes, VirtualLog};
 use crate::io::DriverChoice;
 use crate::loadgen::cores::{CoreList, Cores};
@@ -102,8 +102,7 @@ impl<'a> Rig<'a> {
         interrupt.check()?;
         let prepare_bytes = space(options, journal_bytes(&floor), &scratch)?;
         let cluster = BenchCluster::start(options, &scratch, prepare_bytes, network, interrupt)?;
-        let limits = Limits { profile: !options.no_profile, ..Limits::default() };
-        let (client, sequencer) = on(options.load_cores(), || start_client(options, limits, cluster.id()))??;
+        let (client, sequencer) = on(options.load_cores(), || start_client(options, &cluster))??;
         let statuses = await_prepared(&client, &cluster, prepare_bytes, progress, interrupt)?;
         let setup = Setup {
             sequencer: match options.embedded_sequencer {
@@ -117,6 +116,7 @@ impl<'a> Rig<'a> {
             nodes: options.site.nodes.into(),
             quorum: quorum(copies(stripes, options.site.nodes.into())),
             stripes: stripes.count,
+            idle_stripes: if options.near { away(&spec(stripes, cluster.ready(), 0)) } else { 0 },
             clients: options.clients as usize,
             prepared_bytes: prepared(&statuses),
             commit: commit(),
@@ -273,10 +273,12 @@ impl<'a> Rig<'a> {
 }
 
 /// The client, and the sequencer of this process if there is to be one.
-fn start_client(options: &Load, limits: Limits, cluster: ClusterId) -> anyhow::Result<(Client, Option<SequencerNode>)> {
+fn start_client(options: &Load, cluster: &BenchCluster) -> anyhow::Result<(Client, Option<SequencerNode>)> {
     let driver = options.site.driver.driver;
-    let of_sequencer = SequencerConfig { limits: limits.clone(), driver, ..SequencerConfig::new(cluster) };
-    let of_client = ClientOptions { limits, driver, ..ClientOptions::default() };
+    let limits = Limits { profile: !options.no_profile, ..Limits::default() };
+    let of_sequencer = SequencerConfig { limits: limits.clone(), driver, ..SequencerConfig::new(cluster.id()) };
+    let near = options.near.then(|| cluster.ready()[0].node);
+    let of_client = ClientOptions { limits, driver, near, ..ClientOptions::default() };
     let (cannot, cannot_sequence) = ("cannot start the client", "cannot start the sequencer");
     Ok(match options.embedded_sequencer {
         None => (Client::start(of_client).context(cannot)?, None),

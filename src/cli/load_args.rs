@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::args::{Site, rate, seconds};
-use super::stripes;
+use super::{exit, stripes};
 use crate::client::Stripes;
 use crate::loadgen::cores::{CoreList, Cores};
 
@@ -58,6 +58,9 @@ pub(super) struct Load {
     /// Give each stripe nodes of its own, of which there have to be as many for each
     #[arg(long)]
     pub(super) sharded: bool,
+    /// Append to the stripes of the first node alone, as its neighbours do; the others are idle, and are filled
+    #[arg(long, conflicts_with = "embedded_sequencer")]
+    pub(super) near: bool,
     /// Sequence in this process, on a node that stores nothing and is reached through memory: an append is one round trip, and so is the
     /// floor that it is compared with. Its thread is the client's if nothing else is said
     #[arg(long, value_enum, value_name = "THREAD", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
@@ -98,6 +101,7 @@ impl Load {
             in_process: false,
             stripes: 1,
             sharded: false,
+            near: false,
             embedded_sequencer: None,
             check_history: false,
             no_profile: false,
@@ -110,6 +114,9 @@ impl Load {
     /// How its log is divided; refused where the nodes are too few.
     pub(super) fn stripes(&self) -> anyhow::Result<Stripes> {
         let stripes = Stripes { count: self.stripes.into(), sharded: self.sharded };
+        if self.near && stripes.count == 1 {
+            return Err(exit::coded(exit::USAGE, "--near needs --stripes 2 or more"));
+        }
         stripes::check(stripes, self.site.nodes.into(), self.embedded_sequencer.is_some())
     }
 

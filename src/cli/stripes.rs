@@ -46,6 +46,12 @@ pub(super) fn spec(stripes: Stripes, nodes: &[Ready], log: u64) -> LogletSpec {
     LogletSpec::new(id, (0..stripes.count).map(stripe))
 }
 
+/// Stripes of a log that the first node does not sequence.
+pub(super) fn away(spec: &LogletSpec) -> usize {
+    let first = spec.first().sequencer.node;
+    spec.stripes().iter().filter(|stripe| stripe.sequencer.node != first).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,10 +79,11 @@ mod tests {
         let rotating = spec(Stripes { count: 4, sharded: false }, &nodes(3), 1);
         let all = vec![0, 1, 2];
         assert_eq!(places(&rotating), [0, 1, 2, 0].map(|sequencer| (sequencer, all.clone())));
+        assert_eq!(away(&rotating), 2, "the fourth begins again");
         let sharded = spec(Stripes { count: 2, sharded: true }, &nodes(6), 1);
         assert_eq!(places(&sharded), [(0, vec![0, 1, 2]), (3, vec![3, 4, 5])]);
         let native = spec(Stripes { count: 1, sharded: false }, &nodes(3), 1);
-        assert!(matches!(native, LogletSpec::Native(_)));
+        assert!(matches!(native, LogletSpec::Native(_)) && away(&native) == 0);
     }
 
     #[test]

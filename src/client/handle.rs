@@ -25,8 +25,11 @@ pub struct ClientOptions {
     pub core: Option<usize>,
     /// What it does its input and output with.
     pub driver: DriverChoice,
-    /// A node in the same process: whatever is asked of it goes through memory, and records that it has are read from it.
+    /// A node in the same process: whatever is asked of it goes through memory, and the client is near to it.
     pub collocated: Option<Collocated>,
+    /// The node that the client is near to, on the same host or in the same rack: records that it has are read from it, and appends go to
+    /// the stripes that it sequences, where there are any. Without one, it is the collocated node.
+    pub near: Option<NodeId>,
 }
 
 /// A node of the same process, as its client needs it.
@@ -152,7 +155,7 @@ impl Client {
                     return;
                 }
             };
-            let near = options.collocated.as_ref().map(|collocated| collocated.node);
+            let near = options.near.or(options.collocated.as_ref().map(|collocated| collocated.node));
             if let Some(Collocated { listener, .. }) = options.collocated {
                 driver.connect_locally(listener);
             }

@@ -21,7 +21,11 @@ impl Display for Explained<'_> {
             f,
             "{} nodes, {}quorum {}, {} B records, {load}, {} s{}",
             report.nodes,
-            if report.stripes > 1 { format!("{} stripes, ", report.stripes) } else { String::new() },
+            match (report.stripes, report.idle_stripes) {
+                (1, _) => String::new(),
+                (stripes, 0) => format!("{stripes} stripes, "),
+                (stripes, idle) => format!("{stripes} stripes ({idle} of them idle), "),
+            },
             report.quorum,
             report.record_bytes,
             report.seconds,

@@ -28,6 +28,8 @@ pub struct Setup {
     pub quorum: usize,
     /// Stripes of the log.
     pub stripes: usize,
+    /// See [`Report::idle_stripes`].
+    pub idle_stripes: usize,
     /// Connections of the load.
     pub clients: usize,
     /// Journal bytes that were prepared before the load, over all nodes.
@@ -59,8 +61,10 @@ pub struct Report {
     pub nodes: usize,
     /// Of them, how many make an append durable.
     pub quorum: usize,
-    /// Loglets that one append could go to.
+    /// Loglets that the log is divided into.
     pub stripes: usize,
+    /// Of them, how many nobody appended to.
+    pub idle_stripes: usize,
     /// What kept these level; null with one.
     pub fillers: Option<Fillers>,
     /// Of every record.
@@ -263,6 +267,7 @@ impl Report {
             nodes: setup.nodes,
             quorum: setup.quorum,
             stripes: setup.stripes,
+            idle_stripes: setup.idle_stripes,
             fillers: Fillers::new(setup, &nodes, plan.record_bytes),
             record_bytes: plan.record_bytes,
             clients: setup.clients,
