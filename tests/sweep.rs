@@ -265,12 +265,18 @@ fn impossible_matrices_are_refused_before_anything_starts() {
 
 /// What is committed can be run, and says what it means.
 #[test]
-fn the_example_matrix_holds() {
+fn the_matrices_that_come_along_hold() {
     let directory = support::scratch();
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/matrices/example.toml")).unwrap();
-    let output = sweep(directory.path(), &text, &["--dry-run", "--json"]).output().unwrap();
-    assert!(output.status.success(), "{}", errors(&output));
-    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(plan["runs"], 5 * plan["points"].as_array().unwrap().len());
-    assert!(plan["load_seconds"].as_f64().unwrap() < 1000.0);
+    let matrices = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/matrices");
+    let paths: Vec<_> = fs::read_dir(matrices).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(paths.len() >= 2, "{paths:?}");
+    for path in paths {
+        let output = sweep(directory.path(), &fs::read_to_string(&path).unwrap(), &["--dry-run", "--json"]).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}: {}", path.display(), errors(&output));
+        let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let (runs, points) = (plan["runs"].as_u64().unwrap(), plan["points"].as_array().unwrap().len() as u64);
+        assert!(runs >= 4 * points, "two of {} can be told apart from chance", path.display());
+        assert!(plan["load_seconds"].as_f64().unwrap() < 1000.0);
+    }
 }
