@@ -62,7 +62,6 @@ impl StripedLoglet {
         if self.ended {
             return;
         }
-        let wants: Vec<Want> = self.wants().collect();
         for stripe in 0..self.layout.stripes() {
             let Stripe { asked, idle_at, pause_until } = self.filler.stripes[stripe];
             if asked.is_some() || self.now < pause_until {
@@ -70,10 +69,10 @@ impl StripedLoglet {
             }
             let known = self.known_of(stripe);
             let is_idle = idle_at == Some(known) && !self.appends.are_pending(stripe);
-            let is_due = |want: &&Want| {
+            let is_due = |want: &Want| {
                 known < self.layout.below(stripe, want.first) && (is_idle || self.now >= want.since + DELAY)
             };
-            let wanted = wants.iter().filter(is_due).map(|want| want.last).max();
+            let wanted = self.wants().filter(is_due).map(|want| want.last).max();
             // Those with a stripe will wait for this one when they have been acknowledged there.
             let expected = if is_idle { self.last_expected() } else { None };
             let Some(last) = wanted.max(expected) else { continue };
