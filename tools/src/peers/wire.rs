@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::alarm::Alarm;
 use super::load::{Acknowledged, Connection, Lane};
@@ -131,6 +133,11 @@ pub(super) trait Codec {
 
     /// The answer at the start of `input` and its bytes, if it is whole.
     fn answer(&mut self, input: &[u8]) -> anyhow::Result<Option<(usize, Answer)>>;
+
+    /// What to send when nothing has come or gone for some time, and after how long.
+    fn keep_alive(&self) -> Option<(Duration, &'static [u8])> {
+        None
+    }
 }
 
 /// A connection with a protocol, ready for load.
@@ -156,15 +163,22 @@ impl<C: Codec> Connection for Pipe<C> {
             if let Some(alarm) = &mut alarm {
                 alarm.set(lane.next_due())?;
             }
-            poll_fn(|context| {
+            let keep_alive = self.codec.keep_alive();
+            let moved = poll_fn(|context| {
                 let rang = alarm.as_mut().map_or(Ok(false), |alarm| alarm.poll(context));
                 match rang.and_then(|rang| Ok(self.wire.poll_move(context)? || rang)) {
                     Ok(false) => Poll::Pending,
                     Ok(true) => Poll::Ready(Ok(())),
                     Err(error) => Poll::Ready(Err(error)),
                 }
-            })
-            .await?;
+            });
+            match keep_alive {
+                None => moved.await?,
+                Some((after, bytes)) => match timeout(after, moved).await {
+                    Ok(moved) => moved?,
+                    Err(_) => self.wire.output.extend_from_slice(bytes),
+                },
+            }
             while let Some((bytes, answer)) = self.codec.answer(self.wire.input())? {
                 if bytes == 0 {
                     bail!("an answer without bytes");

@@ -26,6 +26,12 @@ const WINDOW: u64 = 1000;
 /// What the names of all children begin with.
 const CHILD: &str = "r";
 
+/// After so long without an answer a ping follows a request. Where there is only one, version 3.8 forgets now and then that it was committed
+/// (its `CommitProcessor` waits although it has both), until the next one comes on any connection.
+const SILENCE: Duration = Duration::from_millis(100);
+/// Its length, its number and its kind; the answer's number is negative too.
+const PING: [u8; 12] = [0, 0, 0, 8, 0xFF, 0xFF, 0xFF, 0xFE, 0, 0, 0, 11];
+
 const CREATE: i32 = 1;
 const EXISTS: i32 = 3;
 const GET_DATA: i32 = 4;
@@ -301,6 +307,10 @@ impl Codec for Creates {
         let offset = offset.context("a request without records")?;
         Ok(Some((bytes, Answer::Acknowledged(first, Acknowledged { offset, step: 1 }))))
     }
+
+    fn keep_alive(&self) -> Option<(Duration, &'static [u8])> {
+        Some((SILENCE, &PING))
+    }
 }
 
 impl Creates {
@@ -312,6 +322,9 @@ impl Creates {
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::LocalSet;
+
+    use super::super::load::{Plan, drive};
     use super::*;
 
     fn creates() -> Creates {
@@ -353,6 +366,34 @@ mod tests {
         assert_eq!(creates.answer(&answer[..answer.len() - 1]).unwrap(), None);
         let place = Acknowledged { offset: 6, step: 1 };
         assert_eq!(creates.answer(&answer).unwrap(), Some((answer.len(), Answer::Acknowledged(1, place))));
+    }
+
+    /// A server that leaves a lone request unanswered until a ping comes.
+    #[tokio::test]
+    async fn a_ping_follows_a_request_that_is_not_answered() {
+        use std::io::{Read as _, Write as _};
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut frame = || {
+                let mut length = [0; 4];
+                stream.read_exact(&mut length)?;
+                let mut body = vec![0; u32::from_be_bytes(length) as usize];
+                stream.read_exact(&mut body).map(|()| [&length[..], &body].concat())
+            };
+            let (request, ping) = (frame().unwrap(), frame().unwrap());
+            stream.write_all(&answered(0, |out| buffer(out, b"/log/r0000000000"))).unwrap();
+            (request.len() > ping.len(), ping)
+        });
+        let (plan, warm_up) = (Load { connections: 1, inflight: 1, records_per_request: 1 }, Duration::ZERO);
+        let measured = Duration::from_millis(20);
+        let plan = Plan { load: plan, rate: None, record_bytes: 100, seed: 1, warm_up, measured };
+        let pipe = Pipe { wire: Wire::connect(address).await.unwrap(), codec: creates() };
+        let driven = LocalSet::new().run_until(drive(&plan, vec![pipe])).await;
+        assert_eq!((driven.failed, driven.ledgers[0].acknowledged()), (0, 1), "{:?}", driven.first_error);
+        assert_eq!(server.join().unwrap(), (true, PING.to_vec()));
     }
 
     #[test]
