@@ -133,6 +133,21 @@ fn fills_of_two_lanes_at_once_place_each_no_op_once() {
     fills_at_once_place_each_no_op_once(Limits::LANES_ALL, 2);
 }
 
+/// `Offset::MAX` is no number of a frame; who asks for it is answered all the same.
+#[test]
+fn a_fill_without_an_end_places_as_much_as_one_request_may() {
+    for (lanes, shards) in [(1, 1), (Limits::LANES_ALL, 2)] {
+        let limits = Limits { lanes, ..support::small_limits() };
+        let cluster = Cluster::start_with(DriverChoice::Auto, 3, shards, limits);
+        let log = cluster.log();
+        let first = log.fill_to(Offset::MAX).unwrap();
+        assert_eq!((first.placed > 0, Offset(first.placed)), (true, first.known_tail));
+        let second = log.fill_to(Offset::MAX).unwrap();
+        assert_eq!((second.placed, second.known_tail), (first.placed, first.known_tail + first.placed));
+        log.append(&record(1, 1)).wait().unwrap();
+    }
+}
+
 #[test]
 fn a_sealed_loglet_is_not_filled() {
     let cluster = Cluster::start(3, 1);

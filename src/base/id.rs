@@ -181,6 +181,8 @@ impl Offset {
     pub const ZERO: Self = Self(0);
     /// Above every offset; a limit that does not limit.
     pub const MAX: Self = Self(u64::MAX);
+    /// The largest that a record, or an end of records, can have: what is above is none, and refused where it comes in.
+    pub const LAST: Self = Self((1 << 62) - 1);
 
     /// How many records lie in `[earlier, self)`; zero when `earlier` is not below.
     pub fn since(self, earlier: Self) -> u64 {

@@ -195,7 +195,8 @@ impl Log {
     }
 
     /// Has every offset below `offset` given out, those that nobody has appended at to no-ops, and waits until they are durable on a
-    /// majority. One request reaches so far; where the known tail that is returned lies below `offset`, it is to be asked again.
+    /// majority. One request reaches so far; where the known tail that is returned lies below `offset`, it is to be asked again; with
+    /// [`Offset::MAX`], which no tail reaches, as much is placed as one request may.
     ///
     /// # Errors
     /// The loglet is sealed or deleted, its sequencer is lost, or no majority has space.

@@ -27,7 +27,7 @@ pub enum LogletOp {
         records: Records,
     },
     /// Has every offset below `offset` given out, those that are not yet to no-ops, and waits until they are committed (P6). One request
-    /// reaches so far; the caller asks again if the known tail that it is told is less.
+    /// reaches so far; the caller asks again if the known tail that it is told is less. `Offset::MAX` is as far as one request reaches.
     FillTo {
         /// First offset that need not be given out.
         offset: Offset,

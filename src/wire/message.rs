@@ -499,7 +499,7 @@ fn loglet_ids(body: &[u8]) -> Result<Vec<LogletId>, FrameError> {
 
 /// `first`, unless the range of `count` offsets from it leaves the numbers that offsets may have.
 fn checked_range(first: Offset, count: u32) -> Result<Offset, FrameError> {
-    if first.0 < 1 << 62 && u64::from(count) < 1 << 31 {
+    if first <= Offset::LAST && u64::from(count) < 1 << 31 {
         Ok(first)
     } else {
         Err(FrameError::Malformed("an offset is out of range"))

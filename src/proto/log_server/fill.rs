@@ -212,5 +212,5 @@ impl Loglet {
 
 /// Whether a number told by a peer can be an offset; the decoder keeps those of records below this as well.
 pub(super) fn plausible(offset: Offset) -> bool {
-    offset.0 < 1 << 62
+    offset <= Offset::LAST
 }

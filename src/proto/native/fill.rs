@@ -19,6 +19,8 @@ impl Fill {
     pub(super) fn new(shared: &mut Shared, offset: Offset, now: Instant) -> Self {
         let sequencer = shared.sequencer();
         shared.links[sequencer].wanted = true;
+        // Who wants more than there can be wants as much as one request places; the frame takes no other number.
+        let offset = offset.min(Offset::LAST);
         Self { offset, asked: false, deadline: now + shared.limits.operation_timeout, ended: None }
     }
 
@@ -111,6 +113,17 @@ mod tests {
         assert_eq!(rig.results(), [LogletResult::Filled { known_tail, placed: 3 }]);
         assert_eq!(rig.core.known_tail(), known_tail, "reached by unsealed answers (P1)");
         assert!(!rig.core.waits_for(Target::Sequencer));
+    }
+
+    /// A frame with a larger number would be malformed, and end the connection.
+    #[test]
+    fn what_is_above_every_offset_is_asked_for_as_the_last_one() {
+        let mut rig = rig();
+        fill(&mut rig, Offset::MAX.0);
+        assert_eq!(rig.fills, [(asked(&rig), Offset::LAST)]);
+        let (request, loglet, known_tail) = (asked(&rig), LOGLET, Offset(9));
+        rig.sequencer(Message::Filled { request, loglet, placed: 9, known_tail });
+        assert_eq!(rig.results(), [LogletResult::Filled { known_tail, placed: 9 }]);
     }
 
     /// L1, and P6 d: nobody waits for a filler that will not be answered.
