@@ -59,7 +59,7 @@ pub struct View<'a> {
     pub intents: &'a BTreeMap<IntentId, Duration>,
     /// How long to wait.
     pub patience: Patience,
-    /// The logs whose load is for another number of stripes, by their names, and for how many.
+    /// The logs that should have another number of stripes, by their names, and how many.
     pub scaling: &'a BTreeMap<String, usize>,
 }
 
@@ -83,7 +83,7 @@ pub struct Action {
 pub enum Aim {
     /// Something is wrong.
     Mend,
-    /// Nothing is: the log is to have as many stripes as its load needs.
+    /// Nothing is: the log is to have as many stripes as its load needs, or as it may have.
     Scale,
     /// Nothing is: its stripes are to lie on more nodes.
     Spread,

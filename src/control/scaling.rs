@@ -70,15 +70,26 @@ pub(super) struct Sample {
     pub(super) obstacle: Option<Obstacle>,
 }
 
+/// What a log needs another number of stripes for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Cause {
+    /// It is busy.
+    Busy,
+    /// It is quiet.
+    Quiet,
+    /// It may not have as many, or as few, as it has: its range was changed.
+    Range,
+}
+
 /// What follows from the rounds so far.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Verdict {
     /// It should have so many stripes.
-    Divide(usize),
+    Divide(usize, Cause),
     /// It is busy, and has the most that it may have.
     Most,
-    /// It is busy, and its nodes have no room for more.
-    NoRoom(usize),
+    /// It should have more, and its nodes have room for so many only.
+    NoRoom(usize, Cause),
     /// It is busy, and that would not help.
     InVain(Obstacle),
     /// It is quiet, and has the fewest.
@@ -95,8 +106,8 @@ pub(super) struct Rounds {
     low: u32,
     /// What was measured last, and what follows.
     last: Option<(Sample, Verdict)>,
-    /// Stripes before and after, and the load, when it was to change last.
-    change: Option<(usize, usize, f64)>,
+    /// Stripes before and after, why, and the load, when it was to change last.
+    change: Option<(usize, usize, Cause, f64)>,
 }
 
 impl Rounds {
@@ -113,8 +124,8 @@ impl Rounds {
         let count = |rounds: u32, is_so: bool| if is_so { rounds.saturating_add(1) } else { 0 };
         (self.high, self.low) = (count(self.high, busy >= scaling.high), count(self.low, busy <= scaling.low));
         let verdict = self.judge(&sample, scaling);
-        if let Verdict::Divide(stripes) = verdict {
-            self.change = Some((sample.stripes, stripes, busy));
+        if let Verdict::Divide(stripes, cause) = verdict {
+            self.change = Some((sample.stripes, stripes, cause, busy));
         }
         let kind = std::mem::discriminant;
         let before = self.last.as_ref().map(|(sample, verdict)| (sample.loglet, kind(verdict)));
@@ -125,18 +136,24 @@ impl Rounds {
 
     fn judge(&self, sample: &Sample, scaling: &Scaling) -> Verdict {
         let Sample { stripes, range, room, .. } = *sample;
+        // What somebody has asked for does not wait for a load.
+        match range.stripes(stripes).count {
+            fits if fits > stripes && fits > room => return Verdict::NoRoom(room, Cause::Range),
+            fits if fits != stripes => return Verdict::Divide(fits, Cause::Range),
+            _ => {}
+        }
         if self.high >= scaling.high_rounds {
             let more = (stripes * 2).min(room);
             return match &sample.obstacle {
                 _ if stripes >= range.most => Verdict::Most,
                 Some(obstacle) => Verdict::InVain(obstacle.clone()),
-                None if more <= stripes => Verdict::NoRoom(room),
-                None => Verdict::Divide(range.stripes(more).count),
+                None if more <= stripes => Verdict::NoRoom(room, Cause::Busy),
+                None => Verdict::Divide(range.stripes(more).count, Cause::Busy),
             };
         }
         if self.low >= scaling.low_rounds {
             return match range.stripes(stripes / 2).count {
-                fewer if fewer < stripes => Verdict::Divide(fewer),
+                fewer if fewer < stripes => Verdict::Divide(fewer, Cause::Quiet),
                 _ => Verdict::Fewest,
             };
         }
@@ -151,7 +168,7 @@ impl Rounds {
     /// How many stripes it should have behind this loglet, if not as many as it has.
     pub(super) fn wanted(&self, loglet: LogletId) -> Option<usize> {
         match self.last {
-            Some((Sample { loglet: of, .. }, Verdict::Divide(stripes))) if of == loglet => Some(stripes),
+            Some((Sample { loglet: of, .. }, Verdict::Divide(stripes, _))) if of == loglet => Some(stripes),
             _ => None,
         }
     }
@@ -163,15 +180,19 @@ impl Rounds {
         };
         let Sample { stripes, range, busiest: Load { busy, queueing, disk }, .. } = sample;
         let why = match verdict {
-            Verdict::Divide(more) if more > stripes => {
-                format!("to have {}, because it is busy for {} rounds", counted(*more), self.high)
-            }
-            Verdict::Divide(fewer) => {
-                format!("to have {}, because it is quiet for {} rounds", counted(*fewer), self.low)
+            Verdict::Divide(count, cause) => {
+                let because = match cause {
+                    Cause::Busy => format!("it is busy for {} rounds", self.high),
+                    Cause::Quiet => format!("it is quiet for {} rounds", self.low),
+                    Cause::Range => format!("it may have {range}"),
+                };
+                format!("to have {}, because {because}", counted(*count))
             }
             Verdict::Most => "not scaled, because it is busy and has the most stripes that it may have".to_owned(),
-            Verdict::NoRoom(room) => {
-                format!("not scaled, because it is busy and its nodes have room for {} only", counted(*room))
+            Verdict::NoRoom(room, cause) => {
+                let wants =
+                    if *cause == Cause::Range { format!("it may have {range}") } else { "it is busy".to_owned() };
+                format!("not scaled, because {wants} and its nodes have room for {} only", counted(*room))
             }
             Verdict::InVain(obstacle) => format!("not scaled, because {obstacle}"),
             Verdict::Fewest => "not scaled, because it is quiet and has the fewest stripes".to_owned(),
@@ -183,8 +204,10 @@ impl Rounds {
             }
             Verdict::Stay => "not scaled, because it is neither busy nor quiet".to_owned(),
         };
-        let change = self.change.filter(|(_, to, _)| to == stripes);
-        let change = change.map(|(from, to, busy)| format!("; got {} instead of {from} at {busy:.2}", counted(to)));
+        let change = self.change.filter(|(_, to, ..)| to == stripes).map(|(from, to, cause, busy)| {
+            let at = if cause == Cause::Range { "by its range".to_owned() } else { format!("at {busy:.2}") };
+            format!("; got {} instead of {from} {at}", counted(to))
+        });
         format!(
             "{} of {range}, {why}: its busiest sequencer has used {busy:.2} of a core ({:.2} is busy, {:.2} quiet), \
              appends waited {} us in its shard, {:.0} % of the disk's queue was in use{}",

@@ -117,15 +117,43 @@ fn it_stays_within_its_range_and_what_its_nodes_have_room_for() {
         }
         (rounds.wanted(sample(stripes, 0.0).loglet), rounds.last.unwrap().1)
     };
-    let divide = |stripes| (Some(stripes), Verdict::Divide(stripes));
-    assert_eq!(wanted(4, 0.9, 1, 6, 64), divide(6));
-    assert_eq!(wanted(4, 0.9, 1, 8, 5), divide(5));
+    let divide = |stripes, cause| (Some(stripes), Verdict::Divide(stripes, cause));
+    assert_eq!(wanted(4, 0.9, 1, 6, 64), divide(6, Cause::Busy));
+    assert_eq!(wanted(4, 0.9, 1, 8, 5), divide(5, Cause::Busy));
     assert_eq!(wanted(6, 0.9, 1, 6, 64), (None, Verdict::Most));
-    assert_eq!(wanted(4, 0.9, 1, 8, 4), (None, Verdict::NoRoom(4)));
-    assert_eq!(wanted(3, 0.1, 2, 8, 64), divide(2));
+    assert_eq!(wanted(4, 0.9, 1, 8, 4), (None, Verdict::NoRoom(4, Cause::Busy)));
+    assert_eq!(wanted(3, 0.1, 2, 8, 64), divide(2, Cause::Quiet));
     assert_eq!(wanted(2, 0.1, 2, 8, 64), (None, Verdict::Fewest));
-    assert_eq!(wanted(5, 0.1, 1, 8, 64), divide(2));
+    assert_eq!(wanted(5, 0.1, 1, 8, 64), divide(2, Cause::Quiet));
     assert_eq!(wanted(1, 0.0, 1, 8, 64), (None, Verdict::Fewest));
+}
+
+/// Whatever its load is, or stands in the way of more: somebody has asked for it.
+#[test]
+fn a_number_outside_the_range_is_corrected_in_the_next_round() {
+    let told = |stripes: usize, busy: f64, (least, most): (usize, usize), room: usize| {
+        let mut rounds = Rounds::new();
+        let obstacle = Some(Obstacle::Shards);
+        rounds.measured(Sample { range: range(least, most), room, obstacle, ..sample(stripes, busy) }, &MARKS);
+        (rounds.wanted(sample(stripes, 0.0).loglet), rounds.reason(&MARKS))
+    };
+    for busy in [0.0, 0.5, 1.0] {
+        for (stripes, within, expected) in [(1, (2, 4), 2), (6, (2, 4), 4), (3, (4, 8), 4)] {
+            let (wanted, reason) = told(stripes, busy, within, 64);
+            assert_eq!(wanted, Some(expected), "{reason}");
+            let (least, most) = within;
+            assert!(reason.contains(&format!("because it may have {least}..{most}")), "{reason}");
+        }
+        let (wanted, reason) = told(1, busy, (4, 8), 3);
+        assert_eq!(wanted, None);
+        assert!(reason.contains("because it may have 4..8 and its nodes have room for 3 stripes only"), "{reason}");
+        assert_eq!(told(6, busy, (2, 4), 3).0, Some(4), "fewer always have room");
+        assert_eq!(told(2, busy, (2, 4), 64).0, None);
+    }
+    let mut rounds = Rounds::new();
+    rounds.measured(Sample { range: range(2, 8), ..sample(1, 0.5) }, &MARKS);
+    rounds.measured(Sample { range: range(2, 8), ..sample(2, 0.5) }, &MARKS);
+    assert!(rounds.reason(&MARKS).ends_with("got 2 stripes instead of 1 by its range"), "{}", rounds.reason(&MARKS));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::client::{Chain, LogRecord, LogletSpec, Seat, Stripes, Wanted, WantedS
 use crate::wire::{LogletConfig, Member};
 
 impl View<'_> {
-    /// The log has more or fewer stripes than its load needs.
+    /// The log has more or fewer stripes than its load needs, or than it may have.
     pub(super) fn divide(&self, name: &str, record: &LogRecord, chain: &Chain) -> Option<Found> {
         let loglet = &chain.last().loglet;
         // The range may have become another one since.
@@ -18,7 +18,7 @@ impl View<'_> {
             return None;
         }
         let wanted = self.divided(record, loglet, stripes)?;
-        Some((loglet.id(), Change::Extend(wanted), format!("its load is for {count} stripes, and it has {has}")))
+        Some((loglet.id(), Change::Extend(wanted), format!("it should have {count} stripes, and has {has}")))
     }
 
     /// Its stripes are sequenced by fewer nodes than could do it.
