@@ -181,7 +181,7 @@ impl Executor {
             self.status_at = self.status_at.min(now + STATUS_SOON);
             self.told = missed;
         }
-        self.measure(tell);
+        self.measure(now, tell);
         self.act(now);
     }
 
@@ -274,9 +274,9 @@ impl Executor {
     }
 
     /// Measures the logs that may change their number of stripes, and says what follows.
-    fn measure(&mut self, tell: &impl Fn(Told)) {
+    fn measure(&mut self, now: Instant, tell: &impl Fn(Told)) {
         let Some(root) = &self.root else { return };
-        let decided = self.scaler.look(root, &self.told, &self.chains, &self.loads, &self.config.scaling);
+        let decided = self.scaler.look(root, &self.told, &self.chains, &self.loads, &self.config.scaling, now);
         let reasons = self.scaler.reasons(&self.config.scaling);
         for log in decided {
             tracing::info!(log, reason = reasons.get(&log), "the load of a log");

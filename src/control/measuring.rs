@@ -1,11 +1,13 @@
 //! What was measured of the logs that may change their number of stripes: out of the loads of all nodes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::loads::{Load, Loads, NodeLoad};
 use super::scaling::{CORES_FULL, DISK_FULL, Obstacle, Rounds, Sample, Scaling};
-use crate::base::{NodeId, quorum};
+use crate::base::{Instant, NodeId, quorum};
 use crate::client::{Chain, LogRecord, LogletSpec, Root};
 use crate::wire::LogletConfig;
 
@@ -20,11 +22,97 @@ struct Measured {
     rounds: Rounds,
     /// How often each node had been measured at the last round.
     seen: BTreeMap<NodeId, u64>,
+    /// When the last round was, or else since when there is none.
+    since: Instant,
+    /// Why there is none now, and for how long.
+    gap: Option<(Gap, Duration)>,
+}
+
+/// So many rounds without a measurement end what was decided by the last one. A node that answers a moment before its round is over is
+/// measured with its next answer, so that one may pass with nobody at fault.
+const STALE_ROUNDS: u32 = 3;
+
+/// Why a log is not measured.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Gap {
+    /// Its chain cannot be read.
+    Unread,
+    /// Somebody is missed, whose part others may take over.
+    Missed(NodeId),
+    /// These have not told what they have done since the last round.
+    Silent(Vec<NodeId>),
+    /// A stripe is not sequenced where it is to be.
+    Unsequenced,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unread => write!(f, "its chain cannot be read"),
+            Self::Missed(node) => write!(f, "node {node} is missed"),
+            Self::Silent(nodes) => {
+                let nodes: Vec<String> = nodes.iter().map(NodeId::to_string).collect();
+                let several = if nodes.len() == 1 { "" } else { "s" };
+                write!(f, "the load of node{several} {} is not told", nodes.join(", "))
+            }
+            Self::Unsequenced => write!(f, "a stripe is not sequenced where it should be"),
+        }
+    }
+}
+
+impl Measured {
+    fn new(now: Instant) -> Self {
+        Self { rounds: Rounds::new(), seen: BTreeMap::new(), since: now, gap: None }
+    }
+
+    /// How often each node of the loglet has been measured, if all have been since the last round.
+    fn round(&self, loglet: &LogletSpec, missed: &[NodeId], loads: &Loads) -> Result<BTreeMap<NodeId, u64>, Gap> {
+        let nodes = loglet.nodes();
+        if let Some(node) = nodes.iter().find(|node| missed.contains(node)) {
+            return Err(Gap::Missed(*node));
+        }
+        let times = |node: &NodeId| loads.node(*node).map_or(0, |load| load.measured);
+        let now: BTreeMap<NodeId, u64> = nodes.iter().map(|node| (*node, times(node))).collect();
+        let is_silent = |(node, times): (&NodeId, &u64)| *times <= self.seen.get(node).copied().unwrap_or(0);
+        let silent: Vec<NodeId> = now.iter().filter(|of| is_silent(*of)).map(|(node, _)| *node).collect();
+        if silent.is_empty() { Ok(now) } else { Err(Gap::Silent(silent)) }
+    }
+
+    /// Takes in a round, or that there is none. Returns whether something else follows than before.
+    fn take(&mut self, round: Result<Sample, Gap>, scaling: &Scaling, now: Instant) -> bool {
+        let gap = match round {
+            Ok(sample) => {
+                (self.since, self.gap) = (now, None);
+                return self.rounds.measured(sample, scaling).is_some();
+            }
+            Err(gap) => gap,
+        };
+        let age = now.since(self.since);
+        if age < scaling.round * STALE_ROUNDS && !matches!(gap, Gap::Missed(_)) {
+            return false;
+        }
+        let is_new = self.gap.is_none();
+        self.rounds.interrupted();
+        // In whole rounds, so that it is not told anew all the time.
+        let rounds = age.as_nanos().checked_div(scaling.round.as_nanos()).unwrap_or(0);
+        self.gap = Some((gap, scaling.round * u32::try_from(rounds).unwrap_or(u32::MAX)));
+        is_new
+    }
+
+    fn reason(&self, scaling: &Scaling) -> String {
+        match &self.gap {
+            None => self.rounds.reason(scaling),
+            Some((gap, Duration::ZERO)) => format!("not scaled, because it cannot be measured: {gap}"),
+            Some((gap, age)) => {
+                format!("not scaled, because it has not been measured for {} s: {gap}", age.as_secs())
+            }
+        }
+    }
 }
 
 impl Scaler {
-    /// Takes in a round of each log all of whose nodes have been measured since the last one, and are not missed. Returns the logs of
-    /// which something else follows than before.
+    /// Takes in a round of each log all of whose nodes have been measured since the last one, and are not missed. What was decided ends
+    /// when there has been none for some time. Returns the logs of which something else follows than before.
     pub(super) fn look(
         &mut self,
         root: &Root,
@@ -32,27 +120,19 @@ impl Scaler {
         chains: &BTreeMap<String, Chain>,
         loads: &Loads,
         scaling: &Scaling,
+        now: Instant,
     ) -> Vec<String> {
         let is_free = |name: &String| root.logs.get(name).is_some_and(|record| !record.range().is_fixed());
         self.logs.retain(|name, _| is_free(name));
         let mut decided = Vec::new();
         for (name, record) in root.logs.iter().filter(|(name, _)| is_free(name)) {
-            let measured = self.logs.entry(name.clone());
-            let measured = measured.or_insert_with(|| Measured { rounds: Rounds::new(), seen: BTreeMap::new() });
-            let Some(chain) = chains.get(name) else { continue };
-            let nodes = chain.last().loglet.nodes();
-            if nodes.iter().any(|node| missed.contains(node)) {
-                measured.rounds.interrupted();
-                continue;
-            }
-            let now = |node: &NodeId| Some((*node, loads.node(*node)?.measured));
-            let Some(now) = nodes.iter().map(now).collect::<Option<BTreeMap<_, _>>>() else { continue };
-            if now.iter().any(|(node, times)| measured.seen.get(node).is_some_and(|seen| seen == times)) {
-                continue;
-            }
-            measured.seen = now;
-            let Some(sample) = sample(root, record, &chain.last().loglet, loads, scaling) else { continue };
-            if measured.rounds.measured(sample, scaling).is_some() {
+            let log = self.logs.entry(name.clone()).or_insert_with(|| Measured::new(now));
+            let loglet = chains.get(name).map(|chain| &chain.last().loglet).ok_or(Gap::Unread);
+            let round = loglet.and_then(|loglet| {
+                log.seen = log.round(loglet, missed, loads)?;
+                sample(root, record, loglet, loads, scaling).ok_or(Gap::Unsequenced)
+            });
+            if log.take(round, scaling, now) {
                 decided.push(name.clone());
             }
         }
@@ -69,7 +149,7 @@ impl Scaler {
 
     /// The last decision about each log, with its reason.
     pub(super) fn reasons(&self, scaling: &Scaling) -> BTreeMap<String, String> {
-        self.logs.iter().map(|(name, log)| (name.clone(), log.rounds.reason(scaling))).collect()
+        self.logs.iter().map(|(name, log)| (name.clone(), log.reason(scaling))).collect()
     }
 }
 

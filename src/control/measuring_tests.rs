@@ -1,6 +1,6 @@
 use super::super::loads::ShardLoad;
 use super::*;
-use crate::base::{Incarnation, LogletId, Nonce};
+use crate::base::{Incarnation, Instant, LogletId, Nonce};
 use crate::client::{StripeRange, Stripes};
 use crate::wire::{Member, Sequencer};
 use serde_json::{Value, json};
@@ -60,26 +60,37 @@ impl Stage {
         }] })
     }
 
-    /// All nodes but these say what they have done, so much in each of so many rounds. What follows for the log in the end.
+    fn look(&self, scaler: &mut Scaler, missed: &[NodeId]) -> Vec<String> {
+        let now = Instant::from_nanos(self.second * 1_000_000_000);
+        scaler.look(&self.root, missed, &self.chains, &self.loads, &MARKS, now)
+    }
+
+    /// A second passes, and all nodes but these say what they have done in it.
+    fn pass(&mut self, busy: &[f64], disk: f64, silent: &[u128]) {
+        self.second += 1;
+        for record in self.root.nodes.clone() {
+            let node = record.member.node;
+            let sums = self.used.entry(node).or_default();
+            (sums.0, sums.1) = (sums.0 + busy[node.0 as usize - 1], sums.1 + disk);
+            let status = self.status(node);
+            if !silent.contains(&node.0) {
+                self.loads.told(node, &status, MARKS.round);
+            }
+        }
+    }
+
+    /// So much in each of so many rounds, of all nodes but these. What follows for the log in the end.
     fn rounds(&mut self, rounds: usize, busy: &[f64], disk: f64, silent: &[u128]) -> (Option<usize>, String) {
         let mut scaler = Scaler::default();
         for _ in 0..=rounds {
-            self.second += 1;
-            for record in self.root.nodes.clone() {
-                let node = record.member.node;
-                let sums = self.used.entry(node).or_default();
-                (sums.0, sums.1) = (sums.0 + busy[node.0 as usize - 1], sums.1 + disk);
-                let status = self.status(node);
-                if !silent.contains(&node.0) {
-                    self.loads.told(node, &status, MARKS.round);
-                }
-            }
-            scaler.look(&self.root, &[], &self.chains, &self.loads, &MARKS);
-            assert!(scaler.look(&self.root, &[], &self.chains, &self.loads, &MARKS).is_empty(), "a round counts once");
+            self.pass(busy, disk, silent);
+            self.look(&mut scaler, &[]);
+            assert!(self.look(&mut scaler, &[]).is_empty(), "a round counts once");
         }
         let (wanted, reason) = (scaler.wanted(&self.chains), scaler.reasons(&MARKS)[LOG].clone());
-        scaler.look(&self.root, &[NodeId(2)], &self.chains, &self.loads, &MARKS);
+        self.look(&mut scaler, &[NodeId(2)]);
         assert!(scaler.wanted(&self.chains).is_empty(), "somebody is missed");
+        assert!(scaler.reasons(&MARKS)[LOG].contains("is missed"));
         (wanted.get(LOG).copied(), reason)
     }
 }
@@ -123,7 +134,8 @@ fn nothing_is_decided_by_old_measurements_or_about_a_stripe_that_nobody_sequence
     let mut stage = Stage::new(3, true, 1, false);
     let (wanted, reason) = stage.rounds(9, &[0.9; 3], 0.1, &[3]);
     assert_eq!(wanted, None);
-    assert!(reason.contains("have not been measured"), "{reason}");
+    let text = format!("has not been measured for 9 s: the load of node {} is not told", NodeId(3));
+    assert!(reason.contains(&text), "{reason}");
     let sample = |loads: &Loads, stage: &Stage| {
         sample(&stage.root, &stage.root.logs[LOG], &stage.chains[LOG].last().loglet, loads, &MARKS)
     };
@@ -138,4 +150,45 @@ fn nothing_is_decided_by_old_measurements_or_about_a_stripe_that_nobody_sequence
     );
     stage.chains.insert(LOG.to_owned(), Chain::begin(other));
     assert_eq!(sample(&stage.loads, &stage), None);
+}
+
+/// A node that has hung is no sign of load, and what it had told before is not either.
+#[test]
+fn a_verdict_ends_when_there_are_no_rounds_any_more_and_it_is_said_since_when() {
+    let (mut stage, mut scaler) = (Stage::new(3, true, 1, false), Scaler::default());
+    let busy = [0.9, 0.1, 0.1];
+    for _ in 0..=MARKS.high_rounds {
+        stage.pass(&busy, 0.1, &[]);
+        stage.look(&mut scaler, &[]);
+    }
+    let decided = |scaler: &Scaler, stage: &Stage| scaler.wanted(&stage.chains).get(LOG).copied();
+    let reason = |scaler: &Scaler| scaler.reasons(&MARKS)[LOG].clone();
+    assert_eq!(decided(&scaler, &stage), Some(2));
+    for seconds in 1..=9 {
+        stage.pass(&busy, 0.1, &[2]);
+        let changed = stage.look(&mut scaler, &[]);
+        let is_over = seconds >= u64::from(STALE_ROUNDS);
+        assert_eq!(decided(&scaler, &stage), if is_over { None } else { Some(2) }, "{seconds}");
+        assert_eq!(changed, if seconds == u64::from(STALE_ROUNDS) { vec![LOG] } else { vec![] }, "it is logged once");
+        if is_over {
+            let text = format!("not been measured for {seconds} s: the load of node {} is not told", NodeId(2));
+            assert!(reason(&scaler).contains(&text), "{}", reason(&scaler));
+        }
+    }
+    for _ in 1..MARKS.high_rounds {
+        stage.pass(&busy, 0.1, &[]);
+        stage.look(&mut scaler, &[]);
+        assert_eq!(decided(&scaler, &stage), None, "it begins anew");
+        assert!(reason(&scaler).contains("busy for 1 of 2 rounds"), "{}", reason(&scaler));
+    }
+    stage.pass(&busy, 0.1, &[]);
+    stage.look(&mut scaler, &[]);
+    assert_eq!(decided(&scaler, &stage), Some(2));
+    let chains = std::mem::take(&mut stage.chains);
+    (0..STALE_ROUNDS).for_each(|_| {
+        stage.second += 1;
+        stage.look(&mut scaler, &[]);
+    });
+    assert_eq!(scaler.wanted(&chains), BTreeMap::new());
+    assert!(reason(&scaler).contains("its chain cannot be read"), "{}", reason(&scaler));
 }
