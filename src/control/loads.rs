@@ -27,6 +27,20 @@ pub struct ShardLoad {
     pub sequences: Vec<LogletId>,
     /// Those that it stores.
     pub stores: Vec<LogletId>,
+    /// Which part of what it has done was for each of them, as far as something was: together they are 1.
+    pub shares: BTreeMap<LogletId, f64>,
+}
+
+impl ShardLoad {
+    /// Share of a core that the shard has used for these loglets.
+    ///
+    /// Nobody measures for whom a core is used: that would take a reading of the clock for each frame. It is shared out by what was done for
+    /// each loglet, which the shard counts anyway: frames, and the bytes in them. A loglet for which nothing was done has used nothing, however busy its
+    /// neighbours have kept the shard; what the shard does for nobody in particular goes to them all in the same proportion.
+    pub fn busy_for(&self, loglets: &[LogletId]) -> f64 {
+        // An empty sum of fractions is -0.
+        self.load.busy * loglets.iter().filter_map(|loglet| self.shares.get(loglet)).fold(0.0, |sum, share| sum + share)
+    }
 }
 
 /// A node that has been measured.
@@ -40,8 +54,13 @@ pub struct NodeLoad {
     pub shards: Vec<ShardLoad>,
 }
 
+/// As many bytes of records take about as much of a core as one frame does by itself.
+const FRAME_BYTES: u64 = 4 << 10;
+/// A sequencer takes in what it is sent, and hands it on.
+const SEQUENCING: u64 = 2;
+
 /// Sums since the start of a shard.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Sums {
     at: u64,
     used: u64,
@@ -49,6 +68,8 @@ struct Sums {
     appends: u64,
     device: u64,
     depth: u64,
+    /// What was done for each loglet, in bytes and frames that cost as much.
+    work: BTreeMap<LogletId, u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -77,10 +98,44 @@ fn sums(shard: &Value) -> Option<Sums> {
         appends: number(&waits[0]["events"]),
         device: number(&profile["store"]["device"]["sum_ns"]),
         depth: number(&shard["journal"]["unit_depth"]).max(1),
+        work: work(shard),
     })
 }
 
+/// For each loglet: what its sequencer, or a lane of it, has taken in, what was stored of it, and what was read.
+fn work(shard: &Value) -> BTreeMap<LogletId, u64> {
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let mut work: BTreeMap<LogletId, u64> = BTreeMap::new();
+    let mut add = |loglet: &Value, frames: u64, bytes: u64| {
+        if let Ok(loglet) = serde_json::from_value(loglet.clone()) {
+            let done = frames.saturating_mul(FRAME_BYTES).saturating_add(bytes);
+            let sum = work.entry(loglet).or_default();
+            *sum = sum.saturating_add(done);
+        }
+    };
+    for sequencer in shard["sequencers"].as_array().into_iter().flatten() {
+        let bytes = number(&sequencer["append_bytes"]).saturating_add(number(&sequencer["no_op_bytes"]));
+        let frames = number(&sequencer["append_latency"]["events"]);
+        add(&sequencer["loglet"], frames.saturating_mul(SEQUENCING), bytes.saturating_mul(SEQUENCING));
+    }
+    for stored in shard["loglets"].as_array().into_iter().flatten() {
+        let done = &stored["work"];
+        add(&stored["id"], number(&done["entries"]), number(&done["entry_bytes"]));
+        add(&stored["id"], number(&done["reads"]), number(&done["read_bytes"]));
+    }
+    work
+}
+
 impl Sums {
+    /// Which part of what was done since then was for each loglet.
+    fn shares_since(&self, begin: &Self) -> BTreeMap<LogletId, f64> {
+        let before = |loglet| begin.work.get(loglet).copied().unwrap_or(0);
+        let done = self.work.iter().map(|(loglet, work)| (*loglet, work.saturating_sub(before(loglet)) as f64));
+        let done: Vec<_> = done.filter(|(_, done)| *done > 0.0).collect();
+        let all: f64 = done.iter().map(|(_, done)| done).sum();
+        done.into_iter().map(|(loglet, done)| (loglet, done / all)).collect()
+    }
+
     fn load_since(&self, begin: &Self) -> Load {
         let elapsed = (self.at - begin.at) as f64;
         let appends = self.appends.saturating_sub(begin.appends).max(1);
@@ -122,6 +177,7 @@ impl Loads {
             load: now.load_since(begin),
             sequences: loglets(&shard["sequencers"], "loglet"),
             stores: loglets(&shard["loglets"], "id"),
+            shares: now.shares_since(begin),
         };
         known.load = NodeLoad {
             cores: shards[0]["processor"]["cores"].as_u64().unwrap_or(1).max(1) as usize,
@@ -149,6 +205,8 @@ mod tests {
 
     const NODE: NodeId = NodeId(1);
     const STRIPE: LogletId = LogletId { log: 1, version: 2, nonce: 3 };
+    const STORED: LogletId = LogletId { log: 2, version: 2, nonce: 3 };
+    const IDLE: LogletId = LogletId { log: 3, version: 2, nonce: 3 };
     const SPAN: Duration = Duration::from_secs(10);
 
     /// At this second of the shard's clock, after so many seconds on its core; each second it takes 100 appends.
@@ -162,9 +220,30 @@ mod tests {
                 "store": { "device": { "sum_ns": nanos(second as f64) } },
             },
             "journal": { "unit_depth": 4 },
-            "sequencers": [{ "loglet": STRIPE }],
-            "loglets": [{ "id": STRIPE }],
+            "sequencers": [{ "loglet": STRIPE, "append_bytes": second * 4096, "append_latency": { "events": second } }],
+            "loglets": [
+                { "id": STRIPE, "work": { "entries": second * 2, "entry_bytes": second * 4096 } },
+                { "id": STORED, "work": { "reads": second, "read_bytes": second * 5 * 4096 } },
+                { "id": IDLE, "work": { "entries": 70 } },
+            ],
         }] })
+    }
+
+    /// Frames cost as well as bytes, and a sequencer does more with them than who stores; who did nothing has no share.
+    #[test]
+    fn what_a_shard_has_done_is_shared_out_by_frames_and_bytes() {
+        let mut loads = Loads::default();
+        for second in [100, 120] {
+            loads.told(NODE, &status(1, second, second as f64 * 0.6), SPAN);
+        }
+        let shard = &loads.node(NODE).unwrap().shards[0];
+        let (sequenced, stored, read) = (2 * (1 + 1), 2 + 1, 1 + 5);
+        let share = |of: u32| f64::from(of) / f64::from(sequenced + stored + read);
+        assert_eq!(shard.shares, [(STRIPE, share(sequenced + stored)), (STORED, share(read))].into());
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
+        assert!(near(shard.busy_for(&[STRIPE]), 0.6 * 7.0 / 13.0), "{shard:?}");
+        assert!(near(shard.busy_for(&[STRIPE, STORED, IDLE]), 0.6));
+        assert_eq!(shard.busy_for(&[IDLE]), 0.0);
     }
 
     #[test]
@@ -178,8 +257,8 @@ mod tests {
         let load = loads.node(NODE).unwrap();
         let expected = Load { busy: 0.25, queueing: Duration::from_micros(25), disk: 0.25 };
         assert_eq!((load.cores, load.measured, load.shards.len()), (4, 1, 1));
-        let ShardLoad { load, sequences, stores } = &load.shards[0];
-        assert_eq!((*load, &sequences[..], &stores[..]), (expected, &[STRIPE][..], &[STRIPE][..]));
+        let ShardLoad { load, sequences, stores, .. } = &load.shards[0];
+        assert_eq!((*load, &sequences[..], &stores[..]), (expected, &[STRIPE][..], &[STRIPE, STORED, IDLE][..]));
         loads.told(NODE, &status(1, 130, 85.0), SPAN);
         assert_eq!((loads.node(NODE).unwrap().shards[0].load.busy, loads.node(NODE).unwrap().measured), (1.0, 2));
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::loads::{Load, Loads, NodeLoad};
 use super::scaling::{CORES_FULL, DISK_FULL, Obstacle, Rounds, Sample, Scaling};
-use crate::base::{Instant, NodeId, quorum};
+use crate::base::{Instant, LogletId, NodeId, quorum};
 use crate::client::{Chain, LogRecord, LogletSpec, Root};
 use crate::wire::LogletConfig;
 
@@ -155,13 +155,16 @@ impl Scaler {
 
 /// A round of a log; nothing while a stripe of it is not sequenced where it is to be.
 fn sample(root: &Root, record: &LogRecord, loglet: &LogletSpec, loads: &Loads, scaling: &Scaling) -> Option<Sample> {
-    let busier = |a: &Load, b: &Load| a.busy.total_cmp(&b.busy);
+    // All that a shard does for the log: whatever stripe it is for, the log has that much less of the shard to itself.
+    let own: Vec<LogletId> = loglet.stripes().iter().map(|stripe| stripe.id).collect();
+    let busier = |a: &(f64, Load), b: &(f64, Load)| a.0.total_cmp(&b.0);
     let of_stripe = |stripe: &LogletConfig| {
         let shards = &loads.node(stripe.sequencer.node)?.shards;
         let lanes = shards.iter().filter(|shard| shard.sequences.contains(&stripe.id));
-        lanes.map(|shard| shard.load).max_by(busier)
+        lanes.map(|shard| (shard.busy_for(&own), shard.load)).max_by(busier)
     };
-    let sequencers = loglet.stripes().iter().map(of_stripe).collect::<Option<Vec<Load>>>()?;
+    let sequencers = loglet.stripes().iter().map(of_stripe).collect::<Option<Vec<_>>>()?;
+    let (busy, shard) = sequencers.into_iter().max_by(busier).expect("a loglet has stripes");
     let is_sharded = record.stripes.sharded;
     let candidates: Vec<NodeId> = match is_sharded {
         true => root.active().map(|node| node.member.node).collect(),
@@ -178,7 +181,8 @@ fn sample(root: &Root, record: &LogRecord, loglet: &LogletSpec, loads: &Loads, s
         stripes: loglet.stripes().len(),
         range: record.range(),
         room,
-        busiest: sequencers.into_iter().max_by(busier).expect("a loglet has stripes"),
+        busy,
+        shard,
         obstacle: disks(loglet, loads).filter(|_| !is_sharded).or_else(|| cores(root, &known, loads, scaling)),
     })
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 const LOG: &str = "a";
+const NEIGHBOUR: LogletId = LogletId { log: 2, version: 1, nonce: 1 };
 const MARKS: Scaling = Scaling {
     round: Duration::from_secs(1),
     high: 0.75,
@@ -24,6 +25,8 @@ struct Stage {
     second: u64,
     used: BTreeMap<NodeId, (f64, f64)>,
     cores: usize,
+    /// How much each shard does for the log, and for a neighbour that the same nodes sequence and store, in each second.
+    work: (u64, u64),
 }
 
 /// On machines of their own, or all on one.
@@ -43,20 +46,25 @@ impl Stage {
         let id = LogletId { log: 1, version: 1, nonce: 1 };
         let chain = Chain::begin(LogletSpec::new(id, [(sequencer, members[..3].to_vec())]));
         let chains = [(LOG.to_owned(), chain)].into();
-        Self { root, chains, loads: Loads::default(), second: 0, used: BTreeMap::new(), cores }
+        Self { root, chains, loads: Loads::default(), second: 0, used: BTreeMap::new(), cores, work: (1, 0) }
     }
 
     fn status(&self, node: NodeId) -> Value {
         let (used, disk) = self.used[&node];
         let nanos = |seconds: f64| (seconds * 1e9) as u64;
-        let id = self.chains[LOG].last().loglet.id();
-        let of_loglet = |is: bool, name: &str| if is { json!([{ name: id }]) } else { json!([]) };
+        let (own, others) = self.work;
+        let both = [(self.chains[LOG].last().loglet.id(), own), (NEIGHBOUR, others)];
+        let sum = |each: u64| self.second * each * 1_000_000;
+        let sequenced = |(id, each): (LogletId, u64)| json!({ "loglet": id, "append_bytes": sum(each) });
+        let stored = |(id, each): (LogletId, u64)| json!({ "id": id, "work": { "entry_bytes": sum(each) } });
+        let sequencers = if node == NodeId(1) { both.map(sequenced).to_vec() } else { Vec::new() };
+        let loglets = if node.0 <= 3 { both.map(stored).to_vec() } else { Vec::new() };
         json!({ "incarnation": 1, "shards": [{
             "processor": { "cores": self.cores, "at_ns": self.second * 1_000_000_000, "used_ns": nanos(used) },
             "latency_profile": { "store": { "device": { "sum_ns": nanos(disk) } } },
             "journal": { "unit_depth": 1 },
-            "sequencers": of_loglet(node == NodeId(1), "loglet"),
-            "loglets": of_loglet(node.0 <= 3, "id"),
+            "sequencers": sequencers,
+            "loglets": loglets,
         }] })
     }
 
@@ -104,6 +112,24 @@ fn a_busy_sequencer_makes_a_log_grow_where_another_node_has_a_core() {
     assert!(reason.contains("0.80 of a core") && reason.contains("10 % of the disk"), "{reason}");
     let (wanted, reason) = Stage::new(3, true, 1, false).rounds(3, &[0.2, 0.9, 0.9], 0.1, &[]);
     assert_eq!(wanted, None, "others than its sequencers are busy: {reason}");
+}
+
+#[test]
+fn a_busy_neighbour_is_no_reason_to_grow_and_a_busy_log_is_with_any_neighbour() {
+    let busy = [0.95, 0.2, 0.2];
+    let decided = |work: (u64, u64)| {
+        let mut stage = Stage::new(3, true, 1, false);
+        stage.work = work;
+        stage.rounds(3, &busy, 0.1, &[])
+    };
+    let (wanted, reason) = decided((0, 1));
+    assert_eq!(wanted, None);
+    assert!(reason.contains("has used 0.00 of a core") && reason.contains("its shard 0.95 in all"), "{reason}");
+    assert!(reason.contains("quiet for 3 of 4 rounds"), "{reason}");
+    assert_eq!(decided((1, 1)).0, None, "half of a shard is not too much for one sequencer");
+    let (wanted, reason) = decided((8, 2));
+    assert_eq!(wanted, Some(2), "{reason}");
+    assert!(reason.contains("has used 0.76 of a core"), "{reason}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::client::StripeRange;
 pub struct Scaling {
     /// Over what time the load is measured.
     pub round: Duration,
-    /// A sequencer is busy when its shard has used so much of a core, and when a log's busiest is so
+    /// A log's sequencer is busy when its shard has used so much of a core for the log, and when the busiest is so
     pub high: f64,
     /// for so many rounds in succession, the log gets twice as many stripes.
     pub high_rounds: u32,
@@ -64,8 +64,11 @@ pub(super) struct Sample {
     pub(super) range: StripeRange,
     /// How many its nodes have room for.
     pub(super) room: usize,
-    /// The shard of its busiest sequencer.
-    pub(super) busiest: Load,
+    /// Share of a core that the shard of its busiest sequencer has used for it. What the shard does for other logs is no reason to divide
+    /// this one: as many sequencers more would have as little to do.
+    pub(super) busy: f64,
+    /// That shard, all that it does.
+    pub(super) shard: Load,
     /// Why growing would be in vain, if it would.
     pub(super) obstacle: Option<Obstacle>,
 }
@@ -120,7 +123,7 @@ impl Rounds {
         if self.loglet != Some(sample.loglet) {
             (self.loglet, self.high, self.low) = (Some(sample.loglet), 0, 0);
         }
-        let busy = sample.busiest.busy;
+        let busy = sample.busy;
         let count = |rounds: u32, is_so: bool| if is_so { rounds.saturating_add(1) } else { 0 };
         (self.high, self.low) = (count(self.high, busy >= scaling.high), count(self.low, busy <= scaling.low));
         let verdict = self.judge(&sample, scaling);
@@ -178,7 +181,7 @@ impl Rounds {
         let Some((sample, verdict)) = &self.last else {
             return "not scaled, because its sequencers have not been measured yet".to_owned();
         };
-        let Sample { stripes, range, busiest: Load { busy, queueing, disk }, .. } = sample;
+        let Sample { stripes, range, busy, shard, .. } = sample;
         let why = match verdict {
             Verdict::Divide(count, cause) => {
                 let because = match cause {
@@ -209,13 +212,14 @@ impl Rounds {
             format!("; got {} instead of {from} {at}", counted(to))
         });
         format!(
-            "{} of {range}, {why}: its busiest sequencer has used {busy:.2} of a core ({:.2} is busy, {:.2} quiet), \
-             appends waited {} us in its shard, {:.0} % of the disk's queue was in use{}",
+            "{} of {range}, {why}: its busiest sequencer has used {busy:.2} of a core ({:.2} is busy, {:.2} quiet) and its shard \
+             {:.2} in all, appends waited {} us there, {:.0} % of the disk's queue was in use{}",
             counted(*stripes),
             scaling.high,
             scaling.low,
-            queueing.as_micros(),
-            disk * 100.0,
+            shard.busy,
+            shard.queueing.as_micros(),
+            shard.disk * 100.0,
             change.unwrap_or_default()
         )
     }

@@ -21,7 +21,8 @@ fn sample(stripes: usize, busy: f64) -> Sample {
         stripes,
         range: range(1, 8),
         room: 64,
-        busiest: Load { busy, queueing: Duration::from_micros(40), disk: 0.3 },
+        busy,
+        shard: Load { busy: 0.95, queueing: Duration::from_micros(40), disk: 0.3 },
         obstacle: None,
     }
 }
@@ -187,7 +188,10 @@ fn the_reason_has_the_numbers_and_the_last_change() {
     (0..3).for_each(|_| drop(rounds.measured(sample(2, 0.93), &MARKS)));
     let reason = rounds.reason(&MARKS);
     assert!(reason.starts_with("2 stripes of 1..8, to have 4 stripes, because it is busy for 3 rounds"), "{reason}");
-    assert!(reason.contains("0.93 of a core") && reason.contains("waited 40 us"), "{reason}");
+    assert!(
+        reason.contains("0.93 of a core") && reason.contains("shard 0.95 in all") && reason.contains("waited 40 us"),
+        "{reason}"
+    );
     rounds.measured(sample(4, 0.5), &MARKS);
     let reason = rounds.reason(&MARKS);
     assert!(reason.starts_with("4 stripes of 1..8, not scaled, because it is neither busy nor quiet"), "{reason}");

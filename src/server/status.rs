@@ -109,6 +109,7 @@ pub(super) fn metastore(acceptor: &Acceptor) -> Value {
 fn loglet(status: &LogletStatus<'_>, journal: &Journal) -> Value {
     let mut object = json!(status);
     object["stored_bytes"] = json!(journal.stored_bytes(status.id));
+    object["work"] = json!(journal.work(status.id));
     object
 }
 

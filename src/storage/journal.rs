@@ -1,5 +1,7 @@
 //! The public face of the journal: its state, and where each call and completion goes.
 
+use std::collections::BTreeMap;
+
 use super::anchor::SLOT_BYTES;
 use super::anchoring::Anchoring;
 use super::cache::Cache;
@@ -10,7 +12,9 @@ use super::index::Index;
 use super::reader::Reader;
 use super::recovery::{Recovery, Restored};
 use super::segments::Segments;
-use super::types::{Counters, Failure, Full, FullReason, JournalConfig, ReadOutcome, ReadRequest, Recovered, State};
+use super::types::{
+    Counters, Failure, Full, FullReason, JournalConfig, ReadOutcome, ReadRequest, Recovered, State, Work,
+};
 use super::writer::Writer;
 use crate::base::{CellKey, LogletId, Offset, Rng, Write};
 use crate::io::op::{Completion, Op, Outcome, Token};
@@ -67,6 +71,8 @@ pub struct Journal {
     pub(super) reader: Reader,
     pub(super) carried: Carried,
     pub(super) anchoring: Anchoring,
+    /// Of the loglets for which something was done.
+    pub(super) work: BTreeMap<LogletId, Work>,
     recovery: Option<Recovery>,
     restored: Option<Restored>,
     recovered: Option<Recovered>,
@@ -94,6 +100,7 @@ impl Journal {
             reader: Reader::default(),
             carried: Carried::default(),
             anchoring: Anchoring::default(),
+            work: BTreeMap::new(),
             recovery: Some(Recovery::new(config.directory.clone(), owner, config.block_bytes, limits.segment_bytes)),
             restored: None,
             recovered: None,
@@ -314,7 +321,11 @@ impl Journal {
     pub fn write_repair(&mut self, loglet: LogletId, first: Offset, batch: Batch<'_>) -> Result<Write, Full> {
         self.check_open()?;
         assert!(batch.len() <= self.config.limits.frame_body_bytes_max as usize, "the wire bounds batches");
-        self.push_entry(Entry::records(loglet, first, batch.count()), batch.parts())
+        let write = self.push_entry(Entry::records(loglet, first, batch.count()), batch.parts())?;
+        let work = self.work.entry(loglet).or_default();
+        work.entries += 1;
+        work.entry_bytes += batch.len() as u64;
+        Ok(write)
     }
 
     /// Whether only what records leave is left.
@@ -409,6 +420,7 @@ impl Journal {
     /// All records of the loglet may go. Its cells are the caller's to remove.
     pub fn remove(&mut self, loglet: LogletId) {
         self.index.remove(loglet);
+        self.work.remove(&loglet);
         self.reclaim();
     }
 
@@ -420,6 +432,11 @@ impl Journal {
     /// Journal bytes of the units that hold records of the loglet; a unit shared by several loglets counts for each.
     pub fn stored_bytes(&self, loglet: LogletId) -> u64 {
         self.index.span_bytes(loglet)
+    }
+
+    /// What was done for the loglet since the start.
+    pub fn work(&self, loglet: LogletId) -> Work {
+        self.work.get(&loglet).copied().unwrap_or_default()
     }
 
     /// What has been counted.

@@ -43,5 +43,6 @@ pub use anchor::{ANCHOR_FILE, anchor_is_unused, first_anchor};
 pub use journal::Journal;
 pub use memory::MemoryBound;
 pub use types::{
-    Counters, Damage, DamageCause, Failure, Full, FullReason, JournalConfig, ReadOutcome, ReadRequest, Recovered, State,
+    Counters, Damage, DamageCause, Failure, Full, FullReason, JournalConfig, ReadOutcome, ReadRequest, Recovered,
+    State, Work,
 };

@@ -187,6 +187,18 @@ impl Reading {
 }
 
 impl Journal {
+    /// Answers with what was gathered, or else with `otherwise`.
+    fn answer(&mut self, reading: Reading, otherwise: ReadOutcome) {
+        let loglet = reading.request.loglet;
+        // One that was removed meanwhile is not counted for any more.
+        if self.index.span_bytes(loglet) > 0 {
+            let work = self.work.entry(loglet).or_default();
+            work.reads += 1;
+            work.read_bytes += reading.gathered.len() as u64;
+        }
+        self.reader.answer(reading, otherwise);
+    }
+
     /// Takes up reads that wait, as far as the disk's queue and the turn allow.
     pub(super) fn start_reads(&mut self) {
         while self.reader.has_due()
@@ -204,17 +216,17 @@ impl Journal {
         loop {
             if reading.next >= request.to {
                 self.count_memory(&reading);
-                return self.reader.answer(reading, ReadOutcome::Missing { from: request.from, to: request.from });
+                return self.answer(reading, ReadOutcome::Missing { from: request.from, to: request.from });
             }
             let extent = match self.index.find(request.loglet, reading.next) {
                 Ok(extent) => extent,
                 Err(_) if !opened => {
-                    return self.reader.answer(reading, ReadOutcome::Damaged { from: request.from, to: request.to });
+                    return self.answer(reading, ReadOutcome::Damaged { from: request.from, to: request.to });
                 }
                 Err(next) => {
                     self.count_memory(&reading);
                     let to = next.unwrap_or(request.to).min(request.to);
-                    return self.reader.answer(reading, ReadOutcome::Missing { from: request.from, to });
+                    return self.answer(reading, ReadOutcome::Missing { from: request.from, to });
                 }
             };
             let before = reading.next;
@@ -223,9 +235,7 @@ impl Journal {
                 match reading.gather(&unit, table) {
                     Gathered::Full => {
                         self.count_memory(&reading);
-                        return self
-                            .reader
-                            .answer(reading, ReadOutcome::Missing { from: request.from, to: request.from });
+                        return self.answer(reading, ReadOutcome::Missing { from: request.from, to: request.from });
                     }
                     Gathered::Exhausted => {
                         assert!(reading.next > before, "the unit holds the offset");
@@ -235,14 +245,14 @@ impl Journal {
                     Gathered::Damaged { to } => {
                         let outcome = reading.damaged(to);
                         self.counters.reads_damaged += 1;
-                        return self.reader.answer(reading, outcome);
+                        return self.answer(reading, outcome);
                     }
                 }
             }
             // At least one record, whatever was asked for: `Missing` would say that there is none.
             if !reading.gathered.is_empty() && reading.gathered.len() >= request.bytes_max as usize {
                 let none = ReadOutcome::Missing { from: request.from, to: request.from };
-                return self.reader.answer(reading, none);
+                return self.answer(reading, none);
             }
             reading.from_disk = true;
             match self.gather_from_disk(reading, &extent) {
@@ -270,7 +280,7 @@ impl Journal {
                         reading.damaged(to)
                     }
                 };
-                self.reader.answer(reading, outcome);
+                self.answer(reading, outcome);
             }
             Found::Pending => self.reader.windows.wait(extent, segment, reading),
             Found::Nothing => {

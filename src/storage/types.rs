@@ -268,3 +268,16 @@ pub struct Counters {
     /// Reads that met damage.
     pub reads_damaged: u64,
 }
+
+/// What the journal has done for one loglet since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Work {
+    /// Entries with its records that were taken in.
+    pub entries: u64,
+    /// Bytes of these records, with their tables.
+    pub entry_bytes: u64,
+    /// Reads of its records that were answered.
+    pub reads: u64,
+    /// Bytes of records, with their tables, in these answers.
+    pub read_bytes: u64,
+}

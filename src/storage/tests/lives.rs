@@ -1,8 +1,8 @@
 //! Writing, reading and starting again.
 
-use crate::base::{CellKey, Offset};
+use crate::base::{CellKey, Limits, Offset};
 use crate::storage::testing::{Disk, Rig, limits, loglet};
-use crate::storage::{ReadOutcome, State};
+use crate::storage::{ReadOutcome, State, Work};
 
 fn key(kind: u8) -> CellKey {
     CellKey { loglet: loglet(1), kind }
@@ -115,6 +115,24 @@ fn only_durable_records_are_read() {
     rig.check(loglet(1), 0, 1, 100);
     assert_eq!(rig.disk.reads, reads, "the tail is read from memory");
     assert_eq!(rig.journal.counters().reads_from_memory, 1);
+}
+
+#[test]
+fn what_is_done_for_a_loglet_is_counted_for_it_alone() {
+    let mut rig = Rig::new(limits(2));
+    let one = 100 + u64::from(Limits::RECORD_OVERHEAD);
+    rig.append(loglet(1), 0, 3, 100);
+    rig.append(loglet(1), 3, 1, 100);
+    rig.append(loglet(2), 0, 1, 100);
+    rig.settle();
+    rig.check(loglet(1), 0, 4, 100);
+    let work = |rig: &Rig, log| rig.journal.work(loglet(log));
+    let (entries, reads) = (work(&rig, 1).entries, work(&rig, 1).reads);
+    assert!(entries == 2 && reads > 0);
+    assert_eq!(work(&rig, 1), Work { entries, entry_bytes: 4 * one, reads, read_bytes: 4 * one });
+    assert_eq!(work(&rig, 2), Work { entries: 1, entry_bytes: one, ..Work::default() });
+    rig.journal.remove(loglet(1));
+    assert_eq!(work(&rig, 1), Work::default());
 }
 
 #[test]
