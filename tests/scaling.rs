@@ -19,8 +19,15 @@ const ENOUGH: Duration = Duration::from_secs(120);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Marks that no sequencer reaches.
-const NEVER: Scaling =
-    Scaling { round: SECOND, high: 9.0, high_rounds: 2, low: -1.0, low_rounds: 2, rest: Duration::from_millis(500) };
+const NEVER: Scaling = Scaling {
+    round: SECOND,
+    high: 9.0,
+    high_rounds: 2,
+    waits: 1e9,
+    low: -1.0,
+    low_rounds: 2,
+    rest: Duration::from_millis(500),
+};
 
 struct Rig {
     nodes: Vec<Option<Node>>,

@@ -16,6 +16,10 @@ pub struct Load {
     pub queueing: Duration,
     /// How much of the units that may be on the way to the disk at once was.
     pub disk: f64,
+    /// How long one of them took until it was durable, on the average; zero if there was none.
+    pub write: Duration,
+    /// Share of the time that its thread was ready to run and had no core, where the kernel tells.
+    pub delayed: f64,
 }
 
 /// A shard, as its node has told it last.
@@ -67,7 +71,9 @@ struct Sums {
     queued: u64,
     appends: u64,
     device: u64,
+    units: u64,
     depth: u64,
+    delayed: u64,
     /// What was done for each loglet, in bytes and frames that cost as much.
     work: BTreeMap<LogletId, u64>,
 }
@@ -97,6 +103,8 @@ fn sums(shard: &Value) -> Option<Sums> {
         queued: waits.iter().map(|wait| number(&wait["sum_ns"])).sum(),
         appends: number(&waits[0]["events"]),
         device: number(&profile["store"]["device"]["sum_ns"]),
+        units: number(&profile["store"]["device"]["events"]),
+        delayed: number(&processor["delayed_ns"]),
         depth: number(&shard["journal"]["unit_depth"]).max(1),
         work: work(shard),
     })
@@ -138,11 +146,16 @@ impl Sums {
 
     fn load_since(&self, begin: &Self) -> Load {
         let elapsed = (self.at - begin.at) as f64;
-        let appends = self.appends.saturating_sub(begin.appends).max(1);
+        let since = |now: u64, begin: u64| now.saturating_sub(begin);
+        let share = |nanos: u64| nanos as f64 / elapsed;
+        let mean = |sum: u64, events: u64| Duration::from_nanos(sum / events.max(1));
+        let device = since(self.device, begin.device);
         Load {
-            busy: self.used.saturating_sub(begin.used) as f64 / elapsed,
-            queueing: Duration::from_nanos(self.queued.saturating_sub(begin.queued) / appends),
-            disk: self.device.saturating_sub(begin.device) as f64 / elapsed / self.depth as f64,
+            busy: share(since(self.used, begin.used)),
+            queueing: mean(since(self.queued, begin.queued), since(self.appends, begin.appends)),
+            disk: share(device) / self.depth as f64,
+            write: mean(device, since(self.units, begin.units)),
+            delayed: share(since(self.delayed, begin.delayed)),
         }
     }
 }
@@ -214,10 +227,11 @@ mod tests {
         let nanos = |seconds: f64| (seconds * 1e9) as u64;
         let wait = |us: u64| json!({ "events": second * 100, "sum_ns": second * 100 * us * 1000 });
         json!({ "incarnation": life, "shards": [{
-            "processor": { "cores": 4, "at_ns": second * 1_000_000_000, "used_ns": nanos(used) },
+            "processor": { "cores": 4, "at_ns": second * 1_000_000_000, "used_ns": nanos(used),
+                "delayed_ns": nanos(second as f64 / 8.0) },
             "latency_profile": {
                 "stages": { "sequencing": wait(20), "batch_wait": wait(5) },
-                "store": { "device": { "sum_ns": nanos(second as f64) } },
+                "store": { "device": { "events": second * 1000, "sum_ns": nanos(second as f64) } },
             },
             "journal": { "unit_depth": 4 },
             "sequencers": [{ "loglet": STRIPE, "append_bytes": second * 4096, "append_latency": { "events": second } }],
@@ -255,7 +269,8 @@ mod tests {
         assert_eq!(loads.node(NODE), None, "too short");
         loads.told(NODE, &status(1, 120, 75.0), SPAN);
         let load = loads.node(NODE).unwrap();
-        let expected = Load { busy: 0.25, queueing: Duration::from_micros(25), disk: 0.25 };
+        let (queueing, write) = (Duration::from_micros(25), Duration::from_millis(1));
+        let expected = Load { busy: 0.25, queueing, disk: 0.25, write, delayed: 0.125 };
         assert_eq!((load.cores, load.measured, load.shards.len()), (4, 1, 1));
         let ShardLoad { load, sequences, stores, .. } = &load.shards[0];
         assert_eq!((*load, &sequences[..], &stores[..]), (expected, &[STRIPE][..], &[STRIPE, STORED, IDLE][..]));

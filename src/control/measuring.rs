@@ -5,8 +5,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::loads::{Load, Loads, NodeLoad};
-use super::scaling::{CORES_FULL, DISK_FULL, Obstacle, Rounds, Sample, Scaling};
+use super::loads::{Loads, NodeLoad};
+use super::scaling::{CORES_FULL, CORES_SHORT, DISK_FULL, Obstacle, Rounds, Sample, Scaling, Sequenced};
 use crate::base::{Instant, LogletId, NodeId, quorum};
 use crate::client::{Chain, LogRecord, LogletSpec, Root};
 use crate::wire::LogletConfig;
@@ -157,14 +157,17 @@ impl Scaler {
 fn sample(root: &Root, record: &LogRecord, loglet: &LogletSpec, loads: &Loads, scaling: &Scaling) -> Option<Sample> {
     // All that a shard does for the log: whatever stripe it is for, the log has that much less of the shard to itself.
     let own: Vec<LogletId> = loglet.stripes().iter().map(|stripe| stripe.id).collect();
-    let busier = |a: &(f64, Load), b: &(f64, Load)| a.0.total_cmp(&b.0);
+    let busier = |a: &Sequenced, b: &Sequenced| {
+        let need = |of: &Sequenced| of.is_busy(scaling);
+        need(a).cmp(&need(b)).then(a.busy.total_cmp(&b.busy))
+    };
     let of_stripe = |stripe: &LogletConfig| {
         let shards = &loads.node(stripe.sequencer.node)?.shards;
         let lanes = shards.iter().filter(|shard| shard.sequences.contains(&stripe.id));
-        lanes.map(|shard| (shard.busy_for(&own), shard.load)).max_by(busier)
+        lanes.map(|shard| Sequenced { busy: shard.busy_for(&own), shard: shard.load }).max_by(busier)
     };
     let sequencers = loglet.stripes().iter().map(of_stripe).collect::<Option<Vec<_>>>()?;
-    let (busy, shard) = sequencers.into_iter().max_by(busier).expect("a loglet has stripes");
+    let busiest = sequencers.into_iter().max_by(busier).expect("a loglet has stripes");
     let is_sharded = record.stripes.sharded;
     let candidates: Vec<NodeId> = match is_sharded {
         true => root.active().map(|node| node.member.node).collect(),
@@ -181,8 +184,7 @@ fn sample(root: &Root, record: &LogRecord, loglet: &LogletSpec, loads: &Loads, s
         stripes: loglet.stripes().len(),
         range: record.range(),
         room,
-        busy,
-        shard,
+        busiest,
         obstacle: disks(loglet, loads).filter(|_| !is_sharded).or_else(|| cores(root, &known, loads, scaling)),
     })
 }
@@ -205,18 +207,19 @@ fn disks(loglet: &LogletSpec, loads: &Loads) -> Option<Obstacle> {
 /// Why none of these nodes has a shard with a core to spare, if none has. Nodes at one address are on one machine.
 fn cores(root: &Root, known: &[(NodeId, &NodeLoad)], loads: &Loads, scaling: &Scaling) -> Option<Obstacle> {
     let machine = |node: NodeId| root.node(node).map(|record| record.member.address.ip());
-    let mut machines: BTreeMap<IpAddr, (f64, usize)> = BTreeMap::new();
+    let mut machines: BTreeMap<IpAddr, (f64, f64, usize)> = BTreeMap::new();
     for node in root.nodes.iter().map(|record| record.member.node) {
         let (Some(load), Some(machine)) = (loads.node(node), machine(node)) else { continue };
-        let (used, cores) = machines.entry(machine).or_default();
+        let (used, delayed, cores) = machines.entry(machine).or_default();
         *used += load.shards.iter().map(|shard| shard.load.busy).sum::<f64>();
+        *delayed += load.shards.iter().map(|shard| shard.load.delayed).sum::<f64>();
         *cores = (*cores).max(load.cores);
     }
     let full = |node: NodeId| {
         let machine = machine(node)?;
-        let (used, cores) = *machines.get(&machine)?;
-        let is_full = used >= cores as f64 * CORES_FULL;
-        is_full.then(|| Obstacle::Cores { machine: machine.to_string(), used, cores })
+        let (used, delayed, cores) = *machines.get(&machine)?;
+        let is_full = used >= cores as f64 * CORES_FULL || delayed >= cores as f64 * CORES_SHORT;
+        is_full.then(|| Obstacle::Cores { machine: machine.to_string(), used, delayed, cores })
     };
     let has_spare = |load: &NodeLoad| load.shards.iter().any(|shard| shard.load.busy < scaling.high);
     if known.iter().any(|(node, load)| full(*node).is_none() && has_spare(load)) {

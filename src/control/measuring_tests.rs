@@ -12,6 +12,7 @@ const MARKS: Scaling = Scaling {
     round: Duration::from_secs(1),
     high: 0.75,
     high_rounds: 2,
+    waits: 4.0,
     low: 0.25,
     low_rounds: 4,
     rest: Duration::from_secs(30),
@@ -27,6 +28,10 @@ struct Stage {
     cores: usize,
     /// How much each shard does for the log, and for a neighbour that the same nodes sequence and store, in each second.
     work: (u64, u64),
+    /// How long each shard has waited for a core in each second.
+    delayed: f64,
+    /// How many durable writes the appends of the sequencer's shard wait for.
+    waits: u64,
 }
 
 /// On machines of their own, or all on one.
@@ -46,7 +51,17 @@ impl Stage {
         let id = LogletId { log: 1, version: 1, nonce: 1 };
         let chain = Chain::begin(LogletSpec::new(id, [(sequencer, members[..3].to_vec())]));
         let chains = [(LOG.to_owned(), chain)].into();
-        Self { root, chains, loads: Loads::default(), second: 0, used: BTreeMap::new(), cores, work: (1, 0) }
+        Self {
+            root,
+            chains,
+            loads: Loads::default(),
+            second: 0,
+            used: BTreeMap::new(),
+            cores,
+            work: (1, 0),
+            delayed: 0.0,
+            waits: 0,
+        }
     }
 
     fn status(&self, node: NodeId) -> Value {
@@ -60,8 +75,12 @@ impl Stage {
         let sequencers = if node == NodeId(1) { both.map(sequenced).to_vec() } else { Vec::new() };
         let loglets = if node.0 <= 3 { both.map(stored).to_vec() } else { Vec::new() };
         json!({ "incarnation": 1, "shards": [{
-            "processor": { "cores": self.cores, "at_ns": self.second * 1_000_000_000, "used_ns": nanos(used) },
-            "latency_profile": { "store": { "device": { "sum_ns": nanos(disk) } } },
+            "processor": { "cores": self.cores, "at_ns": self.second * 1_000_000_000, "used_ns": nanos(used),
+                "delayed_ns": nanos(self.delayed * self.second as f64) },
+            "latency_profile": {
+                "stages": { "sequencing": { "events": 1_000_000 * self.second, "sum_ns": self.waits * nanos(disk) } },
+                "store": { "device": { "events": 1_000_000 * self.second, "sum_ns": nanos(disk) } },
+            },
             "journal": { "unit_depth": 1 },
             "sequencers": sequencers,
             "loglets": loglets,
@@ -143,6 +162,36 @@ fn a_machine_without_a_core_to_spare_is_no_reason_to_grow() {
     let (wanted, reason) = Stage::new(3, true, 2, false).rounds(3, &[0.95, 0.8, 0.75], 0.1, &[]);
     assert_eq!(wanted, None);
     assert!(reason.contains("all shards that could take a stripe are as busy"), "{reason}");
+}
+
+/// Others than shards may have taken its cores: clients, or other programs.
+#[test]
+fn a_machine_whose_shards_wait_for_cores_is_no_reason_to_grow_however_long_appends_wait() {
+    let decided = |delayed: f64, is_alone: bool| {
+        let mut stage = Stage::new(3, is_alone, 4, false);
+        (stage.delayed, stage.waits) = (delayed, 5);
+        stage.rounds(3, &[0.6, 0.2, 0.2], 0.1, &[])
+    };
+    let (wanted, reason) = decided(0.1, false);
+    assert_eq!(wanted, Some(2), "{reason}");
+    assert!(reason.contains("its appends wait long for 3 rounds"), "{reason}");
+    let (wanted, reason) = decided(0.15, false);
+    assert_eq!(wanted, None);
+    assert!(reason.contains("1.00 of the 4 of 10.0.0.0 are used already, and 0.45 were waited for"), "{reason}");
+    assert_eq!(decided(0.3, true).0, Some(2), "each is on another one");
+}
+
+/// An idle log does not suffer from its neighbour's queue so much that it would be worth a sequencer.
+#[test]
+fn appends_that_wait_behind_a_neighbours_are_no_reason_to_grow() {
+    let decided = |work: (u64, u64)| {
+        let mut stage = Stage::new(3, true, 1, false);
+        (stage.work, stage.waits) = (work, 50);
+        stage.rounds(3, &[0.95, 0.2, 0.2], 0.1, &[])
+    };
+    assert_eq!([decided((0, 1)).0, decided((1, 9)).0, decided((1, 1)).0], [None; 3]);
+    let (wanted, reason) = decided((2, 1));
+    assert_eq!(wanted, Some(2), "it does most of what there is to do, and its own appends wait: {reason}");
 }
 
 /// More sequencers give the same disks no more to do, unless each stripe has its own.

@@ -15,6 +15,9 @@ pub struct Scaling {
     pub high: f64,
     /// for so many rounds in succession, the log gets twice as many stripes.
     pub high_rounds: u32,
+    /// It is busy as well when appends have waited there for as long as this many durable writes take, and it would not be quiet with
+    /// twice as many sequencers: it would lose again what it was given.
+    pub waits: f64,
     /// If all its sequencers have used no more than this, which is well below half of `high`,
     pub low: f64,
     /// for so many rounds in succession, it gets half as many.
@@ -30,6 +33,7 @@ impl Default for Scaling {
             round: Duration::from_secs(10),
             high,
             high_rounds: 3,
+            waits: 4.0,
             low,
             low_rounds: 30,
             rest: Duration::from_secs(30),
@@ -39,6 +43,8 @@ impl Default for Scaling {
 
 /// A machine whose nodes have used so much of its cores has none left for another sequencer: their clients need some too.
 pub(super) const CORES_FULL: f64 = 0.9;
+/// A machine whose nodes have waited for so much of its cores has none left either, whoever uses them.
+pub(super) const CORES_SHORT: f64 = 0.1;
 /// A disk with so much on the way takes no more, whoever sequences it.
 pub(super) const DISK_FULL: f64 = 0.9;
 
@@ -46,11 +52,46 @@ pub(super) const DISK_FULL: f64 = 0.9;
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Obstacle {
     /// All shards that could take a stripe are on machines like this.
-    Cores { machine: String, used: f64, cores: usize },
+    Cores { machine: String, used: f64, delayed: f64, cores: usize },
     /// All shards that could take one are as busy.
     Shards,
     /// The LogServers' disks, which all stripes share, have no more to give.
     Disk(f64),
+}
+
+/// A sequencer of a log, in a round.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Sequenced {
+    /// Share of a core that its shard has used for the log. What the shard does for other logs is no reason to divide this one: as many
+    /// sequencers more would have as little to do.
+    pub(super) busy: f64,
+    /// All that the shard does.
+    pub(super) shard: Load,
+}
+
+impl Sequenced {
+    /// For how many durable writes its appends have waited in the shard, on the average, before one was begun for them. With a disk that is fast they
+    /// wait for what the shard has to do before, and with one that is slow for those that are on their way: one or two, whatever a
+    /// sequencer does. Nothing where there is nothing to compare it with, or they wait because the disk takes no more.
+    fn waits(&self) -> Option<f64> {
+        let Load { queueing, write, disk, .. } = self.shard;
+        (!write.is_zero() && disk < DISK_FULL).then(|| queueing.as_secs_f64() / write.as_secs_f64())
+    }
+
+    /// Whether appends wait long for want of a sequencer.
+    fn waits_long(&self, scaling: &Scaling) -> bool {
+        self.busy > 2.0 * scaling.low && self.waits().is_some_and(|waits| waits >= scaling.waits)
+    }
+
+    /// Whether another one should take a part of what it does.
+    pub(super) fn is_busy(&self, scaling: &Scaling) -> bool {
+        self.busy >= scaling.high || self.waits_long(scaling)
+    }
+
+    /// Why it is busy, in words that go with a number of rounds.
+    fn why_busy(&self, scaling: &Scaling) -> &'static str {
+        if self.busy >= scaling.high { "it is busy" } else { "its appends wait long" }
+    }
 }
 
 /// What was measured of a log in a round.
@@ -64,11 +105,8 @@ pub(super) struct Sample {
     pub(super) range: StripeRange,
     /// How many its nodes have room for.
     pub(super) room: usize,
-    /// Share of a core that the shard of its busiest sequencer has used for it. What the shard does for other logs is no reason to divide
-    /// this one: as many sequencers more would have as little to do.
-    pub(super) busy: f64,
-    /// That shard, all that it does.
-    pub(super) shard: Load,
+    /// The sequencer that has most need of another one.
+    pub(super) busiest: Sequenced,
     /// Why growing would be in vain, if it would.
     pub(super) obstacle: Option<Obstacle>,
 }
@@ -123,12 +161,13 @@ impl Rounds {
         if self.loglet != Some(sample.loglet) {
             (self.loglet, self.high, self.low) = (Some(sample.loglet), 0, 0);
         }
-        let busy = sample.busy;
+        let busiest = sample.busiest;
         let count = |rounds: u32, is_so: bool| if is_so { rounds.saturating_add(1) } else { 0 };
-        (self.high, self.low) = (count(self.high, busy >= scaling.high), count(self.low, busy <= scaling.low));
+        (self.high, self.low) =
+            (count(self.high, busiest.is_busy(scaling)), count(self.low, busiest.busy <= scaling.low));
         let verdict = self.judge(&sample, scaling);
         if let Verdict::Divide(stripes, cause) = verdict {
-            self.change = Some((sample.stripes, stripes, cause, busy));
+            self.change = Some((sample.stripes, stripes, cause, busiest.busy));
         }
         let kind = std::mem::discriminant;
         let before = self.last.as_ref().map(|(sample, verdict)| (sample.loglet, kind(verdict)));
@@ -181,26 +220,27 @@ impl Rounds {
         let Some((sample, verdict)) = &self.last else {
             return "not scaled, because its sequencers have not been measured yet".to_owned();
         };
-        let Sample { stripes, range, busy, shard, .. } = sample;
+        let Sample { stripes, range, busiest, .. } = sample;
+        let Sequenced { busy, shard } = busiest;
+        let is_busy = busiest.why_busy(scaling);
         let why = match verdict {
             Verdict::Divide(count, cause) => {
                 let because = match cause {
-                    Cause::Busy => format!("it is busy for {} rounds", self.high),
+                    Cause::Busy => format!("{is_busy} for {} rounds", self.high),
                     Cause::Quiet => format!("it is quiet for {} rounds", self.low),
                     Cause::Range => format!("it may have {range}"),
                 };
                 format!("to have {}, because {because}", counted(*count))
             }
-            Verdict::Most => "not scaled, because it is busy and has the most stripes that it may have".to_owned(),
+            Verdict::Most => format!("not scaled, because {is_busy} and it has the most stripes that it may have"),
             Verdict::NoRoom(room, cause) => {
-                let wants =
-                    if *cause == Cause::Range { format!("it may have {range}") } else { "it is busy".to_owned() };
+                let wants = if *cause == Cause::Range { format!("it may have {range}") } else { is_busy.to_owned() };
                 format!("not scaled, because {wants} and its nodes have room for {} only", counted(*room))
             }
             Verdict::InVain(obstacle) => format!("not scaled, because {obstacle}"),
             Verdict::Fewest => "not scaled, because it is quiet and has the fewest stripes".to_owned(),
             Verdict::Stay if self.high > 0 => {
-                format!("not scaled, because it is busy for {} of {} rounds", self.high, scaling.high_rounds)
+                format!("not scaled, because {is_busy} for {} of {} rounds", self.high, scaling.high_rounds)
             }
             Verdict::Stay if self.low > 0 => {
                 format!("not scaled, because it is quiet for {} of {} rounds", self.low, scaling.low_rounds)
@@ -211,14 +251,17 @@ impl Rounds {
             let at = if cause == Cause::Range { "by its range".to_owned() } else { format!("at {busy:.2}") };
             format!("; got {} instead of {from} {at}", counted(to))
         });
+        let waits =
+            busiest.waits().map(|waits| format!(", which is {waits:.1} durable writes ({:.1} is long)", scaling.waits));
         format!(
             "{} of {range}, {why}: its busiest sequencer has used {busy:.2} of a core ({:.2} is busy, {:.2} quiet) and its shard \
-             {:.2} in all, appends waited {} us there, {:.0} % of the disk's queue was in use{}",
+             {:.2} in all, appends waited {} us there{}, {:.0} % of the disk's queue was in use{}",
             counted(*stripes),
             scaling.high,
             scaling.low,
             shard.busy,
             shard.queueing.as_micros(),
+            waits.unwrap_or_default(),
             shard.disk * 100.0,
             change.unwrap_or_default()
         )
@@ -232,10 +275,11 @@ fn counted(stripes: usize) -> String {
 impl std::fmt::Display for Obstacle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Cores { machine, used, cores } => {
+            Self::Cores { machine, used, delayed, cores } => {
                 write!(
                     f,
-                    "another sequencer would have no core: {used:.2} of the {cores} of {machine} are used already"
+                    "another sequencer would have no core: {used:.2} of the {cores} of {machine} are used already, and {delayed:.2} were \
+                     waited for"
                 )
             }
             Self::Shards => write!(f, "all shards that could take a stripe are as busy"),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::driver::CoreTime;
 use crate::base::Instant;
 
 /// Time on the system's monotonic clock.
@@ -10,8 +11,14 @@ pub(super) fn now() -> Instant {
     Instant::from_nanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
 }
 
-/// How long the calling thread has been on a core since it began, in the kernel as well.
-pub(super) fn used() -> Duration {
+/// What the calling thread has had of the cores since it began.
+pub(super) fn core_time() -> CoreTime {
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
+    // Three numbers: nanoseconds on a core, nanoseconds of waiting for one, and how often it was given one.
+    let delayed = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let delayed = delayed.and_then(|text| text.split_ascii_whitespace().nth(1)?.parse().ok());
+    CoreTime {
+        used: Duration::new(used.tv_sec as u64, used.tv_nsec as u32),
+        delayed: delayed.map(Duration::from_nanos),
+    }
 }

@@ -7,6 +7,15 @@ use super::PipeEnd;
 use super::op::{Chunk, Completion, ConnId, ListenerId, Op, Token};
 use crate::base::Instant;
 
+/// What a thread has had of the cores since it began.
+#[derive(Clone, Copy, Debug)]
+pub struct CoreTime {
+    /// How long it was on one, in the kernel as well.
+    pub used: Duration,
+    /// How long it was ready to run and had none, if the kernel tells.
+    pub delayed: Option<Duration>,
+}
+
 /// Carries out operations and reports their completions. One driver belongs to one thread.
 ///
 /// Nothing in here blocks except [`Driver::wait`]. Dropping a driver waits for, or abandons safely, whatever is in flight:
@@ -31,8 +40,8 @@ pub trait Driver {
         None
     }
 
-    /// How long the driver's thread has been on a core since it began, in the kernel as well; none where time is simulated.
-    fn core_time(&self) -> Option<Duration> {
+    /// What the driver's thread has had of the cores; none where time is simulated.
+    fn core_time(&self) -> Option<CoreTime> {
         None
     }
 

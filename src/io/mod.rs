@@ -21,7 +21,7 @@ pub mod uring;
 mod worker;
 
 pub use choice::{DriverChoice, DriverError, DriverKind};
-pub use driver::Driver;
+pub use driver::{CoreTime, Driver};
 pub use local::LocalListener;
 pub use lodger::{LODGERS, Lodger};
 pub use pipe::PipeEnd;

@@ -11,7 +11,7 @@ use super::epoll::{self, EpollDriver};
 use super::local::{LocalConnections, LocalListener};
 use super::op::{Chunk, Completion, ConnId, ListenerId, Op, Token};
 use super::uring::{self, UringDriver};
-use super::{Driver, DriverKind, PipeEnd};
+use super::{CoreTime, Driver, DriverKind, PipeEnd};
 use crate::base::Instant;
 
 /// A driver of the kind that was chosen, and its connections within this process.
@@ -108,8 +108,8 @@ impl Driver for SystemDriver {
         Some(super::clock::now)
     }
 
-    fn core_time(&self) -> Option<Duration> {
-        Some(super::clock::used())
+    fn core_time(&self) -> Option<CoreTime> {
+        Some(super::clock::core_time())
     }
 
     fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {

@@ -140,10 +140,7 @@ impl<D: Driver> Shard<D> {
             network: self.network,
             misses: &self.misses,
             scaling: &self.scaling,
-            processor: self
-                .driver
-                .core_time()
-                .map(|used| status::processor(self.config.cores, used, self.driver.now())),
+            processor: self.driver.core_time().map(|had| status::processor(self.config.cores, had, self.driver.now())),
         })
     }
 

@@ -2,7 +2,6 @@
 //! benchmarks read them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -10,6 +9,7 @@ use super::sequencing::{self, Sequencing};
 use super::timing::{NetworkCounters, TurnCounters, WriteTimes, histogram};
 use super::{NodeIdentity, ShardConfig};
 use crate::base::{Instant, NodeId};
+use crate::io::CoreTime;
 use crate::proto::log_server::{LogServer, LogletStatus};
 use crate::proto::metastore::Acceptor;
 use crate::proto::sequencer::{Sequencer, ServerStatus, State};
@@ -87,8 +87,9 @@ pub(super) fn report(parts: &Parts<'_>) -> Value {
 }
 
 /// Sums since the start, and when they were taken, so that two of them say how busy the shard was in between.
-pub(super) fn processor(cores: usize, used: Duration, now: Instant) -> Value {
-    json!({ "cores": cores, "used_ns": used.as_nanos() as u64, "at_ns": now.as_nanos() })
+pub(super) fn processor(cores: usize, had: CoreTime, now: Instant) -> Value {
+    let [used, delayed] = [Some(had.used), had.delayed].map(|time| time.map(|time| time.as_nanos() as u64));
+    json!({ "cores": cores, "used_ns": used, "delayed_ns": delayed, "at_ns": now.as_nanos() })
 }
 
 /// What an acceptor says of itself; nothing when no register has come to it.
