@@ -328,6 +328,7 @@ fn a_wrong_file_is_refused_with_its_line_before_anything_is_touched() {
         ("[node]\nlistn = \"127.0.0.1:0\"\n", ":2:", "did you mean `listen`"),
         ("[node]\nshards = true\n", ":2:", "`shards`"),
         ("\n\n[limits]\nunit_depth = 3\n", ":4:", "unit_depth"),
+        ("[scaling]\nquiet_percent = 60\n", ":2:", "quiet_percent is below half of busy_percent"),
         ("[node\n", ":1:", ""),
         ("\u{0}", ":1:", ""),
     ];

@@ -150,7 +150,7 @@ fn a_busy_log_gets_more_stripes_while_it_is_used() {
 /// Whatever is measured is quiet here: it goes down to the fewest, and not below.
 #[test]
 fn a_quiet_log_gets_fewer_stripes_and_a_log_with_a_fixed_number_keeps_it() {
-    let scaling = Scaling { low: 5.0, ..NEVER };
+    let scaling = Scaling { low: 4.0, ..NEVER };
     let mut rig = Rig::start(1, scaling, Stripes { count: 4, sharded: false });
     let fixed = rig.cluster.create_striped_log("fixed", 3, Stripes { count: 4, sharded: false }).unwrap();
     rig.append(20);

@@ -15,9 +15,10 @@ use super::exit;
 use super::metastore::MetaStoreChoice;
 use crate::base::{ClusterId, Limits};
 use crate::io::DriverChoice;
+use crate::node::Scaling;
 
 /// What a node is run with: defaults, then the file, then the flags.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Settings {
     pub(super) dir: Option<PathBuf>,
     pub(super) device: Option<PathBuf>,
@@ -36,6 +37,7 @@ pub(super) struct Settings {
     pub(super) control: bool,
     pub(super) prepare_bytes: Option<u64>,
     pub(super) limits: Limits,
+    pub(super) scaling: Scaling,
 }
 
 impl Default for Settings {
@@ -58,6 +60,7 @@ impl Default for Settings {
             control: true,
             prepare_bytes: None,
             limits: Limits::default(),
+            scaling: Scaling::default(),
         }
     }
 }
@@ -106,9 +109,10 @@ impl Settings {
                 lines.push((known.name, at));
             }
         }
-        settings.limits.check().map_err(|error| {
-            let why = error.to_string();
-            // A rule names the limits that it is about, and the file has changed one of them.
+        let limits = settings.limits.check().map_err(|error| error.to_string());
+        let scaling = settings.scaling.check().map_err(|error| error.to_string());
+        limits.and(scaling).map_err(|why| {
+            // A rule names the keys that it is about, and the file has changed one of them.
             let named = lines.iter().find(|(name, _)| why.contains(name));
             (named.map_or(1, |(_, at)| *at), why)
         })?;
@@ -235,6 +239,7 @@ mod tests {
             control: false,
             prepare_bytes: Some(12_345),
             limits: Limits { segment_bytes: 128 << 20, unit_depth: 4, ..Limits::default() },
+            scaling: Scaling { high: 0.29, low: 0.07, low_rounds: 5, ..Scaling::default() },
         };
         assert_eq!(Settings::parse(&changed.to_toml()).unwrap(), changed);
         assert_ne!(changed, defaults);
@@ -259,10 +264,11 @@ mod tests {
     #[test]
     fn numeric_keys_change_what_they_name() {
         let defaults = Settings::default();
-        for key in KEYS.iter().filter(|key| key.section == "limits" && key.name != "unit_depth") {
+        for key in KEYS.iter().filter(|key| key.section != "node" && key.name != "unit_depth") {
             // Doubling any one limit alone may break a relation; the setter must still reach its own field only.
             let mut changed = defaults.clone();
-            (key.set)(&mut changed, Given::Integer(7_340_032)).unwrap();
+            let number = if key.name.ends_with("_percent") { 49 } else { 7_340_032 };
+            (key.set)(&mut changed, Given::Integer(number)).unwrap();
             assert_ne!((key.get)(&changed), (key.get)(&defaults), "{}", key.name);
             for other in KEYS.iter().filter(|other| other.name != key.name) {
                 assert_eq!((other.get)(&changed), (other.get)(&defaults), "{} sets {}", key.name, other.name);
@@ -280,6 +286,15 @@ mod tests {
             let names = [field.to_owned(), format!("{field}_ms"), format!("{field}_us")];
             let is_key = KEYS.iter().any(|key| names.iter().any(|name| name == key.name));
             assert!(is_key != NOT_KEYS.contains(&field), "limit {field}: add it to config_keys.rs, or here");
+        }
+    }
+
+    #[test]
+    fn every_percentage_is_read_back_as_it_was() {
+        for percent in 1..=100 {
+            let settings = Settings::parse(&format!("[scaling]\nquiet_percent = 0\nbusy_percent = {percent}")).unwrap();
+            assert!(settings.to_toml().contains(&format!("\nbusy_percent = {percent}\n")), "{percent}");
+            assert_eq!(Settings::parse(&settings.to_toml()).unwrap(), settings);
         }
     }
 
@@ -321,6 +336,18 @@ mod tests {
             ("[limits]\nunit_depth = [2]", "unit_depth"),
             ("[limits]\nunit_depth = 3", "unit_depth"),
             ("[limits]\nsegments_max = 0x7fffffffffffffffffff", "segments_max"),
+            ("[scaling]\nbusy_percent = 0", "busy_percent"),
+            ("[scaling]\nbusy_percent = 101", "busy_percent"),
+            ("[scaling]\nbusy_percent = 0.75", "busy_percent"),
+            ("[scaling]\nbusy_percent = 50", "quiet_percent is below half of busy_percent"),
+            ("[scaling]\nquiet_percent = 40", "quiet_percent is below half of busy_percent"),
+            ("[scaling]\nquiet_percent = -1", "quiet_percent"),
+            ("[scaling]\nround_ms = 999", "round_ms"),
+            ("[scaling]\nbusy_rounds = 0", "busy_rounds"),
+            ("[scaling]\nquiet_rounds = 0", "quiet_rounds"),
+            ("[scaling]\nlong_wait_writes = 0", "long_wait_writes"),
+            ("[scaling]\nrest_ms = 0", "rest_ms"),
+            ("[scaling]\nrest_ms = 99999999999", "rest_ms"),
         ];
         for (text, key) in cases {
             let (line, why) = error(text);

@@ -1,12 +1,14 @@
 //! Every key of the configuration file.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::config::{Given, Settings};
 use super::lanes;
 use crate::base::{ClusterId, Limits};
+use crate::node::Scaling;
 
 /// A key of the file.
 pub(super) struct Key {
@@ -28,6 +30,10 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     (
         "limits",
         "Bounds of the node. The defaults suit most machines; the relations between them are checked at the start.",
+    ),
+    (
+        "scaling",
+        "When a log that has a range of stripes gets more of them, or fewer. The same on all nodes: any of them may be the one that acts.",
     ),
 ];
 
@@ -96,6 +102,27 @@ macro_rules! millis {
 macro_rules! micros {
     ($field:ident, $name:literal, $help:literal) => {
         time!($field, $name, $help, "microsecond", from_micros, as_micros)
+    };
+}
+
+/// A mark of scaling, as a whole number within a range.
+macro_rules! mark {
+    ($name:literal, $range:expr, $get:expr, $set:expr, $help:literal) => {
+        Key {
+            section: "scaling",
+            name: $name,
+            help: $help,
+            example: "",
+            get: |settings| {
+                let get: fn(&Scaling) -> u32 = $get;
+                Some(get(&settings.scaling).to_string())
+            },
+            set: |settings, given| {
+                let set: fn(&mut Scaling, u32) = $set;
+                set(&mut settings.scaling, within(number(&given)?, $range)?);
+                Ok(())
+            },
+        }
     };
 }
 
@@ -446,7 +473,76 @@ pub(super) const KEYS: &[Key] = &[
         "reconnect_delay_ms",
         "Pause in milliseconds before a lost connection to another node is tried again; doubles up to 16 times this."
     ),
+    mark!(
+        "round_ms",
+        Scaling::ROUND_MIN.as_millis() as u32..=u32::MAX,
+        |scaling| millis(scaling.round),
+        |scaling, millis| scaling.round = Duration::from_millis(millis.into()),
+        "Over what time the load is measured, in milliseconds: a round, at least 1000."
+    ),
+    mark!(
+        "busy_percent",
+        1..=100,
+        |scaling| percent(scaling.high),
+        |scaling, percent| scaling.high = f64::from(percent) / 100.0,
+        "A log is busy in a round when the shard of one of its sequencers has used so much of a core for it, in percent."
+    ),
+    mark!(
+        "long_wait_writes",
+        1..=u32::MAX,
+        |scaling| scaling.waits as u32,
+        |scaling, writes| scaling.waits = f64::from(writes),
+        "It is busy as well when its appends wait there, on the average, for as long as so many durable writes take, and twice as many\n\
+         sequencers would not be quiet."
+    ),
+    mark!(
+        "busy_rounds",
+        1..=u32::MAX,
+        |scaling| scaling.high_rounds,
+        |scaling, rounds| scaling.high_rounds = rounds,
+        "Busy for so many rounds in succession, it gets twice as many stripes."
+    ),
+    mark!(
+        "quiet_percent",
+        0..=100,
+        |scaling| percent(scaling.low),
+        |scaling, percent| scaling.low = f64::from(percent) / 100.0,
+        "A log is quiet in a round when none of its sequencers has used more of a core for it, in percent. Below half of busy_percent."
+    ),
+    mark!(
+        "quiet_rounds",
+        1..=u32::MAX,
+        |scaling| scaling.low_rounds,
+        |scaling, rounds| scaling.low_rounds = rounds,
+        "Quiet for so many rounds in succession, it gets half as many stripes."
+    ),
+    mark!(
+        "rest_ms",
+        1..=u32::MAX,
+        |scaling| millis(scaling.rest),
+        |scaling, millis| scaling.rest = Duration::from_millis(millis.into()),
+        "How long, in milliseconds, a log is left as it is after that, and before its stripes are spread over other nodes. Doubles with\n\
+         each change in short succession, up to 64 times this."
+    ),
 ];
+
+/// As the file has them; what is given there fits.
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+fn percent(share: f64) -> u32 {
+    (share * 100.0).round() as u32
+}
+
+fn within(number: u64, range: RangeInclusive<u32>) -> Result<u32, String> {
+    let (least, most) = range.clone().into_inner();
+    match u32::try_from(number) {
+        Ok(number) if range.contains(&number) => Ok(number),
+        Ok(number) if number < least => Err(format!("it must be at least {least}")),
+        _ => Err(format!("it must be at most {most}")),
+    }
+}
 
 fn bounded<T: TryFrom<u64>>(number: u64) -> Result<T, String> {
     T::try_from(number).map_err(|_| format!("{number} is too large"))

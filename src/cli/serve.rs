@@ -108,7 +108,7 @@ pub(super) fn run(global: &Global, options: &Serve) -> anyhow::Result<()> {
         allow_volatile: settings.allow_volatile,
         prepare_bytes: settings.prepare_bytes,
         driver: settings.driver,
-        control: settings.control.then(ControlOptions::default),
+        control: settings.control.then(|| ControlOptions { scaling: settings.scaling, ..ControlOptions::default() }),
     };
     let running = Node::start(config).with_context(|| format!("cannot serve {}", dir.display()))?;
     let admin = admin.map(|listener| listener.start(running.reporter())).transpose().context("the admin endpoint")?;

@@ -20,4 +20,4 @@ pub use executor::{Control, ControlConfig, Told};
 pub use loads::{Load, Loads, NodeLoad, ShardLoad};
 pub use pacing::Pacing;
 pub use planner::{Action, Aim, Change, Condition, Patience, View, lost, plan};
-pub use scaling::Scaling;
+pub use scaling::{InvalidScaling, Scaling};

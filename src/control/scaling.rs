@@ -41,6 +41,35 @@ impl Default for Scaling {
     }
 }
 
+/// Why marks cannot be used. Named as in the configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("marks of scaling contradict each other: {0}")]
+pub struct InvalidScaling(&'static str);
+
+impl Scaling {
+    /// The shortest round: what is measured in less says more of the moment than of the load.
+    pub const ROUND_MIN: Duration = Duration::from_secs(1);
+
+    /// Checks the marks, once, at the start of whoever uses them.
+    ///
+    /// # Errors
+    /// A log would be changed to and fro, or without a measurement.
+    pub fn check(&self) -> Result<(), InvalidScaling> {
+        let rules = [
+            (self.round >= Self::ROUND_MIN, "round_ms is at least 1000"),
+            (self.high_rounds > 0, "busy_rounds is at least 1"),
+            (self.low_rounds > 0, "quiet_rounds is at least 1"),
+            (self.waits > 0.0, "long_wait_writes is at least 1"),
+            // Half as many sequencers are twice as busy each.
+            (self.low * 2.0 < self.high, "quiet_percent is below half of busy_percent"),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(InvalidScaling(rule)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A machine whose nodes have used so much of its cores has none left for another sequencer: their clients need some too.
 pub(super) const CORES_FULL: f64 = 0.9;
 /// A machine whose nodes have waited for so much of its cores has none left either, whoever uses them.

@@ -245,3 +245,20 @@ fn the_reason_has_the_numbers_and_the_last_change() {
     assert!(reason.starts_with("4 stripes of 1..8, not scaled, because it is neither busy nor quiet"), "{reason}");
     assert!(reason.ends_with("got 4 stripes instead of 2 at 0.93"), "{reason}");
 }
+
+#[test]
+fn marks_that_contradict_each_other_are_refused_by_name() {
+    assert_eq!((Scaling::default().check(), MARKS.check()), (Ok(()), Ok(())));
+    let cases = [
+        (Scaling { round: Duration::from_millis(999), ..MARKS }, "round_ms"),
+        (Scaling { high_rounds: 0, ..MARKS }, "busy_rounds"),
+        (Scaling { low_rounds: 0, ..MARKS }, "quiet_rounds"),
+        (Scaling { waits: 0.0, ..MARKS }, "long_wait_writes"),
+        (Scaling { low: MARKS.high / 2.0, ..MARKS }, "quiet_percent"),
+        (Scaling { high: f64::NAN, ..MARKS }, "quiet_percent"),
+    ];
+    for (marks, name) in cases {
+        let why = marks.check().unwrap_err().to_string();
+        assert!(why.contains(name), "{why}");
+    }
+}

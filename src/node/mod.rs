@@ -13,6 +13,7 @@ mod reporter;
 mod running;
 mod sequencer;
 
+pub use crate::control::Scaling;
 pub use crate::io::device::{DeviceView, FileOnDevice};
 pub use admin::{Admin, AdminListener};
 pub use data_dir::{DataDir, DataDirError, Durability};

@@ -14,7 +14,7 @@ use super::entrance::Entrance;
 use super::free_space::check_prepared;
 use crate::base::{ClusterId, Incarnation, InvalidLimits, Limits, NodeId};
 use crate::client::Collocated;
-use crate::control::{Control, ControlConfig, Patience, Scaling, Told};
+use crate::control::{Control, ControlConfig, InvalidScaling, Patience, Scaling, Told};
 use crate::io::device::Volume;
 use crate::io::{Driver, DriverChoice, DriverError, DriverKind, SystemDriver};
 use crate::server::{Command, Inbox, NodeIdentity, Shard, ShardConfig};
@@ -82,6 +82,9 @@ pub enum ServeError {
     /// Its bounds contradict each other.
     #[error(transparent)]
     Limits(#[from] InvalidLimits),
+    /// The marks by which it changes logs contradict each other.
+    #[error(transparent)]
+    Scaling(#[from] InvalidScaling),
     /// Its directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -240,6 +243,7 @@ impl Node {
     /// It cannot run; nothing of it is left running then.
     pub fn start(config: NodeConfig) -> Result<Self, ServeError> {
         config.limits.check()?;
+        config.control.as_ref().map_or(Ok(()), |control| control.scaling.check())?;
         let driver = config.driver.resolve()?;
         let on = config.device.as_ref().map(|device| (device, &config.limits));
         let directory =
