@@ -111,7 +111,7 @@ fn a_file_that_is_no_cluster_file_is_named() {
 
 #[test]
 fn wrong_numbers_and_words_are_usage_errors() {
-    let lines: [&[&str]; 37] = [
+    let lines: [&[&str]; 38] = [
         &[],
         &["frobnicate"],
         &["log"],
@@ -148,6 +148,7 @@ fn wrong_numbers_and_words_are_usage_errors() {
         &["dev", "--nodes", "0"],
         &["bench", "--seconds", "0"],
         &["bench", "append", "--rate", "10", "--inflight", "3"],
+        &["bench", "append", "--realtime"],
         &["bench", "append", "--stripes", "2", "--near", "--embedded-sequencer"],
     ];
     for line in lines {

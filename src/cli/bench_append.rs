@@ -45,6 +45,7 @@ pub(super) fn run(global: &Global, options: &Load, with_single: bool) -> anyhow:
         pace: Pace::Closed { inflight: 1 },
         warm_up: SINGLE / 4,
         measured: SINGLE,
+        realtime: false,
         // It would fill no segment.
         trim_behind: None,
         ..plan.clone()

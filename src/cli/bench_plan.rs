@@ -9,6 +9,7 @@ use crate::base::Limits;
 use crate::loadgen::floor::Floor;
 use crate::loadgen::generator::{Pace, Plan};
 use crate::loadgen::payload::NUMBERS_BYTES;
+use crate::loadgen::realtime;
 use crate::loadgen::trimmer::TrimBehind;
 
 /// Appends a second of each core, about as many as the fastest runs on two had with four clients of 2,500 in flight: 4.1 million. Only an upper
@@ -38,6 +39,7 @@ pub(super) fn plan(options: &Load) -> anyhow::Result<Plan> {
             ),
         ));
     }
+    check_realtime(options.realtime)?;
     let pace = match options.rate {
         Some(appends_per_s) => Pace::Open { appends_per_s },
         None => Pace::Closed { inflight: options.inflight as usize },
@@ -50,8 +52,22 @@ pub(super) fn plan(options: &Load) -> anyhow::Result<Plan> {
         measured: Duration::from_secs_f64(options.seconds),
         drain: Limits::default().operation_timeout,
         check_history: options.check_history,
+        realtime: options.realtime,
         trim_behind: options.trim_behind.map(|bytes| TrimBehind { records: bytes / options.record_bytes as u64 }),
     })
+}
+
+/// Refuses a priority that the load may not have.
+pub(super) fn check_realtime(wanted: bool) -> anyhow::Result<()> {
+    match wanted.then(realtime::permitted) {
+        Some(Err(error)) => Err(exit::coded(
+            exit::USAGE,
+            format!(
+                "--realtime is not permitted ({error}): it needs root, CAP_SYS_NICE, or a limit on real-time priority (ulimit -r)"
+            ),
+        )),
+        Some(Ok(())) | None => Ok(()),
+    }
 }
 
 /// Journal bytes that each node will write for this plan, as far as can be said beforehand.
@@ -116,6 +132,7 @@ mod tests {
             measured: 4 * second,
             drain: second,
             check_history: false,
+            realtime: false,
             trim_behind: None,
         }
     }

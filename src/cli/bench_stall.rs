@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::args::{self, Driver, Global, Place, Site};
 use super::bench_cluster::BenchCluster;
-use super::bench_plan::{journal_bytes, plan};
+use super::bench_plan::{check_realtime, journal_bytes, plan};
 use super::bench_rig::{Ran, Rig};
 use super::exit;
 use super::interrupt::Interrupt;
@@ -50,6 +50,10 @@ pub(super) struct StallLoad {
     /// Appends a second over all connections [default: a share of a peak that is measured first]
     #[arg(long, value_name = "APPENDS_PER_S", value_parser = args::rate)]
     pub(super) rate: Option<f64>,
+    /// Give the thread that makes the appends real-time priority, so that it is not late where it shares processors with the nodes: needs root,
+    /// CAP_SYS_NICE or `ulimit -r`
+    #[arg(long)]
+    pub(super) realtime: bool,
     /// Share of the peak that is offered
     #[arg(long, value_name = "SHARE", default_value = "0.5", conflicts_with = "rate", value_parser = args::share)]
     pub(super) share: f64,
@@ -85,6 +89,8 @@ struct Report {
     peak_appends_per_s: Option<f64>,
     load_share: Option<f64>,
     offered_per_s: f64,
+    /// Whether the load's thread had real-time priority.
+    realtime: bool,
     /// Appends that were due in each span.
     before_us: Latency,
     stopped_us: Latency,
@@ -123,6 +129,7 @@ pub(super) fn run(global: &Global, options: &StallLoad) -> anyhow::Result<()> {
     };
     // With the pace of the peak, which the offered one follows from.
     let closed = plan(&options_of_load)?;
+    check_realtime(options.realtime)?;
     let interrupt = Interrupt::install()?;
     let mut progress = Progress::new(&interrupt, closed.warm_up + closed.measured);
     // On a cluster of its own: only its result says how much space the load itself needs.
@@ -139,7 +146,7 @@ pub(super) fn run(global: &Global, options: &StallLoad) -> anyhow::Result<()> {
     };
     let share_of_peak = peak.as_ref().map(|peak| (peak.appends_per_s * options.share).round());
     let appends_per_s = options.rate.or(share_of_peak).expect("a peak is measured where no rate is given");
-    let plan = Plan { pace: Pace::Open { appends_per_s }, ..closed };
+    let plan = Plan { pace: Pace::Open { appends_per_s }, realtime: options.realtime, ..closed };
     let bytes = |floor: &_| journal_bytes(&plan, options.clients, floor);
     let rig = Rig::start(&options_of_load, bytes, &progress, &interrupt)?;
     let report = Bench { rig: &rig, options }.run(peak, appends_per_s, &plan, &mut progress);
@@ -219,6 +226,7 @@ impl Bench<'_> {
             peak_appends_per_s: peak.map(|peak| peak.appends_per_s.round()),
             load_share: options.rate.is_none().then_some(options.share),
             offered_per_s: offered,
+            realtime: plan.realtime,
             before_us,
             stopped_us,
             after_us,

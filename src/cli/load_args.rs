@@ -33,6 +33,10 @@ pub(super) struct Load {
     /// Open loop: appends a second over all connections, whatever the cluster does
     #[arg(long, value_name = "APPENDS_PER_S", conflicts_with = "inflight", value_parser = rate)]
     pub(super) rate: Option<f64>,
+    /// Give the thread that makes the appends of an open loop real-time priority, so that it is not late where it shares processors with the
+    /// nodes: needs root, CAP_SYS_NICE or `ulimit -r`
+    #[arg(long, requires = "rate")]
+    pub(super) realtime: bool,
     /// Shards of each node
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) shards: u16,
@@ -93,6 +97,7 @@ impl Load {
             clients: 1,
             inflight: 1,
             rate: None,
+            realtime: false,
             shards: 1,
             lanes: 1,
             prepare_bytes: None,

@@ -17,6 +17,7 @@ pub use super::pace::Pace;
 use super::pace::Timetable;
 use super::payload::RecordKey;
 use super::ready::ReadyQueue;
+use super::realtime;
 use super::trimmer::TrimBehind;
 use super::verify::Ledger;
 use crate::base::Offset;
@@ -48,6 +49,8 @@ pub struct Plan {
     /// Whether to keep when each append began and ended, and where it went, and to check that history: some 110 bytes of memory for
     /// each append.
     pub check_history: bool,
+    /// Whether the generator's thread has real-time priority, which has to be permitted.
+    pub realtime: bool,
     /// What is kept of the log while it is appended to; everything if nothing is said.
     pub trim_behind: Option<TrimBehind>,
 }
@@ -145,6 +148,9 @@ pub fn generate_in_spans<A: Appender>(
     assert!(!appenders.is_empty(), "load needs a client");
     // The kernel rounds sleeps up by 50 us by default. Without it, the lag says so.
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+    if plan.realtime {
+        realtime::enter().expect("it was looked at whether it is permitted");
+    }
     let queue = ReadyQueue::new(appenders.len());
     let timetable = match plan.pace {
         Pace::Closed { .. } => None,

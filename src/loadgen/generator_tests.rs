@@ -12,6 +12,7 @@ fn plan(pace: Pace) -> Plan {
         warm_up: Duration::from_millis(5),
         measured: Duration::from_millis(30),
         drain: Duration::from_secs(10),
+        realtime: false,
         trim_behind: None,
     }
 }

@@ -30,6 +30,7 @@ mod prewritten;
 pub mod read_floor;
 pub mod read_report;
 mod ready;
+pub mod realtime;
 pub mod report;
 pub mod run;
 pub mod shell;

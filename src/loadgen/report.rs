@@ -81,6 +81,8 @@ pub struct Report {
     pub bytes_per_s: f64,
     /// The rate asked for; null in a closed loop.
     pub offered_per_s: Option<f64>,
+    /// Whether the thread that makes the appends has had real-time priority.
+    pub realtime: bool,
     /// 99th percentile of how late the generator took appends up; null in a closed loop.
     pub generator_lag_us: Option<f64>,
     /// False when appends failed, the verification did, the generator fell behind, or a log that is trimmed was not in its steady state:
@@ -276,6 +278,7 @@ impl Report {
             appends_per_s: tenths(appends_per_s),
             bytes_per_s: tenths(bytes_per_s),
             offered_per_s: offered,
+            realtime: plan.realtime,
             generator_lag_us: generated.lag_us(),
             valid: generated.kept_up()
                 && generated.failed == 0

@@ -210,6 +210,7 @@ mod tests {
             measured: Duration::from_nanos(1000),
             drain: Duration::from_secs(1),
             check_history: true,
+            realtime: false,
             trim_behind: None,
         }
     }

@@ -135,6 +135,7 @@ mod tests {
             measured: second,
             drain: second,
             check_history: true,
+            realtime: false,
             trim_behind: None,
         }
     }

@@ -28,6 +28,8 @@ pub struct Matrix {
     pub repeats: u32,
     /// Journal bytes of each node to prepare before a load, instead of an estimate.
     pub prepare_bytes: Option<i64>,
+    /// Whether the thread that makes the appends of an open loop has real-time priority.
+    pub realtime: bool,
     /// What is measured; an open loop at a share of a peak comes behind the loads that find the peak.
     pub points: Vec<Point>,
 }
@@ -86,6 +88,8 @@ struct File {
     #[serde(default = "five")]
     repeats: i64,
     prepare_bytes: Option<i64>,
+    #[serde(default)]
+    realtime: bool,
     #[serde(default)]
     load: Vec<Block>,
 }
@@ -174,8 +178,8 @@ impl Matrix {
         }
         // Stable, so that within each kind the order is the file's.
         points.sort_by_key(|point| matches!(point.offer, Offer::Rate(Rate::OfPeak(_))));
-        let File { seconds, warm_up, prepare_bytes, .. } = file;
-        let matrix = Self { seconds, warm_up, repeats, prepare_bytes, points };
+        let File { seconds, warm_up, prepare_bytes, realtime, .. } = file;
+        let matrix = Self { seconds, warm_up, repeats, prepare_bytes, realtime, points };
         if matrix.points.len() > POINTS_MAX {
             return refuse(format!("{} points are too many: at most {POINTS_MAX}", matrix.points.len()));
         }
@@ -291,6 +295,7 @@ impl Point {
             (Offer::Inflight(inflight), _) => arguments.push(format!("--inflight={inflight}")),
             (Offer::Rate(Rate::Fixed(rate)), _) | (Offer::Rate(Rate::OfPeak(_)), Some(rate)) => {
                 arguments.push(format!("--rate={rate}"));
+                arguments.extend(matrix.realtime.then(|| "--realtime".to_owned()));
             }
             (Offer::Rate(Rate::OfPeak(_)), None) => {}
         }
