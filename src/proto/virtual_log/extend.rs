@@ -101,7 +101,9 @@ pub struct Extend {
     hosts: BTreeMap<NodeId, Host>,
     /// Made for the version after this chain's, so that what is deleted on the way does not take it along (P5).
     prepared: Option<LogletSpec>,
-    /// Made for versions that others have written.
+    /// Begun by an attempt that came to nothing, and as good as a new one where the same is wanted.
+    spare: Option<LogletSpec>,
+    /// Made for versions that others have written, or otherwise than it is wanted now.
     in_vain: Vec<LogletSpec>,
     tail: Option<Offset>,
     /// The chain has been read again because a loglet was gone.
@@ -122,6 +124,7 @@ impl Extend {
             nonce,
             hosts: BTreeMap::new(),
             prepared: None,
+            spare: None,
             in_vain: Vec::new(),
             tail: None,
             read_again: false,
@@ -129,6 +132,14 @@ impl Extend {
         };
         extend.look();
         extend
+    }
+
+    /// With what an attempt before has made, or begun to: where nobody can be reached for long, or nothing can be written, attempts follow one
+    /// another, and would leave a loglet each.
+    pub fn with_spare(mut self, spare: Option<LogletSpec>) -> Self {
+        self.spare = spare;
+        self.give_up_spare();
+        self
     }
 
     /// What is to be done now; none when it is over.
@@ -158,8 +169,20 @@ impl Extend {
 
     /// The loglets that have been made and are not in the chain. Once it is over nobody will put them there: they are to be deleted.
     pub fn left_over(&self) -> impl Iterator<Item = &LogletSpec> {
-        let made = self.in_vain.iter().chain(&self.prepared);
+        let made = self.in_vain.iter().chain(&self.prepared).chain(&self.spare);
         made.filter(|loglet| self.chain.segment_of(loglet.id()).is_none())
+    }
+
+    /// The attempt is dropped: the loglet that another one may put into the chain, and those that nobody will.
+    pub fn into_made(self) -> (Option<LogletSpec>, Vec<LogletSpec>) {
+        (self.prepared.or(self.spare), self.in_vain)
+    }
+
+    /// The loglets of which a majority of LogServers is needed: there is no point in making one before these can be reached.
+    pub fn needs(&self) -> impl Iterator<Item = &[Member]> {
+        let old = self.chain.last().loglet.stripes().iter().map(|stripe| &stripe.log_servers[..]);
+        let new = self.wanted.stripes().iter().map(|stripe| &stripe.log_servers[..]);
+        new.chain(old.filter(|_| self.tail.is_none()))
     }
 
     /// The node has said which life of it this is.
@@ -168,7 +191,10 @@ impl Extend {
         assert!(self.wanted.sequencers().contains(&host.member.node), "who is to be a sequencer has answered");
         self.hosts.insert(host.member.node, host);
         if self.unasked().is_empty() {
-            self.prepared = Some(self.mint());
+            let new = self.mint();
+            let spare = self.spare.take_if(|spare| is_same_but_named(spare, &new));
+            self.in_vain.extend(self.spare.take());
+            self.prepared = Some(spare.unwrap_or(new));
             self.state = State::Preparing;
         }
     }
@@ -182,6 +208,12 @@ impl Extend {
             None if mutants::is(Mutant::InstallWithoutSeal) => State::Tailing,
             None => State::Sealing,
         };
+    }
+
+    /// The new loglet cannot be made; another one perhaps can.
+    pub fn give_up_prepared(&mut self) {
+        assert_eq!(self.state, State::Preparing, "nothing was to be prepared");
+        self.in_vain.extend(self.prepared.take());
     }
 
     /// A majority of LogServers is sealed.
@@ -277,6 +309,7 @@ impl Extend {
         }
         let version = self.chain.version + 1;
         self.in_vain.extend(self.prepared.take_if(|loglet| loglet.id().version != version));
+        self.give_up_spare();
         // Who has answered before may have begun another life meanwhile.
         self.hosts.clear();
         self.state = match (&self.prepared, self.tail) {
@@ -284,6 +317,11 @@ impl Extend {
             (Some(_), None) => State::Sealing,
             (Some(_), Some(_)) => State::Writing,
         };
+    }
+
+    fn give_up_spare(&mut self) {
+        let version = self.chain.version + 1;
+        self.in_vain.extend(self.spare.take_if(|loglet| loglet.id().version != version));
     }
 
     fn new_loglet(&self) -> &LogletSpec {
@@ -310,4 +348,11 @@ impl Extend {
         };
         LogletSpec::new(id, self.wanted.stripes().iter().map(stripe))
     }
+}
+
+fn is_same_but_named(one: &LogletSpec, other: &LogletSpec) -> bool {
+    let stripes = |loglet: &LogletSpec| {
+        loglet.stripes().iter().map(|stripe| (stripe.sequencer, stripe.log_servers.clone())).collect::<Vec<_>>()
+    };
+    stripes(one) == stripes(other)
 }

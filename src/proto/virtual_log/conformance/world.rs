@@ -193,12 +193,13 @@ impl World {
                 self.tell(client, id, result);
             }
             Request::Create { loglet, id } => {
-                let before = self.loglets.insert(loglet, Loglet::default());
-                assert!(before.is_none(), "a loglet is made once (P5)");
-                self.tell(client, id, LogletResult::Done);
+                // Whoever has begun to make one may go on with it; one that was deleted stays so (P5).
+                let deleted = self.loglets.entry(loglet).or_default().deleted;
+                self.tell(client, id, if deleted { LogletResult::Gone } else { LogletResult::Done });
             }
             Request::Delete { loglet, id, .. } => {
-                self.loglets.get_mut(&loglet).expect("it was made").deleted = true;
+                // Its creation may not have come this far, or come later.
+                self.loglets.entry(loglet).or_default().deleted = true;
                 self.tell(client, id, LogletResult::Done);
             }
             Request::MetaStore { id, op } => {

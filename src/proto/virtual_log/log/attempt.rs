@@ -5,9 +5,10 @@ use super::super::intent::{GivenUp, Intent, Wanted};
 use super::machine::{Kind, Purpose, VirtualLog};
 use super::trouble::reason;
 use crate::base::mutants::{self, Mutant};
-use crate::base::{Instant, NodeId};
+use crate::base::{Instant, NodeId, quorum};
 use crate::proto::loglet::{LogletOp, LogletResult, OpId};
 use crate::proto::metastore::contract::MetaStoreResult;
+use crate::wire::Member;
 
 /// An extend under way.
 #[derive(Clone, Hash, Debug)]
@@ -99,7 +100,8 @@ impl VirtualLog {
         let replaces = intent.as_ref().map_or(chain.last().loglet.id(), |intent| intent.replaces);
         let wish = Wish { replaces, wanted, intent };
         let nonce = self.random(u64::MAX);
-        self.attempt = Some(Attempt { extend: Extend::new(chain, wish, nonce), owner, asked: false, deadline });
+        let extend = Extend::new(chain, wish, nonce).with_spare(self.spare.take());
+        self.attempt = Some(Attempt { extend, owner, asked: false, deadline });
         self.drive_attempt();
     }
 
@@ -110,7 +112,9 @@ impl VirtualLog {
             if let Step::Ask(nodes) = step {
                 // All at once, as they are now: one that has answered long before the others may have begun another life.
                 let hosts: Option<Vec<_>> = nodes.iter().map(|node| self.hosts.get(node)).collect();
-                let Some(hosts) = hosts else { return };
+                let answers = |member: &&Member| self.hosts.contains_key(&member.node);
+                let has_majority = |members: &[Member]| members.iter().filter(answers).count() >= quorum(members.len());
+                let Some(hosts) = hosts.filter(|_| attempt.extend.needs().all(has_majority)) else { return };
                 hosts.into_iter().for_each(|host| attempt.extend.handle_host(*host));
                 continue;
             }
@@ -152,6 +156,9 @@ impl VirtualLog {
             (_, LogletResult::Unavailable { reason }) => return self.fail_attempt(reason),
             // Somebody has been faster: the chain says how it stands.
             (step, other) => {
+                if matches!(step, Some(Step::Prepare(_))) {
+                    extend.give_up_prepared();
+                }
                 self.read_chain();
                 return self.fail_attempt(format!("at {step:?} the answer was {other:?}"));
             }
@@ -196,17 +203,13 @@ impl VirtualLog {
             Outcome::Pending(intent) => (None, LogResult::Pending(Box::new(intent))),
         };
         if let Some(chain) = chain {
-            // This version does not name them, and nobody will install them (P5).
-            let version = chain.version;
-            let left_over: Vec<_> =
-                extend.left_over().filter(|loglet| loglet.id().version <= version).cloned().collect();
+            self.deletions.note_left_over(extend.left_over().cloned());
             if let Some(owner) = owner {
                 self.end(owner, result);
             }
             self.adopt(chain);
-            self.deletions.plan(left_over);
-            self.delete_next();
         } else {
+            self.keep_made(extend);
             if let Some(owner) = owner {
                 self.end(owner, result);
             }
@@ -214,10 +217,20 @@ impl VirtualLog {
         }
     }
 
-    /// The attempt is given up. What it has prepared stays: whether a write of it is still on its way nobody knows.
+    /// What an attempt has made is there for the next one. It cannot be deleted yet: whether a write of it is on its way nobody knows.
+    fn keep_made(&mut self, extend: Extend) {
+        let (spare, in_vain) = extend.into_made();
+        self.spare = spare;
+        self.deletions.note_left_over(in_vain);
+        self.decide_left_over();
+        self.delete_next();
+    }
+
+    /// The attempt is given up.
     pub(super) fn fail_attempt(&mut self, reason: String) {
-        let Some(Attempt { owner, .. }) = self.attempt.take() else { return };
+        let Some(Attempt { owner, extend, .. }) = self.attempt.take() else { return };
         self.forget_attempt_requests();
+        self.keep_made(extend);
         if let Some(trouble) = &mut self.trouble {
             trouble.failure = Some(reason.clone());
         }

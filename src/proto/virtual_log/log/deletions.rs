@@ -1,5 +1,6 @@
 use std::collections::{BTreeSet, VecDeque};
 
+use super::super::chain::Chain;
 use super::super::contract::Request;
 use super::super::spec::LogletSpec;
 use super::machine::{Purpose, VirtualLog};
@@ -11,6 +12,8 @@ const UNDER_WAY_MAX: usize = 8;
 /// Loglets that no chain names any more and that are to be deleted (P5).
 #[derive(Clone, Hash, Debug, Default)]
 pub(super) struct Deletions {
+    /// Made by attempts that came to nothing: the chain may still get a version that names them.
+    undecided: Vec<LogletSpec>,
     waiting: VecDeque<LogletSpec>,
     under_way: BTreeSet<OpId>,
 }
@@ -19,6 +22,17 @@ impl Deletions {
     /// These leave the chain with the version that is about to be known.
     pub(super) fn plan(&mut self, loglets: Vec<LogletSpec>) {
         self.waiting.extend(loglets);
+    }
+
+    /// These have been made for some version of the chain, and nobody is putting them there now.
+    pub(super) fn note_left_over(&mut self, made: impl IntoIterator<Item = LogletSpec>) {
+        self.undecided.extend(made);
+    }
+
+    /// What was made for versions that there are now without naming it is named by none (P5).
+    fn decide(&mut self, chain: &Chain) {
+        let decided = self.undecided.extract_if(.., |loglet| loglet.id().version <= chain.version);
+        self.waiting.extend(decided.filter(|loglet| chain.segment_of(loglet.id()).is_none()));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -33,6 +47,13 @@ impl VirtualLog {
             self.delete_next();
             self.go_on_operations();
         }
+    }
+
+    /// The chain is known up to a version.
+    pub(super) fn decide_left_over(&mut self) {
+        let Some(chain) = &self.chain else { return };
+        self.deletions.note_left_over(self.spare.take_if(|spare| spare.id().version <= chain.version));
+        self.deletions.decide(chain);
     }
 
     /// Begins as many deletions as may be under way.

@@ -104,6 +104,8 @@ pub struct VirtualLog {
     pub(super) trouble: Option<Trouble>,
     pub(super) haste: Haste,
     pub(super) attempt: Option<Attempt>,
+    /// What the last attempt has made or begun to make, and the next one may put into the chain.
+    pub(super) spare: Option<LogletSpec>,
     /// The nodes that answer, in their present lives.
     pub(super) hosts: BTreeMap<NodeId, Host>,
     /// When the chain is read although nobody waits for it.
@@ -136,6 +138,7 @@ impl VirtualLog {
             trouble: None,
             haste: Haste::default(),
             attempt: None,
+            spare: None,
             hosts: BTreeMap::new(),
             look_at: None,
             loglets: Loglets::default(),
@@ -521,6 +524,8 @@ impl VirtualLog {
             self.trouble = None;
         }
         self.chain = Some(chain);
+        self.decide_left_over();
         self.go_on_all();
+        self.delete_next();
     }
 }

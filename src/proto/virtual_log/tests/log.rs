@@ -16,6 +16,10 @@ struct Rig {
     chain: Chain,
     deleted: bool,
     created: Vec<LogletId>,
+    /// The request for the last of them.
+    creation: Option<OpId>,
+    /// Those to be deleted.
+    removed: Vec<LogletId>,
     /// Whose clients the log has asked for.
     clients: Vec<LogletSpec>,
 }
@@ -34,6 +38,8 @@ impl Rig {
             chain: Chain::begin(first),
             deleted: false,
             created: Vec::new(),
+            creation: None,
+            removed: Vec::new(),
             clients: Vec::new(),
         }
     }
@@ -62,7 +68,11 @@ impl Rig {
                     let written = MetaStoreResult::Written { version, handed_over: true };
                     self.log.handle_metastore(id, written, self.now);
                 }
-                Request::Create { loglet, .. } => self.created.push(loglet),
+                Request::Create { loglet, id } => {
+                    self.created.push(loglet);
+                    self.creation = Some(id);
+                }
+                Request::Delete { loglet, .. } => self.removed.push(loglet),
                 Request::Open(loglet) => self.clients.push(*loglet),
                 Request::MetaStore { op: MetaStoreOp::Prepare { .. }, .. } | Request::Close(_) => {}
                 other => panic!("nobody asked for {other:?}"),
@@ -82,6 +92,31 @@ impl Rig {
 
     fn results(&mut self) -> Vec<(u64, LogResult)> {
         std::iter::from_fn(|| self.log.poll_result()).map(|(id, result)| (id.0, result)).collect()
+    }
+
+    /// These nodes answer, in this life of theirs.
+    fn answering(&mut self, nodes: &[u128], life: u128) {
+        for node in nodes {
+            let host = Host { member: member(*node), incarnation: Incarnation(life) };
+            self.log.handle_host(host, self.now);
+        }
+    }
+
+    /// The last loglet is sealed, and an append waits for another one.
+    fn stand_still(&mut self) {
+        self.start(1, LogOp::Append { records: records(&["a"]) });
+        let (_, request, records) = self.appends().remove(0);
+        self.answer(request, LogletResult::AppendSealed { first: None, stride: 1, records });
+    }
+
+    /// So much time passes, a little at a time; nothing is answered but the register.
+    fn pass_long(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.requests();
+            self.pass_time(Duration::from_millis(20));
+        }
+        self.requests();
     }
 
     /// Somebody else ends the last loglet at this tail, and puts another behind it.
@@ -363,7 +398,7 @@ fn an_intent_whose_sequencer_does_not_answer_gives_way_to_the_next_wish() {
     rig.start(1, LogOp::Extend(Box::default()));
     rig.requests();
     assert!(rig.log.wanted_hosts().contains(&member(2)), "it is given a chance");
-    rig.log.handle_host(Host { member: member(1), incarnation: Incarnation(5) }, rig.now);
+    rig.answering(&[1, 3], 5);
     rig.pass_time(Limits::default().stall - Duration::from_nanos(1));
     rig.requests();
     assert!(rig.chain.intent.is_some(), "it still is");
@@ -447,6 +482,56 @@ fn what_is_read_ahead_waits_for_a_deleted_segment() {
     assert_eq!(rig.results(), []);
 }
 
+/// No silent growth: with a majority away nothing can be put behind a loglet, and nothing is made for it, however long that takes.
+#[test]
+fn without_a_majority_no_loglet_is_made() {
+    let mut rig = Rig::new();
+    rig.stand_still();
+    rig.answering(&[1], 5);
+    rig.pass_long(Duration::from_secs(8));
+    assert_eq!(rig.created, []);
+    rig.answering(&[3], 5);
+    rig.pass_long(Duration::from_millis(100));
+    rig.created.dedup();
+    assert_eq!(rig.created.len(), 1);
+}
+
+/// Attempts that follow one another leave no loglet each, and what they leave goes when it is known to be in no chain (P5).
+#[test]
+fn attempts_that_come_to_nothing_go_on_with_the_loglet_that_they_have_begun() {
+    let mut rig = Rig::new();
+    rig.stand_still();
+    rig.answering(&[1, 2, 3], 5);
+    rig.pass_long(Duration::from_secs(9));
+    let first = rig.created[0];
+    assert!(rig.created.len() > 2, "it is tried again: {:?}", rig.created);
+    assert!(rig.created.iter().all(|made| *made == first), "{:?}", rig.created);
+    // The sequencer's node begins another life: what was made for the one before cannot be used.
+    rig.answering(&[1, 2, 3], 6);
+    rig.created.clear();
+    rig.pass_long(Duration::from_secs(5));
+    let second = rig.created[0];
+    assert!(second != first && rig.created.iter().all(|made| *made == second), "{:?}", rig.created);
+    assert_eq!(rig.removed, [], "the chain may still name them");
+    rig.extend(0);
+    rig.pass_long(Duration::from_secs(1));
+    assert_eq!(rig.removed, [first, second]);
+}
+
+/// Who has refused one may take another.
+#[test]
+fn a_loglet_that_cannot_be_made_is_not_tried_again() {
+    let mut rig = Rig::new();
+    rig.stand_still();
+    rig.answering(&[1, 2, 3], 5);
+    rig.pass_long(Duration::from_millis(200));
+    let request = rig.creation.expect("it is made");
+    rig.answer(request, LogletResult::Sealed);
+    rig.pass_long(Duration::from_millis(200));
+    let [first, second] = rig.created[..] else { panic!("{:?}", rig.created) };
+    assert_ne!(first, second);
+}
+
 /// Its loglet ends as `result` says, and the nodes that answer are these. Returns who sequences the stripes of the one behind it.
 fn replaced(sequencers: &[u128], answering: &[u128], result: impl Fn(Records) -> LogletResult) -> Vec<u128> {
     let mut rig = Rig::begin(striped(1, 10, sequencers));
@@ -455,9 +540,7 @@ fn replaced(sequencers: &[u128], answering: &[u128], result: impl Fn(Records) ->
     rig.answer(request, result(appended));
     let hosts = rig.log.wanted_hosts();
     assert_eq!(hosts.iter().map(|host| host.node.0).collect::<Vec<_>>(), [1, 2, 3], "all that it may be made of");
-    for node in answering {
-        rig.log.handle_host(Host { member: member(*node), incarnation: Incarnation(5) }, rig.now);
-    }
+    rig.answering(answering, 5);
     while rig.created.is_empty() {
         // A sequencer that seems to be well is tried once more (L7).
         for (_, request, records) in rig.appends() {
@@ -485,7 +568,7 @@ fn the_stripes_of_a_lost_sequencer_go_to_those_that_sequence_the_fewest() {
     let lost = |records| LogletResult::SequencerLost { maybe_stored: true, records };
     assert_eq!(replaced(&[1, 2, 3], &[1, 3], lost), [1, 3, 3]);
     assert_eq!(replaced(&[1, 1, 2, 3], &[2, 3], lost), [2, 3, 2, 3]);
-    assert_eq!(replaced(&[1, 2], &[3], lost), [3, 3]);
+    assert_eq!(replaced(&[1, 2], &[2, 3], lost), [3, 2]);
     // All seem to be well, and one of them has given up: nobody knows which.
     assert_eq!(replaced(&[1, 2, 3], &[1, 2, 3], lost), [2, 3, 1]);
 }
