@@ -4,6 +4,7 @@ mod support;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::thread;
 use std::time::Duration;
 
 use naxos::base::{IntentId, Limits, LogPos, NodeId};
@@ -165,6 +166,28 @@ fn a_lost_sequencer_is_replaced_by_whoever_appends() {
     rig.nodes.restart(sequencer, address);
     append(&rig.another(), 200..210);
     assert_eq!(follow(&rig.log, 0, 210), records(0..210));
+}
+
+/// While a majority is away nothing can be put behind the last loglet, however often it is tried: what is tried must not fill the others.
+#[test]
+fn an_outage_of_a_majority_leaves_no_loglets_behind() {
+    let mut rig = Rig::start(3);
+    append(&rig.log, 0..10);
+    let stored = |rig: &Rig| {
+        let status = rig.nodes.client.status(rig.addresses[2]).unwrap();
+        let loglets = |shard: &serde_json::Value| shard["loglets"].as_array().unwrap().len();
+        status["shards"].as_array().unwrap().iter().map(loglets).sum::<usize>()
+    };
+    let before = stored(&rig);
+    let writers = [rig.another(), rig.another()];
+    let addresses = [0, 1].map(|node| rig.nodes.stop(node));
+    let _appends = writers.each_ref().map(|log| log.append(b"meanwhile"));
+    thread::sleep(3 * support::small_limits().stall);
+    assert_eq!(stored(&rig), before);
+    addresses.into_iter().enumerate().for_each(|(node, address)| rig.nodes.restart(node, address));
+    let log = rig.another();
+    log.append(b"afterwards").wait().unwrap();
+    assert_eq!(read(&log, 0)[..10], records(0..10));
 }
 
 #[test]
