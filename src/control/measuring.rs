@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::loads::{Loads, NodeLoad};
-use super::scaling::{CORES_FULL, CORES_SHORT, DISK_FULL, Obstacle, Rounds, Sample, Scaling, Sequenced};
+use super::scaling::{CORES_FULL, DISK_FULL, Obstacle, Rounds, Sample, Scaling, Sequenced};
 use crate::base::{Instant, LogletId, NodeId, quorum};
 use crate::client::{Chain, LogRecord, LogletSpec, Root};
 use crate::wire::LogletConfig;
@@ -207,19 +207,18 @@ fn disks(loglet: &LogletSpec, loads: &Loads) -> Option<Obstacle> {
 /// Why none of these nodes has a shard with a core to spare, if none has. Nodes at one address are on one machine.
 fn cores(root: &Root, known: &[(NodeId, &NodeLoad)], loads: &Loads, scaling: &Scaling) -> Option<Obstacle> {
     let machine = |node: NodeId| root.node(node).map(|record| record.member.address.ip());
-    let mut machines: BTreeMap<IpAddr, (f64, f64, usize)> = BTreeMap::new();
+    let mut machines: BTreeMap<IpAddr, (f64, usize)> = BTreeMap::new();
     for node in root.nodes.iter().map(|record| record.member.node) {
         let (Some(load), Some(machine)) = (loads.node(node), machine(node)) else { continue };
-        let (used, delayed, cores) = machines.entry(machine).or_default();
+        let (used, cores) = machines.entry(machine).or_default();
         *used += load.shards.iter().map(|shard| shard.load.busy).sum::<f64>();
-        *delayed += load.shards.iter().map(|shard| shard.load.delayed).sum::<f64>();
         *cores = (*cores).max(load.cores);
     }
     let full = |node: NodeId| {
         let machine = machine(node)?;
-        let (used, delayed, cores) = *machines.get(&machine)?;
-        let is_full = used >= cores as f64 * CORES_FULL || delayed >= cores as f64 * CORES_SHORT;
-        is_full.then(|| Obstacle::Cores { machine: machine.to_string(), used, delayed, cores })
+        let (used, cores) = *machines.get(&machine)?;
+        let is_full = used >= cores as f64 * CORES_FULL;
+        is_full.then(|| Obstacle::Cores { machine: machine.to_string(), used, cores })
     };
     let has_spare = |load: &NodeLoad| load.shards.iter().any(|shard| shard.load.busy < scaling.high);
     if known.iter().any(|(node, load)| full(*node).is_none() && has_spare(load)) {

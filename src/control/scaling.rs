@@ -72,8 +72,8 @@ impl Scaling {
 
 /// A machine whose nodes have used so much of its cores has none left for another sequencer: their clients need some too.
 pub(super) const CORES_FULL: f64 = 0.9;
-/// A machine whose nodes have waited for so much of its cores has none left either, whoever uses them.
-pub(super) const CORES_SHORT: f64 = 0.1;
+/// A shard that was ready for so much of the time and had no core: its appends have waited for that, whoever had the core.
+const CORE_LACKED: f64 = 0.1;
 /// A disk with so much on the way takes no more, whoever sequences it.
 pub(super) const DISK_FULL: f64 = 0.9;
 
@@ -81,7 +81,7 @@ pub(super) const DISK_FULL: f64 = 0.9;
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Obstacle {
     /// All shards that could take a stripe are on machines like this.
-    Cores { machine: String, used: f64, delayed: f64, cores: usize },
+    Cores { machine: String, used: f64, cores: usize },
     /// All shards that could take one are as busy.
     Shards,
     /// The LogServers' disks, which all stripes share, have no more to give.
@@ -101,10 +101,12 @@ pub(super) struct Sequenced {
 impl Sequenced {
     /// For how many durable writes its appends have waited in the shard, on the average, before one was begun for them. With a disk that is fast they
     /// wait for what the shard has to do before, and with one that is slow for those that are on their way: one or two, whatever a
-    /// sequencer does. Nothing where there is nothing to compare it with, or they wait because the disk takes no more.
+    /// sequencer does. Nothing where there is nothing to compare it with, and where another sequencer would have them wait as long: the disk takes
+    /// no more, or the shard shares its core with others, who may want the next one as well.
     fn waits(&self) -> Option<f64> {
-        let Load { queueing, write, disk, .. } = self.shard;
-        (!write.is_zero() && disk < DISK_FULL).then(|| queueing.as_secs_f64() / write.as_secs_f64())
+        let Load { queueing, write, disk, delayed, .. } = self.shard;
+        let is_its_own = !write.is_zero() && disk < DISK_FULL && delayed < CORE_LACKED;
+        is_its_own.then(|| queueing.as_secs_f64() / write.as_secs_f64())
     }
 
     /// Whether appends wait long for want of a sequencer.
@@ -282,13 +284,16 @@ impl Rounds {
         });
         let waits =
             busiest.waits().map(|waits| format!(", which is {waits:.1} durable writes ({:.1} is long)", scaling.waits));
+        let lacked = (shard.delayed >= CORE_LACKED)
+            .then(|| format!(" and had none for {:.0} % of the time", shard.delayed * 100.0));
         format!(
             "{} of {range}, {why}: its busiest sequencer has used {busy:.2} of a core ({:.2} is busy, {:.2} quiet) and its shard \
-             {:.2} in all, appends waited {} us there{}, {:.0} % of the disk's queue was in use{}",
+             {:.2} in all{}, appends waited {} us there{}, {:.0} % of the disk's queue was in use{}",
             counted(*stripes),
             scaling.high,
             scaling.low,
             shard.busy,
+            lacked.unwrap_or_default(),
             shard.queueing.as_micros(),
             waits.unwrap_or_default(),
             shard.disk * 100.0,
@@ -304,11 +309,10 @@ fn counted(stripes: usize) -> String {
 impl std::fmt::Display for Obstacle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Cores { machine, used, delayed, cores } => {
+            Self::Cores { machine, used, cores } => {
                 write!(
                     f,
-                    "another sequencer would have no core: {used:.2} of the {cores} of {machine} are used already, and {delayed:.2} were \
-                     waited for"
+                    "another sequencer would have no core: {used:.2} of the {cores} of {machine} are used already"
                 )
             }
             Self::Shards => write!(f, "all shards that could take a stripe are as busy"),

@@ -152,6 +152,14 @@ fn appends_that_wait_long_make_a_log_busy() {
     let slow = |load: Load| Load { write: load.write * 100, queueing: load.queueing * 100, ..load };
     assert_eq!((decided(0.6, slow(shard(3.9))).0, decided(0.6, slow(shard(4.5))).0), (None, Some(4)));
     assert_eq!(decided(0.6, Load { disk: DISK_FULL, ..shard(9.0) }).0, None, "the disk is what they wait for");
+    let (wanted, reason) = decided(0.6, Load { delayed: 0.3, ..shard(9.0) });
+    assert_eq!(wanted, None, "a core is what they wait for");
+    assert!(
+        reason.contains("its shard 0.95 in all and had none for 30 % of the time, appends waited 900 us"),
+        "{reason}"
+    );
+    assert_eq!(decided(0.8, Load { delayed: 0.3, ..shard(9.0) }).0, Some(4), "that it is busy is not for that");
+    assert_eq!(decided(0.6, Load { delayed: 0.05, ..shard(9.0) }).0, Some(4), "now and then everybody waits");
     let (wanted, reason) = decided(0.6, Load { write: Duration::ZERO, ..shard(9.0) });
     assert!(wanted.is_none() && reason.contains("waited 900 us there, 30 %"), "nothing to compare it with: {reason}");
     assert_eq!(decided(0.5, shard(100.0)).0, None, "others keep the shard busy: divided, it would be quiet");
@@ -207,10 +215,7 @@ fn a_number_outside_the_range_is_corrected_in_the_next_round() {
 #[test]
 fn what_would_be_in_vain_is_not_done_and_said() {
     let obstacles = [
-        (
-            Obstacle::Cores { machine: "10.0.0.1".to_owned(), used: 1.9, delayed: 0.2, cores: 2 },
-            "1.90 of the 2 of 10.0.0.1",
-        ),
+        (Obstacle::Cores { machine: "10.0.0.1".to_owned(), used: 1.9, cores: 2 }, "1.90 of the 2 of 10.0.0.1"),
         (Obstacle::Shards, "all shards that could take a stripe"),
         (Obstacle::Disk(0.95), "disks take no more (95 %"),
     ];
