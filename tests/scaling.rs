@@ -3,7 +3,9 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use naxos::base::NodeId;
@@ -11,6 +13,8 @@ use naxos::client::{Chain, Client, Cluster, ReadResult, StripeRange, Stripes, Vi
 use naxos::control::{Patience, Scaling};
 use naxos::node::{ControlOptions, Node, NodeConfig};
 use naxos::wire::Member;
+use serde_json::Value;
+use support::process::{NodeProcess, program};
 use support::{CLUSTER, record};
 
 const LOG: &str = "default";
@@ -201,4 +205,51 @@ fn a_node_that_is_back_is_given_stripes_again() {
     rig.append(20);
     // What the lost sequencer has not answered may be there twice.
     rig.check();
+}
+
+/// What a node's program is told with `naxos`, and answers.
+fn told(cluster: &Path, arguments: &[&str]) -> Value {
+    let output = program().args(["--json", "--cluster"]).arg(cluster).args(arguments).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{arguments:?}: {output:?}"))
+}
+
+/// As an operator has it: the marks are in the node's file, the log grows while it is used and shrinks when it is not, and `why` says so.
+#[test]
+fn a_log_follows_its_load_by_the_marks_of_the_file() {
+    let directory = support::scratch();
+    let [file, data, cluster] = ["naxos.toml", "data", "cluster.json"].map(|name| directory.path().join(name));
+    // Nothing is quiet but what is not used at all.
+    let marks = "[scaling]\nround_ms = 1000\nbusy_percent = 3\nbusy_rounds = 2\nquiet_percent = 0\nquiet_rounds = 2\nrest_ms = 500\n";
+    fs::write(&file, format!("[limits]\nsegment_bytes = \"8 MiB\"\nsegments_prepared = 2\n{marks}")).unwrap();
+    let mut command = program();
+    command.args(["--json", "serve", "--no-pin", "--shards", "4", "--exit-with-parent", "--listen", "127.0.0.1:0"]);
+    command.args(["--cluster-id", &CLUSTER.to_string(), "--config"]).arg(&file).arg("--dir").arg(&data);
+    let node = NodeProcess::start(command);
+    told(&cluster, &["cluster", "init", &node.address.to_string()]);
+    told(&cluster, &["log", "create", LOG, "--replicas", "1", "--stripes", "1..2"]);
+    let client = support::client();
+    let log = client.cluster(&[node.address]).unwrap().open_log(LOG).unwrap();
+    let until = |count: usize, words: [&str; 2], meanwhile: &dyn Fn()| {
+        let deadline = Instant::now() + ENOUGH;
+        loop {
+            let has = stripes(&log.chain().unwrap());
+            let why = told(&cluster, &["why", LOG])["scaling"].as_str().unwrap_or_default().to_owned();
+            if has == count && words.iter().all(|words| why.contains(words)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{words:?}: {why}");
+            meanwhile();
+        }
+    };
+    let append = || {
+        for _ in 0..8 {
+            let appends: Vec<_> = (0..1000).map(|index| log.append(&record(1, index))).collect();
+            for append in appends {
+                append.wait().unwrap();
+            }
+        }
+    };
+    until(2, ["busy and it has the most stripes", "got 2 stripes instead of 1 at 0."], &append);
+    let pause = || std::thread::sleep(Duration::from_millis(100));
+    until(1, ["quiet and has the fewest stripes", "got 1 stripe instead of 2 at 0.00"], &pause);
 }

@@ -18,7 +18,7 @@ impl View<'_> {
             return None;
         }
         let wanted = self.divided(record, loglet, stripes)?;
-        Some((loglet.id(), Change::Extend(wanted), format!("it should have {count} stripes, and has {has}")))
+        Some((loglet.id(), Change::Extend(wanted), format!("its stripes should be {count}, and are {has}")))
     }
 
     /// Its stripes are sequenced by fewer nodes than could do it.
