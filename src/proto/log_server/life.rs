@@ -26,6 +26,8 @@ pub(super) struct Floor {
     waiting: Vec<(PeerId, u64, LogletId)>,
 }
 
+const TOO_MANY: &str = "this shard has as many loglets as it may have (loglets_max), or as its journal has room for; trims of logs remove them";
+
 impl Floor {
     pub(super) fn recovered(cell: FloorCell) -> Self {
         let FloorCell { version, live } = cell;
@@ -132,7 +134,7 @@ impl LogServer {
                 return self.shared.unavailable(peer, request, id, reason);
             }
             if self.loglets.len() >= self.shared.limits.loglets_max as usize || !disk.has_room_for_cells() {
-                return self.shared.reject(peer, request, RejectCode::Limit, "too many loglets on this shard");
+                return self.shared.reject(peer, request, RejectCode::Limit, TOO_MANY);
             }
             let mut loglet = Loglet::new(id, Some(config.clone()));
             loglet.write_cell(&mut self.shared, disk);
@@ -162,7 +164,7 @@ impl LogServer {
                 return;
             }
             if self.loglets.len() >= self.shared.limits.loglets_max as usize || !disk.has_room_for_cells() {
-                return self.shared.reject(peer, request, RejectCode::Limit, "too many loglets on this shard");
+                return self.shared.reject(peer, request, RejectCode::Limit, TOO_MANY);
             }
             let mut loglet = Loglet::new(id, None);
             // It may have been here before with records that nobody can name any more (P10).

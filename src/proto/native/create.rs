@@ -49,6 +49,10 @@ impl Step for Create {
                 Some(LogletResult::SequencerLost { maybe_stored: false, records: Records::default() })
             }
             Activation::Done if self.round.answered() >= shared.quorum() => Some(LogletResult::Done),
+            // It would be refused again: whoever wants it had better know why.
+            _ if self.round.refused(shared) > shared.servers() - shared.quorum() => {
+                Some(LogletResult::Unavailable { reason: self.missing(shared) })
+            }
             _ => None,
         }
     }
@@ -145,6 +149,20 @@ mod tests {
         let mut rig = Rig::new(vec![Server { gone: true, ..Server::default() }, Server::default(), Server::default()]);
         create(&mut rig);
         assert_eq!(rig.results(), [LogletResult::Gone]);
+    }
+
+    /// A shard that has as many loglets as it may have, say: nobody waits for it until the time is over.
+    #[test]
+    fn what_a_majority_refuses_ends_at_once_and_says_why() {
+        let full = || Server { full: true, ..Server::default() };
+        let mut rig = Rig::new(vec![full(), Server::default(), Server::default()]);
+        create(&mut rig);
+        assert_eq!(rig.results(), [], "a majority takes it, and the sequencer has not started");
+        let mut rig = Rig::new(vec![full(), Server::default(), full()]);
+        create(&mut rig);
+        let results = rig.results();
+        let [LogletResult::Unavailable { reason }] = &results[..] else { panic!("{results:?}") };
+        assert!(reason.contains("not created on a majority") && reason.contains("refused: no space"), "{reason}");
     }
 
     #[test]

@@ -58,6 +58,13 @@ impl Round {
         self.slots.iter().filter(|slot| **slot == Slot::Answered).count()
     }
 
+    /// How many have refused what they were asked last.
+    pub(super) fn refused(&self, shared: &Shared) -> usize {
+        let refuses =
+            |(server, slot): &(usize, &Slot)| **slot != Slot::Answered && shared.links[*server].refusal.is_some();
+        self.slots.iter().enumerate().filter(refuses).count()
+    }
+
     fn waits_for_a_connected_one(&self, shared: &Shared) -> bool {
         let up = |server: usize| shared.links[server].connection == Connection::Up;
         self.slots.iter().enumerate().any(|(server, slot)| *slot != Slot::Answered && up(server))
