@@ -131,6 +131,9 @@ impl Sequencer {
             }
         }
         self.answer_fills();
+        if self.outstanding.is_empty() {
+            self.patience.note_idle();
+        }
         self.lose_patience(now);
     }
 

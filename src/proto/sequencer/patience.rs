@@ -2,7 +2,8 @@
 //!
 //! A sequencer that somebody appends to is behind another stripe's for a moment again and again. No-ops would make it go ahead, and the other
 //! one behind: it had better wait for the next records. Appenders with all that they may have under way on other stripes send more when some of
-//! it has ended: after what an append takes them, which is some times what it takes here.
+//! it has ended: after what an append takes them, which is some times what it takes here. One that has committed all it was given had better
+//! not wait: appenders with few appends under way may all be withheld for want of what it does not get from them, and a store costs it little.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::wire::Message;
 
 /// How many times as long as appends take here.
 const FACTOR: u32 = 4;
-/// The shortest wait.
+/// The shortest wait, and that of a sequencer which has nothing else to do.
 const MIN: Duration = Duration::from_micros(100);
 
 /// Who waits, and how long at most.
@@ -25,6 +26,8 @@ pub(super) struct Patience {
     max: Duration,
     /// When the last append came.
     appended: Option<Instant>,
+    /// Appends are under way here.
+    works: bool,
 }
 
 #[derive(Clone, Copy, Hash, Debug)]
@@ -37,7 +40,7 @@ struct Patient {
 
 impl Patience {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { waiting: Vec::new(), usual: Duration::ZERO, max: limits.fill_patience_max, appended: None }
+        Self { waiting: Vec::new(), usual: Duration::ZERO, max: limits.fill_patience_max, appended: None, works: false }
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -46,6 +49,12 @@ impl Patience {
 
     pub(super) fn note_append(&mut self, now: Instant) {
         self.appended = Some(now);
+        self.works = true;
+    }
+
+    /// Every append has been acknowledged.
+    pub(super) fn note_idle(&mut self) {
+        self.works = false;
     }
 
     /// An append has been acknowledged after so long.
@@ -55,7 +64,8 @@ impl Patience {
 
     /// How long to wait for records.
     fn time(&self) -> Duration {
-        (self.usual * FACTOR).clamp(MIN.min(self.max), self.max)
+        let usual = if self.works { self.usual * FACTOR } else { Duration::ZERO };
+        usual.clamp(MIN.min(self.max), self.max)
     }
 
     /// Whether more records are likely to come before long.
@@ -127,8 +137,9 @@ mod tests {
     use super::super::testing::*;
     use super::*;
 
+    /// While it has something to do.
     fn patience(rig: &Rig) -> Duration {
-        rig.core.patience.time()
+        Patience { works: true, ..rig.core.patience.clone() }.time()
     }
 
     /// A sequencer whose appends take half a millisecond.
@@ -186,6 +197,22 @@ mod tests {
         assert_eq!(rig.core.status().tail(), Offset(57));
         rig.stored(0, 57);
         assert_eq!(rig.replies(), [appended(1, 50, 2, 57), appended(3, 52, 1, 57), filled(2, 4, 57)]);
+    }
+
+    /// Those who could append may all wait for it.
+    #[test]
+    fn who_has_nothing_else_to_do_is_not_patient() {
+        let mut rig = rig();
+        rig.append(1, 2);
+        rig.fill(2, 54);
+        rig.stored(0, 52);
+        assert_eq!(rig.replies(), [appended(1, 50, 2, 52)]);
+        assert_eq!(rig.core.status().given().no_ops, 0, "some may be on their way");
+        assert_eq!(rig.core.poll_timeout().map(|(at, _)| at), Some(rig.now + MIN));
+        rig.pass_time(MIN);
+        assert_eq!(rig.core.status().tail(), Offset(54));
+        rig.fill(3, 55);
+        assert_eq!(rig.core.status().tail(), Offset(55), "nor is who has waited long enough already");
     }
 
     /// P11: no-ops take room as well; nothing is due before there is some.
