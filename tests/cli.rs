@@ -364,6 +364,85 @@ fn a_file_larger_than_the_window_keeps_its_order() {
     refused(&[&cluster[..], &["append", "--from", text(directory.path())]].concat(), USAGE, &["directory"]);
 }
 
+/// A `naxos read --follow`, and the lines that it prints.
+struct Following {
+    program: Running,
+    lines: BufReader<std::process::ChildStdout>,
+}
+
+impl Following {
+    fn start(cluster: &[&str], options: &[&str]) -> Self {
+        let mut program = Running::start(&mut naxos(&[cluster, &["read", "--follow"], options].concat()));
+        let lines = BufReader::new(program.0.stdout.take().unwrap());
+        Self { program, lines }
+    }
+
+    /// The next line; empty when the program has ended.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// What it has said beside the records, once it has ended with this code.
+    fn end(mut self, code: i32) -> String {
+        let mut errors = String::new();
+        self.program.0.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        assert_eq!(self.program.0.wait().unwrap().code(), Some(code), "{errors}");
+        errors
+    }
+}
+
+#[test]
+fn a_log_is_followed_from_the_oldest_record_kept() {
+    let directory = directory();
+    let (_dev, _) = start_dev(directory.path());
+    let cluster = ["--cluster", text(directory.path())];
+    let done = |arguments: &[&str]| json(&[&cluster, arguments].concat());
+    done(&["append", "a", "b"]);
+    let mut whole = Following::start(&cluster, &["--count", "4"]);
+    assert_eq!([whole.line(), whole.line()], ["a\n", "b\n"]);
+    done(&["append", "c"]);
+    assert_eq!(whole.line(), "c\n");
+    // What it has is trimmed, and what comes is not.
+    done(&["trim", "3"]);
+    let mut rest = Following::start(&cluster, &["--count", "1"]);
+    let mut at_the_end = Following::start(&cluster, &["--from", "3", "--count", "1", "--json"]);
+    let mut errors = BufReader::new(rest.program.0.stderr.take().unwrap());
+    let mut note = String::new();
+    errors.read_line(&mut note).unwrap();
+    assert_eq!(note, "naxos: the records before 3 are left out: they have been trimmed\n");
+    done(&["append", "d"]);
+    assert_eq!([whole.line(), rest.line()], ["d\n", "d\n"]);
+    assert_eq!(at_the_end.line(), "{\"position\":3,\"text\":\"d\"}\n");
+    assert_eq!([whole.end(0), at_the_end.end(0)], ["", ""]);
+    let mut more = String::new();
+    errors.read_to_string(&mut more).unwrap();
+    assert_eq!((more.as_str(), rest.program.0.wait().unwrap().code()), ("", Some(0)), "it is said once");
+    // Who names a position wants that one.
+    assert!(Following::start(&cluster, &["--from", "1"]).end(TRIMMED).contains("the oldest record kept is 3"));
+}
+
+#[test]
+fn who_follows_too_slowly_for_the_trimming_is_told_where_the_records_end() {
+    let directory = directory();
+    let (_dev, _) = start_dev(directory.path());
+    let cluster = ["--cluster", text(directory.path())];
+    // Far more than a pipe and a subscription hold.
+    let input: Vec<u8> = (0..8_000).flat_map(|line| format!("{line:01023}\n").into_bytes()).collect();
+    let file = directory.path().join("input");
+    fs::write(&file, &input).unwrap();
+    assert!(run(&[&cluster[..], &["append", "--from", text(&file)]].concat()).status.success());
+    let mut slow = Following::start(&cluster, &[]);
+    let mut read = slow.line();
+    json(&[&cluster[..], &["trim", "8000"]].concat());
+    slow.lines.read_to_string(&mut read).unwrap();
+    assert!(read.len() < input.len() && input.starts_with(read.as_bytes()), "a beginning, and nothing behind a gap");
+    let at = format!("position {} has been trimmed; the oldest record kept is 8000", read.len() / 1024);
+    let errors = slow.end(TRIMMED);
+    assert!(errors.contains(&at), "{at}: {errors}");
+}
+
 #[test]
 fn logs_are_created_shown_and_reconfigured_by_name() {
     let directory = directory();

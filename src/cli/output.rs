@@ -19,6 +19,12 @@ pub(super) fn text(text: impl std::fmt::Display) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Says something to people beside the results, on a line of its own. Nothing follows from its being read by nobody, or from there being no
+/// room for it, where `eprintln!` panics.
+pub(super) fn note(text: impl std::fmt::Display) {
+    let _ = io::stderr().lock().write_all(format!("naxos: {text}\n").as_bytes());
+}
+
 /// What happens beside results: damage found, a failed journal, a lost connection. A node also tells the course of its life, and what
 /// goes wrong in a simulation is meant to.
 pub(super) fn log_to_standard_error(level: LevelFilter) {

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::args::{Global, Read as Options};
 use super::cluster_file::NamedLog;
-use super::exit;
+use super::{exit, output};
 use crate::base::{Limits, LogPos};
-use crate::client::{Delivery, Event, ReadResult};
+use crate::client::{Delivery, Event, ReadResult, VirtualLog};
 
 /// Pause before a server that has not caught up yet is asked again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -31,7 +31,7 @@ pub(super) fn run(global: &Global, options: &Options) -> anyhow::Result<()> {
     };
     let context = || format!("read `{name}`");
     if options.follow {
-        return reader.follow(log.subscribe(reader.next)).with_context(context);
+        return reader.follow(&log).with_context(context);
     }
     let tail = log.check_tail().with_context(|| format!("tail of `{name}`"))?;
     let timeout = Duration::from_secs_f64(global.timeout);
@@ -74,14 +74,21 @@ struct Reader<W: Write> {
 }
 
 impl<W: Write> Reader<W> {
-    fn follow(&mut self, mut subscription: crate::client::Subscription<LogPos>) -> anyhow::Result<()> {
+    fn follow(&mut self, log: &VirtualLog) -> anyhow::Result<()> {
+        let mut subscription = log.subscribe(self.next);
         while self.wanted > 0 {
             match subscription.next()? {
                 Event::Records(delivery) => {
                     self.write(&delivery)?;
                     self.out.flush()?;
                 }
-                Event::Trimmed(point) => self.trimmed(point)?,
+                Event::Trimmed(point) => {
+                    self.trimmed(point)?;
+                    // It may be long until a record comes whose position would tell.
+                    output::note(format_args!("the records before {point} are left out: they have been trimmed"));
+                    // The old one has ended.
+                    subscription = log.subscribe(self.next);
+                }
                 Event::Sealed => unreachable!("a log does not end"),
             }
         }
