@@ -189,6 +189,48 @@ fn errors_are_json_where_results_are() {
     assert!(error["error"].as_str().unwrap().contains("/nonexistent/cluster.json"));
 }
 
+/// As a disk without room, and as a pipe whose reader has gone.
+fn unwritable() -> [Stdio; 2] {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let (_, closed) = std::io::pipe().unwrap();
+    [full.into(), closed.into()]
+}
+
+#[test]
+fn an_error_that_cannot_be_told_keeps_its_exit_code() {
+    let directory = directory();
+    let dead = dead_cluster(directory.path());
+    let nowhere = directory.path().join("nothing.json");
+    let lines: [(&[&str], i32); 4] = [
+        (&["--cluster", text(&nowhere), "log", "show", "nope"], USAGE),
+        (&["--cluster", text(&nowhere), "log", "show", "nope", "--json"], USAGE),
+        (&["frobnicate"], USAGE),
+        (&["--cluster", &dead, "--timeout", "1", "tail"], UNAVAILABLE),
+    ];
+    for (line, code) in lines {
+        for errors in unwritable() {
+            assert_eq!(naxos(line).stderr(errors).status().unwrap().code(), Some(code), "{line:?}");
+        }
+    }
+    let mut status = naxos(&["--cluster", &dead, "--timeout", "1", "status"]);
+    let [_, closed] = unwritable();
+    assert_eq!(status.stdout(Stdio::null()).stderr(closed).status().unwrap().code(), Some(UNAVAILABLE));
+}
+
+/// What it tells of the course of its life is no reason to end it.
+#[test]
+fn a_node_whose_log_cannot_be_written_serves_and_stops_in_order() {
+    for log in unwritable() {
+        let directory = directory();
+        let mut node = naxos(&["--json", "serve", "--dir", text(directory.path()), "--cluster-id", "5"]);
+        node.args(["--listen", "0.0.0.0:0", "--shards", "1"]).stdout(Stdio::piped()).stderr(log);
+        let mut node = Running(node.env("NOTIFY_SOCKET", "/nonexistent/notify").spawn().unwrap());
+        node.first_line();
+        kill_process(node.pid(), Signal::TERM).unwrap();
+        assert!(node.0.wait().unwrap().success());
+    }
+}
+
 #[test]
 fn a_directory_in_memory_is_refused_by_all_who_store() {
     let memory = Path::new("/dev/shm");

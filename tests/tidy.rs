@@ -118,6 +118,19 @@ fn atomics_live_in_ring_only() {
     }
 }
 
+/// They panic where nobody reads any more, and where a file system is full: what is written goes by `output`.
+#[test]
+fn the_program_prints_with_nothing_that_panics() {
+    for path in source_files(&src().join("cli")) {
+        let code = production_code(&path);
+        for print in ["println!", "print!", "dbg!"] {
+            assert!(!code.contains(print), "{} uses {print}", path.display());
+        }
+        let is_output = path.file_name().is_some_and(|name| name == "output.rs");
+        assert!(is_output || !code.contains("stderr().lock()"), "{} writes by itself", path.display());
+    }
+}
+
 #[test]
 fn files_are_about_one_thing() {
     for path in source_files(&src()) {

@@ -246,7 +246,7 @@ impl<'a> Rig<'a> {
         drop(self.sequencer);
         self.cluster.stop()?;
         if self.options.site.place.keep {
-            eprintln!("naxos: the data is kept in {}", self.scratch.path().display());
+            output::note(format_args!("the data is kept in {}", self.scratch.path().display()));
         }
         Ok(())
     }

@@ -320,7 +320,7 @@ impl<'a> Sweep<'a> {
             _ => String::new(),
         };
         let error = if row.valid { String::new() } else { format!(" NOT VALID: {}", row.error) };
-        eprintln!("{}/{} {}: {numbers}{error}", row.run, self.manifest.runs, row.point);
+        output::aside(format_args!("{}/{} {}: {numbers}{error}\n", row.run, self.manifest.runs, row.point));
     }
 
     fn describe(&mut self) -> anyhow::Result<()> {
@@ -344,7 +344,8 @@ impl<'a> Sweep<'a> {
             // The first error is the one that matters: where results cannot be written, this cannot either.
             let _ = self.describe();
             let (done, runs) = (self.manifest.runs_done, self.manifest.runs);
-            eprintln!("naxos: {done} of {runs} runs are in {}, which says that it is incomplete", directory.display());
+            let place = directory.display();
+            output::note(format_args!("{done} of {runs} runs are in {place}, which says that it is incomplete"));
             return Err(error);
         }
         self.manifest.ended = Some(date::timestamp(SystemTime::now()));

@@ -82,7 +82,7 @@ fn default_log(client: &Client, file: &ClusterFile) -> anyhow::Result<VirtualLog
 fn watch(supervisor: &mut Supervisor, interrupt: &Interrupt) -> anyhow::Result<()> {
     while !interrupt.wait(Duration::from_millis(100)) {
         for failure in supervisor.failures()? {
-            eprintln!("naxos: {failure}");
+            output::note(failure);
         }
         if supervisor.all_ended() {
             bail!("no node is left");

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use super::output;
 use crate::client::{AppendError, ClusterError, GenesisError, LogAppendError, OpError};
 use crate::io::DriverError;
 use crate::loadgen::run::RunError;
@@ -75,9 +76,10 @@ pub(super) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
         return ExitCode::from(SUCCESS);
     }
     if json {
-        eprintln!("{}", serde_json::json!({ "error": format!("{error:#}"), "exit_code": code }));
+        let object = serde_json::json!({ "error": format!("{error:#}"), "exit_code": code });
+        output::aside(format_args!("{object}\n"));
     } else {
-        eprintln!("naxos: {error:#}");
+        output::note(format_args!("{error:#}"));
     }
     ExitCode::from(code)
 }

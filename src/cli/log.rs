@@ -368,7 +368,7 @@ fn confirm(name: &str, options: &DeleteLog) -> anyhow::Result<()> {
         let text = format!("deleting `{name}` loses all its records; say --yes where nobody can be asked");
         return Err(exit::coded(exit::USAGE, text));
     }
-    eprint!("All records of `{name}` will be lost. Type its name to delete it: ");
+    output::aside(format_args!("All records of `{name}` will be lost. Type its name to delete it: "));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     if answer.trim_end() != name {
@@ -390,7 +390,7 @@ fn delete(global: &Global, options: &DeleteLog) -> anyhow::Result<()> {
         output::text(format_args!("log `{name}` is deleted, and {} loglets of it", deleted.loglets.len()))?;
     }
     for line in kept {
-        eprintln!("naxos: a loglet takes nothing any more, and its space does not come back: {line}");
+        output::note(format_args!("a loglet takes nothing any more, and its space does not come back: {line}"));
     }
     Ok(())
 }

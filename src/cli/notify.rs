@@ -7,6 +7,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use super::output;
+
 const VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// Tells the service manager `state`, if there is one that wants to know. A node without one is no worse, so a failure is only
@@ -15,7 +17,7 @@ pub(super) fn tell(state: &str) {
     if let Some(socket) = env::var_os(VARIABLE)
         && let Err(error) = send(&socket, state)
     {
-        eprintln!("naxos: cannot tell {VARIABLE}={}: {error}", socket.display());
+        output::note(format_args!("cannot tell {VARIABLE}={}: {error}", socket.display()));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Results on standard output, and everything else on standard error.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
@@ -14,20 +15,28 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 }
 
 /// Prints text for people, and does not panic when nobody reads it, which `println!` does.
-pub(super) fn text(text: impl std::fmt::Display) -> anyhow::Result<()> {
+pub(super) fn text(text: impl Display) -> anyhow::Result<()> {
     writeln!(io::stdout().lock(), "{text}")?;
     Ok(())
 }
 
-/// Says something to people beside the results, on a line of its own. Nothing follows from its being read by nobody, or from there being no
-/// room for it, where `eprintln!` panics.
-pub(super) fn note(text: impl std::fmt::Display) {
-    let _ = io::stderr().lock().write_all(format!("naxos: {text}\n").as_bytes());
+/// Says something to people beside the results, on a line of its own.
+pub(super) fn note(text: impl Display) {
+    aside(format_args!("naxos: {text}\n"));
+}
+
+/// Writes this to standard error. Nothing follows from its being read by nobody, or from there being no room for it, where `eprintln!` panics:
+/// what the program does and its exit code are worth more than what it says beside.
+pub(super) fn aside(text: impl Display) {
+    // In one piece, or that of another process may stand in the middle.
+    let _ = io::stderr().lock().write_all(text.to_string().as_bytes());
 }
 
 /// What happens beside results: damage found, a failed journal, a lost connection. A node also tells the course of its life, and what
 /// goes wrong in a simulation is meant to.
 pub(super) fn log_to_standard_error(level: LevelFilter) {
     let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_max_level(level).with_ansi(colours).with_writer(io::stderr).init();
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_ansi(colours).with_writer(io::stderr);
+    // It would tell of its own failure to write with `eprintln!`.
+    subscriber.log_internal_errors(false).init();
 }

@@ -146,9 +146,10 @@ pub(super) fn run(global: &Global, options: &Serve) -> anyhow::Result<()> {
 
 fn warn_of_strangers(ready: &Ready) {
     if !ready.address.ip().is_loopback() {
-        eprintln!("naxos: there is no TLS yet: everybody who reaches {} can read and write", ready.address);
+        output::note(format_args!("there is no TLS yet: everybody who reaches {} can read and write", ready.address));
     }
     if let Some(admin) = ready.admin.filter(|admin| !admin.ip().is_loopback()) {
-        eprintln!("naxos: the admin endpoint has no authentication: everybody who reaches {admin} can see the status");
+        let what = "the admin endpoint has no authentication";
+        output::note(format_args!("{what}: everybody who reaches {admin} can see the status"));
     }
 }
