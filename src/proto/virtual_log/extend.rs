@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::chain::{Chain, Refusal};
 use super::intent::{Intent, Wanted, WantedStripe};
@@ -43,6 +44,23 @@ pub enum Step {
     CheckTail(LogletSpec),
     /// Read the chain; [`Extend::handle_fetched`].
     Fetch,
+}
+
+impl fmt::Display for Step {
+    /// What is being done, as an error tells it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ask(nodes) => {
+                let nodes: Vec<_> = nodes.iter().map(NodeId::to_string).collect();
+                write!(f, "asking for the present lives of nodes {}", nodes.join(", "))
+            }
+            Self::Prepare(loglet) => write!(f, "making loglet {}", loglet.id()),
+            Self::Write(chain) => write!(f, "writing version {} of the chain", chain.version),
+            Self::Seal(loglet) => write!(f, "sealing loglet {}", loglet.id()),
+            Self::CheckTail(loglet) => write!(f, "finding the tail of loglet {}", loglet.id()),
+            Self::Fetch => f.write_str("reading the chain"),
+        }
+    }
 }
 
 /// How a conditional write of the chain has ended.

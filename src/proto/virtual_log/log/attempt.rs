@@ -159,8 +159,9 @@ impl VirtualLog {
                 if matches!(step, Some(Step::Prepare(_))) {
                     extend.give_up_prepared();
                 }
+                let step = step.map_or_else(String::new, |step| format!(", {step}"));
                 self.read_chain();
-                return self.fail_attempt(format!("at {step:?} the answer was {other:?}"));
+                return self.fail_attempt(format!("the extend{step}, had the answer {other:?}"));
             }
         }
         self.drive_attempt();
@@ -243,7 +244,7 @@ impl VirtualLog {
     pub(super) fn expire_attempt(&mut self) {
         if self.attempt.as_ref().is_some_and(|attempt| attempt.deadline <= self.now) {
             let step = self.attempt.as_ref().and_then(|attempt| attempt.extend.step());
-            let step = step.map_or_else(String::new, |step| format!(" at {step:?}"));
+            let step = step.map_or_else(String::new, |step| format!(", {step}"));
             self.fail_attempt(format!("the extend took too long{step}"));
         }
     }

@@ -8,7 +8,7 @@ use crate::proto::loglet::{LogletOp, LogletResult, OpId, Records};
 use crate::proto::metastore::contract::{MetaStoreOp, MetaStoreResult, Versioned};
 use crate::proto::testing::Owned;
 use crate::proto::virtual_log::contract::{AppendFailure, ExtendOp, LogOp, LogResult, Request, Run};
-use crate::proto::virtual_log::{Chain, Host, LogletSpec, VirtualLog};
+use crate::proto::virtual_log::{Chain, Host, LogletSpec, Step, VirtualLog};
 
 struct Rig {
     log: VirtualLog,
@@ -376,6 +376,26 @@ fn whatever_waits_for_a_deleted_log_ends() {
     let expected = [(2, lost(false, "b")), (5, lost(false, "c")), (6, deleted.clone()), (7, deleted)];
     assert_eq!(rig.results(), expected);
     assert_eq!(rig.log.poll_timeout(), None);
+}
+
+/// Whoever reads the error knows neither structures nor fields.
+#[test]
+fn an_extend_that_takes_too_long_says_in_words_at_what() {
+    let mut rig = Rig::begin(striped(1, 9, &[1, 2]));
+    rig.start(1, LogOp::Extend(Box::default()));
+    rig.requests();
+    for node in [1, 2] {
+        rig.log.handle_host(Host { member: member(node), incarnation: Incarnation(5) }, rig.now);
+    }
+    rig.requests();
+    let [made] = rig.created[..] else { panic!("{:?}", rig.created) };
+    rig.pass_time(Limits::default().operation_timeout);
+    let reason = format!("the extend took too long, making loglet {made}");
+    assert_eq!(rig.results(), [(1, LogResult::Unavailable { reason })]);
+    let last = || rig.chain.last().loglet.clone();
+    assert_eq!(Step::Seal(last()).to_string(), "sealing loglet 7-1-9");
+    assert_eq!(Step::CheckTail(last()).to_string(), "finding the tail of loglet 7-1-9");
+    assert_eq!(Step::Write(rig.chain.clone()).to_string(), "writing version 1 of the chain");
 }
 
 /// P15: an intent is about the loglet that its writer has seen.
