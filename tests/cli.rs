@@ -777,6 +777,23 @@ fn a_short_benchmark_prints_one_object_and_verifies_every_record() {
 }
 
 #[test]
+fn a_history_that_cannot_be_written_is_refused_or_costs_only_itself() {
+    let directory = directory();
+    let inside = directory.path().join("made/for/it");
+    let nowhere = directory.path().join("no/such/file");
+    refused(&["bench", "append", "--dir", text(&inside), "--history", text(&nowhere)], USAGE, &["no/such/file"]);
+    let load = ["--json", "bench", "append", "--seconds", "0.2", "--warm-up", "0.1", "--clients", "1", "--nodes", "1"];
+    let place = ["--prepare-bytes", "1", "--dir", text(&inside), "--history", "/dev/full"];
+    let output = run(&[&load[..], &place].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(FAILURE), "{errors}");
+    assert!(errors.contains("/dev/full"), "{errors}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["verified"]["acked"].as_u64().unwrap() > 0);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "what was made is gone");
+}
+
+#[test]
 fn a_benchmark_that_trims_behind_itself_lives_on_recycled_segments_and_verifies_what_is_left() {
     let directory = directory();
     let load = |options: &[&str]| {

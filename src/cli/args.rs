@@ -546,7 +546,8 @@ pub(super) struct FloorOptions {
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Place {
-    /// Directory to make the temporary directory in [default: $TMPDIR or /tmp if it is on a disk, else the current one]
+    /// Directory to make the temporary directory in; made if it does not exist, and removed with it [default: $TMPDIR or /tmp if it is on a disk,
+    /// else the current one]
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
     /// Keep the temporary directory

@@ -1,11 +1,8 @@
 //! `naxos bench append`, and `naxos bench` alone: appends under load, every one of which is read back.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
 use hdrhistogram::Histogram;
 
 use super::args::Global;
@@ -15,6 +12,7 @@ use super::bench_sampler::{Sampler, total};
 use super::interrupt::Interrupt;
 use super::load_args::Load;
 use super::progress::Progress;
+use super::result_file::HistoryFile;
 use super::{exit, output};
 use crate::client::AppendProfile;
 use crate::loadgen::explain::Explained;
@@ -50,6 +48,8 @@ pub(super) fn run(global: &Global, options: &Load, with_single: bool) -> anyhow:
         trim_behind: None,
         ..plan.clone()
     };
+    let history = Some(&options.history).filter(|path| *path != Path::new("no"));
+    let history = history.map(|path| HistoryFile::prepare(path)).transpose()?;
     let interrupt = Interrupt::install()?;
     let mut progress = Progress::new(&interrupt, plan.warm_up + plan.measured);
     let mut parts = vec![(plan, options.clients)];
@@ -60,8 +60,10 @@ pub(super) fn run(global: &Global, options: &Load, with_single: bool) -> anyhow:
     let mut reports = outcomes.into_iter().map(|outcome| outcome.report);
     let report = reports.next().expect("one report for each load");
     let single = reports.next();
-    record(&options.history, &report)?;
+    // Whatever becomes of the one, there is the other.
+    let recorded = history.map_or(Ok(()), |history| record(history, &report));
     print(global, &report, single.as_ref())?;
+    recorded?;
     let valid = report.valid && single.is_none_or(|single| single.valid);
     exit::verdict(valid)
 }
@@ -110,16 +112,8 @@ fn print(global: &Global, report: &Report, single: Option<&Report>) -> anyhow::R
     }
 }
 
-fn record(history: &Path, report: &Report) -> anyhow::Result<()> {
-    if history == Path::new("no") {
-        return Ok(());
-    }
+fn record(history: HistoryFile, report: &Report) -> anyhow::Result<()> {
     let mut line = serde_json::to_vec(report)?;
     line.push(b'\n');
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(history)
-        .and_then(|mut file| file.write_all(&line))
-        .with_context(|| format!("cannot write the result to {}", history.display()))
+    history.append(&line)
 }

@@ -37,11 +37,31 @@ pub(super) fn prepare(directory: &Path, allow_volatile: bool) -> anyhow::Result<
     Ok(volatile)
 }
 
-/// A temporary directory, removed when dropped unless it shall be kept.
+/// Directories that were made on the way to one, the deepest first. When dropped they go again, but for those that hold something.
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// Those that will have to be made for this one to be there.
+    fn towards(directory: &Path) -> Self {
+        let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        Self(directory.ancestors().take_while(missing).map(Path::to_owned).collect())
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // Refused where something is in one, which is as it should be, for those above it too.
+        let _ = self.0.iter().try_for_each(fs::remove_dir);
+    }
+}
+
+/// A temporary directory, removed when dropped unless it shall be kept, and with it those that were made for it.
 pub(super) struct Scratch {
     directory: TempDir,
     /// Whether it is in memory.
     pub(super) volatile: bool,
+    /// Behind the one that is in them, so that they go after it.
+    _made: Made,
 }
 
 impl Scratch {
@@ -50,13 +70,14 @@ impl Scratch {
             Some(directory) => directory.clone(),
             None => default_parent()?,
         };
+        let made = Made::towards(&parent);
         let volatile = prepare(&parent, place.allow_volatile)?;
         let mut directory = tempfile::Builder::new()
             .prefix("naxos-bench-")
             .tempdir_in(&parent)
             .map_err(|error| exit::coded(exit::USAGE, format!("cannot write to {}: {error}", parent.display())))?;
         directory.disable_cleanup(place.keep);
-        Ok(Self { directory, volatile })
+        Ok(Self { directory, volatile, _made: made })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -75,5 +96,36 @@ fn default_parent() -> anyhow::Result<PathBuf> {
     match is_volatile(&temporary) {
         Ok(false) => Ok(temporary),
         _ => std::env::current_dir().context("the current directory"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scratch_directory_takes_with_it_what_was_made_for_it() {
+        let there = tempfile::tempdir().unwrap();
+        let place = |keep| Place { dir: Some(there.path().join("a/b")), keep, allow_volatile: true };
+        let scratch = Scratch::create(&place(false)).unwrap();
+        assert!(scratch.path().starts_with(there.path().join("a/b")));
+        drop(scratch);
+        assert!(there.path().exists() && !there.path().join("a").exists());
+        fs::create_dir(there.path().join("a")).unwrap();
+        drop(Scratch::create(&place(false)).unwrap());
+        assert!(!there.path().join("a/b").exists() && there.path().join("a").exists(), "it was there before");
+        let kept = Scratch::create(&place(true)).unwrap().path().to_owned();
+        assert!(kept.exists());
+    }
+
+    #[test]
+    fn what_is_refused_leaves_no_directory() {
+        // Machines without it, or with a disk there, have nothing to refuse.
+        let Ok(there) = tempfile::tempdir_in("/dev/shm") else { return };
+        let place = Place { dir: Some(there.path().join("a/b")), keep: true, allow_volatile: false };
+        if is_volatile(there.path()).unwrap() {
+            assert!(Scratch::create(&place).is_err());
+            assert!(!there.path().join("a").exists());
+        }
     }
 }
