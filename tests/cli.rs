@@ -794,6 +794,32 @@ fn a_history_that_cannot_be_written_is_refused_or_costs_only_itself() {
 }
 
 #[test]
+fn a_benchmark_has_as_many_descriptors_as_it_may_or_is_refused_before_it_starts() {
+    let directory = directory();
+    let limited = |limit: &str, options: &[&str]| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_naxos"), "--json"]);
+        shell.args(["bench", "append", "--seconds", "0.2", "--warm-up", "0.1", "--nodes", "1", "--inflight", "1"]);
+        shell.args(["--prepare-bytes", "1", "--dir", text(directory.path())]).args(options).output().unwrap()
+    };
+    let raised = limited("-Sn 100", &["--clients", "150"]);
+    let errors = String::from_utf8_lossy(&raised.stderr);
+    let report: Value = serde_json::from_slice(&raised.stdout).unwrap_or_else(|_| panic!("{errors}"));
+    assert_eq!((&report["clients"], &report["failed"]), (&150.into(), &0.into()));
+    for (options, needed) in [
+        (&["--clients", "150"][..], "214"),
+        (&["--clients", "50", "--in-process"], "164"),
+        (&["--clients", "20", "--stripes", "2"], "144"),
+    ] {
+        let refused = limited("-n 140", options);
+        let errors = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(USAGE), "{errors}");
+        assert!(errors.contains(&format!("need {needed} open descriptors, and the limit is 140")), "{errors}");
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_benchmark_that_trims_behind_itself_lives_on_recycled_segments_and_verifies_what_is_left() {
     let directory = directory();
     let load = |options: &[&str]| {

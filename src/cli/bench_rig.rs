@@ -30,13 +30,15 @@ use crate::loadgen::machine::{BlockDevice, Machine, commit};
 use crate::loadgen::network::Network;
 use crate::loadgen::report::{Report, Setup};
 use crate::loadgen::run::{Measured, Observer, Target, run};
-use crate::node::{SequencerConfig, SequencerNode};
+use crate::node::{SequencerConfig, SequencerNode, raise_descriptors};
 use crate::wire::LogletConfig;
 
 /// How long preparing may take for each gibibyte, on a slow disk.
 const PREPARE_PER_GIB: Duration = Duration::from_secs(30);
 /// How long the sequencer of this process may take to say how it is.
 const REPORT_TIME: Duration = Duration::from_secs(5);
+/// Descriptors beside those of the clients' connections, generously: standard streams, rings, wake-ups, and the pipes of the nodes.
+const DESCRIPTORS_BESIDE: u64 = 64;
 /// Share of the free space that a benchmark may fill.
 const FREE_SHARE_MAX: f64 = 0.8;
 
@@ -91,6 +93,7 @@ impl<'a> Rig<'a> {
         options.site.driver.driver.resolve()?;
         lanes::check(options.lanes, options.shards, options.embedded_sequencer.is_some())?;
         let stripes = options.stripes()?;
+        check_descriptors(options, stripes, raise_descriptors())?;
         let scratch = Scratch::create(&options.site.place)?;
         progress.step("floor", 0.0, "measuring the disk and the loopback");
         // The floor of all cores that take part, and of no others.
@@ -301,6 +304,28 @@ pub(super) fn on<T>(cores: Option<CoreList>, act: impl FnOnce() -> T) -> anyhow:
         Some(cores) => cores.run(act).with_context(|| format!("cannot run on the cores {cores}")),
         None => Ok(act()),
     }
+}
+
+/// Refuses more connections than this process may have open: it would come to an end in the middle of the load.
+fn check_descriptors(options: &Load, stripes: Stripes, limit: u64) -> anyhow::Result<()> {
+    let (clients, count) = (u64::from(options.clients), stripes.count as u64);
+    let each = match count {
+        1 => 1,
+        // To its sequencer, and to each of its LogServers.
+        stripes_of_it => stripes_of_it * (1 + copies(stripes, options.site.nodes.into()) as u64),
+    };
+    // Both ends are here where the nodes are.
+    let ends = if options.in_process { 2 } else { 1 };
+    let needed = DESCRIPTORS_BESIDE + clients * each * ends;
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(exit::coded(
+        exit::USAGE,
+        format!(
+            "--clients {clients} with --stripes {count} need {needed} open descriptors, and the limit is {limit}: ask for fewer, or              raise it with `ulimit -n`"
+        ),
+    ))
 }
 
 /// Journal bytes to prepare on each node; fails when the disk has no room for all of them.

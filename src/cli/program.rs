@@ -8,6 +8,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::{
     admin, append, args, bench, cluster, dev, exit, inspect, log, man, node, output, read, serve, sim, status, why,
 };
+use crate::node::raise_descriptors;
 
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
@@ -20,6 +21,8 @@ pub fn main() -> ExitCode {
         }
     };
     let json = arguments.global.json;
+    // Of connections and files there may be many, here and in what is started from here.
+    raise_descriptors();
     output::log_to_standard_error(match arguments.command {
         args::Command::Serve(_) => LevelFilter::INFO,
         args::Command::Sim(_) => LevelFilter::OFF,

@@ -24,16 +24,21 @@ pub struct TooFewDescriptors {
     pub needed: u64,
 }
 
+/// Raises the process's own limit on open descriptors as far as it may, and returns what it is then.
+pub fn raise_descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    // It fails only where it is forbidden, and then the present limit is what there is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// Raises the process's own limit as far as it may, and returns how many of the wanted connections it allows, beside the
 /// descriptors of `files` segments. Says so in the log when that is less.
 ///
 /// # Errors
 /// It does not allow a node at all.
 pub(super) fn connections_allowed(limits: &Limits, shards: usize, files: u64) -> Result<u32, TooFewDescriptors> {
-    let limit = getrlimit(Resource::Nofile);
-    // It fails only where it is forbidden, and then the present limit is what there is.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let limit = raise_descriptors();
     let kept = OF_NODE + OF_SHARD * shards as u64;
     // Each segment of a journal keeps its file open; they come one by one, and connections do not get what they will need.
     allowed(limit, kept, files, limits.connections_max)

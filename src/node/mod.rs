@@ -17,7 +17,7 @@ pub use crate::control::Scaling;
 pub use crate::io::device::{DeviceView, FileOnDevice};
 pub use admin::{Admin, AdminListener};
 pub use data_dir::{DataDir, DataDirError, Durability};
-pub use descriptors::TooFewDescriptors;
+pub use descriptors::{TooFewDescriptors, raise_descriptors};
 pub use device::DeviceOptions;
 pub use facts::{NodeFacts, SharedLock, device_of, journal_directory};
 pub use reporter::{Health, Reporter};
