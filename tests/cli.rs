@@ -512,8 +512,18 @@ fn logs_are_created_shown_and_reconfigured_by_name() {
     assert_eq!(moved["chain"]["segments"][2]["loglet"]["sequencer"]["node"], node.as_str());
     assert_eq!(done(&["--log", "default", "tail"])["tail"], 0, "the other log has noticed nothing");
     let cluster = &cluster[1..];
-    let refusals: [(&[&str], &[&str]); 17] = [
+    let long = "x".repeat(300);
+    let refusals: [(&[&str], &[&str]); 26] = [
         (&["log", "create", "other"], &["`other`", "already"]),
+        (&["log", "create", "."], &["`.`", "no name", "neither `.` nor `..`"]),
+        (&["log", "create", ".."], &["`..`", "no name"]),
+        (&["log", "create", "\u{1b}[2J\n"], &["create `\\u{1b}[2J\\n`: `\\u{1b}[2J\\n` is no name"]),
+        (&["log", "create", &long], &["xxx...` is no name", "1 to 64"]),
+        (&["log", "show", "\u{7}\n"], &["open `\\u{7}\\n`: there is no log `\\u{7}\\n`"]),
+        (&["status", "--log", "nothing"], &["`nothing`", "default, other"]),
+        (&["status", "--latency", "--log", "nothing"], &["`nothing`", "default, other"]),
+        (&["why", "other", "--log", "default"], &["`other` and --log `default`"]),
+        (&["--log", "default", "log", "delete", "other", "--yes"], &["`other` and --log `default`"]),
         (&["log", "create", "a b"], &["`a b`", "no name"]),
         (&["log", "create", "big", "--replicas", "4"], &["4 replicas", "has 3"]),
         (&["log", "create", "big", "--sharded"], &["--sharded needs several"]),
@@ -540,6 +550,8 @@ fn logs_are_created_shown_and_reconfigured_by_name() {
     for (arguments, words) in refusals {
         refused(&[cluster, arguments].concat(), USAGE, words);
     }
+    done(&["why", "other", "--log", "other"]);
+    done(&["status", "--log", "other"]);
     assert_eq!(done(&["log", "list"]), listed, "nothing was changed");
     assert_eq!(done(&["log", "show", "other"])["chain"], moved["chain"]);
     let native = done(&["log", "reconfigure", "other", "--to", "native"]);

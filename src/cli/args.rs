@@ -18,6 +18,7 @@ use super::metastore::MetaStoreChoice;
 use super::status_latency::StatusOptions;
 use super::{exit, help};
 use crate::base::ClusterId;
+use crate::client::shown_name;
 use crate::io::DriverChoice;
 use crate::sim::Profile;
 
@@ -191,6 +192,24 @@ pub(super) struct OneLog {
     /// The log [default: --log, else the default log of the cluster file]
     #[arg(value_name = "NAME")]
     pub(super) name: Option<String>,
+}
+
+impl OneLog {
+    /// The log that is meant, if one is named.
+    pub(super) fn name<'a>(&'a self, global: &'a Global) -> anyhow::Result<Option<&'a str>> {
+        only_log(self.name.as_deref(), global)
+    }
+}
+
+/// The log that is meant, where a command takes its name as `--log` and in a place of its own; refuses two of them.
+pub(super) fn only_log<'a>(name: Option<&'a str>, global: &'a Global) -> anyhow::Result<Option<&'a str>> {
+    match (name, global.log.as_deref()) {
+        (Some(name), Some(other)) if name != other => {
+            let (name, other) = (shown_name(name), shown_name(other));
+            Err(exit::coded(exit::USAGE, format!("`{name}` and --log `{other}` are two logs: name one")))
+        }
+        (name, other) => Ok(name.or(other)),
+    }
 }
 
 #[derive(Debug, Args)]

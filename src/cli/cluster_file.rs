@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::args::Global;
 use super::exit;
 use crate::base::{ClusterId, Limits, NodeId};
-use crate::client::{Client, ClientOptions, Cluster, VirtualLog};
+use crate::client::{Client, ClientOptions, Cluster, VirtualLog, shown_name};
 use crate::io::DriverChoice;
 
 pub(super) const FILE_NAME: &str = "cluster.json";
@@ -109,7 +109,7 @@ impl NamedLog {
     pub(super) fn named(global: &Global, name: Option<&str>) -> anyhow::Result<Self> {
         let session = Session::open(global)?;
         let name = name.unwrap_or(&session.file.default_log).to_owned();
-        let log = session.cluster()?.open_log(&name).with_context(|| format!("open `{name}`"))?;
+        let log = session.cluster()?.open_log(&name).with_context(|| format!("open `{}`", shown_name(&name)))?;
         Ok(Self { name, log, session })
     }
 }

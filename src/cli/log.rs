@@ -7,13 +7,13 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::args::{Global, OneLog};
+use super::args::{Global, OneLog, only_log};
 use super::cluster_file::{NamedLog, Session};
 use super::node::{find, short};
 use super::{exit, output};
 use crate::client::{
     Chain, ChainSegment, Cluster, ClusterError, Extended, NodeState, Root, Seat, StripeRange, Stripes, Wanted,
-    WantedStripe, rotate,
+    WantedStripe, rotate, shown_name,
 };
 use crate::wire::{LogletConfig, Member};
 
@@ -45,7 +45,7 @@ pub(super) struct DeleteLog {
 
 #[derive(Debug, Args)]
 pub(super) struct CreateLog {
-    /// Its name: letters, digits, `-`, `_` and `.`
+    /// Its name: up to 64 letters, digits, `-`, `_` and `.`
     #[arg(value_name = "NAME")]
     name: String,
     /// On how many nodes each record is stored [default: 3, or as many nodes as there are]
@@ -131,7 +131,7 @@ pub(super) fn run(global: &Global, command: &LogCommand) -> anyhow::Result<()> {
 }
 
 fn open(global: &Global, options: &OneLog) -> anyhow::Result<NamedLog> {
-    NamedLog::named(global, options.name.as_deref().or(global.log.as_deref()))
+    NamedLog::named(global, options.name(global)?)
 }
 
 /// Copies of each record, where nothing is said: as many as outlive the loss of a node, if there are so many.
@@ -147,9 +147,10 @@ fn create(global: &Global, options: &CreateLog) -> anyhow::Result<()> {
         None => usual_replicas(&cluster.root()?),
     };
     let name = &options.name;
+    only_log(Some(name), global)?;
     let stripes = stripes(options.stripes, options.sharded)?;
     let created = cluster.create_striped_log(name, replicas, stripes);
-    let log = created.with_context(|| format!("create `{name}`"))?;
+    let log = created.with_context(|| format!("create `{}`", shown_name(name)))?;
     let chain = log.chain().with_context(|| format!("the chain of `{name}`"))?;
     if global.json {
         let (stripes, stripes_max) = (stripes.least, stripes.most);
@@ -378,7 +379,9 @@ fn confirm(name: &str, options: &DeleteLog) -> anyhow::Result<()> {
 }
 
 fn delete(global: &Global, options: &DeleteLog) -> anyhow::Result<()> {
-    let (session, name) = (Session::open(global)?, &options.name);
+    let name = &options.name;
+    only_log(Some(name), global)?;
+    let session = Session::open(global)?;
     let cluster = session.cluster()?;
     cluster.root()?.log(name).map_err(ClusterError::from)?;
     confirm(name, options)?;

@@ -20,8 +20,11 @@ pub(super) fn text(text: impl Display) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says something to people beside the results, on a line of its own.
+/// Says something to people beside the results, on a line of its own. What was given as an argument, or comes from a node, cannot tell the
+/// terminal to do anything.
 pub(super) fn note(text: impl Display) {
+    let escaped = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
+    let text: String = text.to_string().chars().map(escaped).collect();
     aside(format_args!("naxos: {text}\n"));
 }
 

@@ -10,6 +10,7 @@ use super::status_latency::{self, StatusOptions};
 use super::status_table::Table;
 use super::{exit, output};
 use crate::base::LogletId;
+use crate::client::ClusterError;
 
 /// Rows of one table; a terminal shows about as many.
 const ROWS_MAX: usize = 40;
@@ -27,6 +28,7 @@ pub(super) fn run(global: &Global, options: &StatusOptions) -> anyhow::Result<()
         return status_latency::run(global, options.seconds);
     }
     let session = Session::open(global)?;
+    check_log(global, &session)?;
     let answers = answers(&session);
     let file = &session.file;
     // Known by their numbers as far as the root register can be read.
@@ -46,6 +48,15 @@ pub(super) fn run(global: &Global, options: &StatusOptions) -> anyhow::Result<()
         output::text(format_args!("\ncluster {}, logs: {}", file.cluster, logs.join(", ")))?;
     }
     silent(&answers)
+}
+
+/// Refuses a log that there is none of, as far as the root register can be read: what is shown are all of them.
+pub(super) fn check_log(global: &Global, session: &Session) -> anyhow::Result<()> {
+    let Some(name) = &global.log else { return Ok(()) };
+    match session.cluster().ok().and_then(|cluster| cluster.root().ok()) {
+        Some(root) => Ok(root.log(name).map(drop).map_err(ClusterError::from)?),
+        None => Ok(()),
+    }
 }
 
 /// Asks every node.

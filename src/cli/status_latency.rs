@@ -9,7 +9,7 @@ use super::args::Global;
 use super::cluster_file::Session;
 use super::interrupt::Interrupt;
 use super::output;
-use super::status::{Answer, answers, count, items, loglet_id, micros, short, silent};
+use super::status::{Answer, answers, check_log, count, items, loglet_id, micros, short, silent};
 use super::status_table::Table;
 use crate::base::Stage;
 
@@ -32,6 +32,7 @@ pub(super) struct StatusOptions {
 
 pub(super) fn run(global: &Global, seconds: Option<f64>) -> anyhow::Result<()> {
     let session = Session::open(global)?;
+    check_log(global, &session)?;
     let before = match seconds {
         Some(seconds) => {
             let interrupt = Interrupt::install()?;

@@ -16,7 +16,7 @@ use crate::wire::Sequencer;
 
 pub(super) fn run(global: &Global, options: &OneLog) -> anyhow::Result<()> {
     let session = Session::open(global)?;
-    let name = options.name.as_deref().or(global.log.as_deref()).unwrap_or(&session.file.default_log);
+    let name = options.name(global)?.unwrap_or(&session.file.default_log);
     let (found, scaling) = look(&session, name)?;
     report(global, name, &found, scaling.as_deref())
 }

@@ -38,7 +38,7 @@ mod work;
 /// What a log and a cluster are made of.
 pub use crate::proto::virtual_log::{
     Chain, ChainSegment, GivenUp, Intent, LogRecord, LogletSpec, NodeRecord, NodeState, Root, RootRefusal, Seat,
-    StripeRange, StripedConfig, Stripes, Wanted, WantedStripe, rotate,
+    StripeRange, StripedConfig, Stripes, Wanted, WantedStripe, rotate, shown_name,
 };
 pub use append::Append;
 pub use cluster::{Cluster, ClusterError};

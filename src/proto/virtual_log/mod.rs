@@ -34,6 +34,6 @@ pub use genesis::{Genesis, Held, OtherGenesis};
 pub use intent::{GivenUp, Intent, Wanted, WantedStripe};
 pub use log::{Trouble, VirtualLog};
 pub use range::StripeRange;
-pub use root::{LogRecord, NodeRecord, NodeState, Root, RootRefusal, Stripes};
+pub use root::{LogRecord, NodeRecord, NodeState, Root, RootRefusal, Stripes, shown_name};
 pub use rotation::{Seat, rotate};
 pub use spec::{LogletSpec, StripedConfig};

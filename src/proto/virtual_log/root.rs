@@ -157,10 +157,10 @@ pub struct Root {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RootRefusal {
     /// There is such a log.
-    #[error("there is a log `{0}` already")]
+    #[error("there is a log `{}` already", shown_name(.0))]
     NameTaken(String),
     /// There is no such log.
-    #[error("there is no log `{name}`; the cluster has: {}", known.join(", "))]
+    #[error("there is no log `{}`; the cluster has: {}", shown_name(name), known.join(", "))]
     NoSuchLog {
         /// The name.
         name: String,
@@ -168,10 +168,13 @@ pub enum RootRefusal {
         known: Vec<String>,
     },
     /// Not a name.
-    #[error("`{0}` is no name of a log: 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` or `.`")]
+    #[error(
+        "`{}` is no name of a log: 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` or `.`, and neither `.` nor `..`",
+        shown_name(.0)
+    )]
     BadName(String),
     /// Not the name of a zone.
-    #[error("`{0}` is no name of a zone: 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` or `.`")]
+    #[error("`{}` is no name of a zone: 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` or `.`", shown_name(.0))]
     BadZone(String),
     /// Fewer nodes than copies.
     #[error("{wanted} replicas need {wanted} nodes, and the cluster has {active}{}", draining_too(*draining))]
@@ -260,6 +263,14 @@ pub(super) fn is_name(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_fine)
 }
 
+/// A text that was given as a name, as a message shows it: on one line, no longer than a name may be, and without what a terminal obeys.
+pub fn shown_name(name: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let beginning: String = name.chars().take(NAME_BYTES_MAX).map(shown).collect();
+    let rest = if name.chars().nth(NAME_BYTES_MAX).is_some() { "..." } else { "" };
+    beginning + rest
+}
+
 impl Root {
     /// The first version: these nodes and no logs.
     pub fn begin(members: &[Member]) -> Self {
@@ -311,7 +322,8 @@ impl Root {
         nonce: Nonce,
         members: Vec<Member>,
     ) -> Result<Self, RootRefusal> {
-        if !is_name(name) {
+        // What other programs take for directories, when they name something by the log.
+        if !is_name(name) || [".", ".."].contains(&name) {
             return Err(RootRefusal::BadName(name.to_owned()));
         }
         if self.logs.contains_key(name) {
@@ -485,8 +497,23 @@ mod tests {
         let with = |name: &str, replicas| root.with_log(name, replicas, Nonce(1), members(3)).unwrap_err();
         assert_eq!(with("x", 4), RootRefusal::TooFewNodes { wanted: 4, active: 3, draining: 0 });
         assert_eq!(with("x", 0), RootRefusal::NoReplicas);
-        for name in ["", "a b", "ä", &"x".repeat(65)] {
+        for name in ["", "a b", "ä", "a/b", ".", "..", "a\n", "\u{1b}[2J", &"x".repeat(65)] {
             assert_eq!(with(name, 1), RootRefusal::BadName(name.to_owned()));
         }
+        for name in ["...", ".a", "-", "_", "A.b-c_9", &"x".repeat(64)] {
+            assert!(root.with_log(name, 1, Nonce(1), members(3)).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_message_shows_a_name_as_one_short_line_of_what_can_be_seen() {
+        let refused = |name: &str| RootRefusal::BadName(name.to_owned()).to_string();
+        assert!(
+            refused("a\u{1b}[2J\n\u{9b}").starts_with("`a\\u{1b}[2J\\n\\u{9b}` is no name of a log: 1 to 64 letters")
+        );
+        assert!(refused(&"ä".repeat(9000)).starts_with(&format!("`{}...` is no name", "ä".repeat(64))));
+        let missing = Root::begin(&members(3)).log("\u{7}").unwrap_err();
+        assert!(missing.to_string().starts_with("there is no log `\\u{7}`"), "{missing}");
+        assert_eq!(shown_name(&"x".repeat(64)), "x".repeat(64));
     }
 }
