@@ -394,6 +394,41 @@ fn records_are_read_back_exactly_as_they_were_appended() {
 }
 
 #[test]
+fn what_was_done_is_told_also_when_the_answer_cannot_be_written() {
+    let directory = directory();
+    let (_dev, _) = start_dev(directory.path());
+    let cluster = ["--cluster", text(directory.path())];
+    let done_without_answer = |arguments: &[&str], words: &str| {
+        for format in [&[][..], &["--json"]] {
+            let [full, _] = unwritable();
+            let output = naxos(&[&cluster[..], format, arguments].concat()).stdout(full).output().unwrap();
+            let errors = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(FAILURE), "{arguments:?}: {errors}");
+            let told = errors.contains(words) && errors.contains("No space left on device");
+            assert!(told, "{arguments:?} should say `{words}`: {errors}");
+        }
+    };
+    done_without_answer(&["append", "x"], "the record has been appended to `default` at");
+    assert_eq!(json(&[&cluster[..], &["tail"]].concat())["tail"], 2);
+    done_without_answer(&["append", "a", "b", "c"], "3 records have been appended to `default`, the first at");
+    assert_eq!(json(&[&cluster[..], &["tail"]].concat())["tail"], 8);
+    done_without_answer(&["log", "reconfigure"], "`default` has been reconfigured and goes on at 8 in loglet");
+    done_without_answer(&["trim", "1"], "`default` has been trimmed to 1");
+    let [full, _] = unwritable();
+    let output = naxos(&[&cluster[..], &["log", "create", "other"]].concat()).stdout(full).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("log `other` has been created, and only the answer could not be written"), "{errors}");
+    // Nobody wants the positions of a stream, so it ends; somebody has taken what he wanted of them, so all is well.
+    for (stdout, code) in unwritable().into_iter().zip([FAILURE, 0]) {
+        let mut append = naxos(&[&cluster[..], &["append"]].concat());
+        let mut append = Running(append.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap());
+        let mut input = append.0.stdin.take().unwrap();
+        eventually("the program ends", || input.write_all(b"line\n").is_err());
+        assert_eq!(append.0.wait().unwrap().code(), Some(code));
+    }
+}
+
+#[test]
 fn a_file_larger_than_the_window_keeps_its_order() {
     let directory = directory();
     let (_dev, _) = start_dev(directory.path());

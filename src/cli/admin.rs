@@ -28,8 +28,9 @@ pub(super) fn trim(global: &Global, options: &Trim) -> anyhow::Result<()> {
         ));
     }
     let point = log.trim(wanted).with_context(|| format!("trim `{name}`"))?;
-    if global.json {
-        return output::json(&json!({ "log": name, "trim_point": point }));
-    }
-    output::text(format_args!("`{name}` now begins at {point}"))
+    let printed = match global.json {
+        true => output::json(&json!({ "log": name, "trim_point": point })),
+        false => output::text(format_args!("`{name}` now begins at {point}")),
+    };
+    output::after(format_args!("`{name}` has been trimmed to {point}"), printed)
 }

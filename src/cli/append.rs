@@ -2,10 +2,10 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, StdoutLock, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel, sync_channel};
 use std::thread;
 
 use anyhow::Context;
@@ -23,21 +23,24 @@ const IN_FLIGHT: usize = 16 << 10;
 pub(super) fn run(global: &Global, options: &Options) -> anyhow::Result<()> {
     let NamedLog { name, log, session: _session } = NamedLog::open(global)?;
     let (sender, receiver) = sync_channel(IN_FLIGHT);
+    let (end, ended) = channel();
     let lines = !global.json;
     let (fed, printed) = thread::scope(|scope| {
-        let printer = scope.spawn(move || print_positions(&receiver, lines));
-        // The printer leaves when an append fails, which closes the channel: then its error is the one that counts.
-        let fed = for_each_record(options, |record| Ok(sender.send(log.append(record)).is_ok()));
+        let printer = scope.spawn(move || Printer::new(lines, end).run(&receiver));
+        // The printer leaves when an append fails, which closes the channel, and ends this when nobody takes the positions: then its error
+        // is the one that counts.
+        let goes_on = || ended.try_recv() == Err(TryRecvError::Empty);
+        let fed = for_each_record(options, |record| Ok(goes_on() && sender.send(log.append(record)).is_ok()));
         drop(sender);
         (fed, printer.join().expect("the printer does not panic"))
     });
-    let summary = printed.with_context(|| format!("append to `{}`", name))?;
-    fed?;
-    if global.json {
+    let (summary, mut printed) = printed.with_context(|| format!("append to `{}`", name))?;
+    if global.json && fed.is_ok() {
         let (first, last) = summary.range.unzip();
-        return output::json(&json!({ "log": name, "appended": summary.appended, "first": first, "last": last }));
+        printed = output::json(&json!({ "log": name, "appended": summary.appended, "first": first, "last": last }));
     }
-    Ok(())
+    output::after(summary.told(&name), printed)?;
+    fed
 }
 
 #[derive(Default)]
@@ -46,37 +49,81 @@ struct Summary {
     range: Option<(LogPos, LogPos)>,
 }
 
+impl Summary {
+    fn add(&mut self, position: LogPos) {
+        self.appended += 1;
+        self.range = Some((self.range.map_or(position, |(first, _)| first), position));
+    }
+
+    fn told(&self, log: &str) -> String {
+        match (self.appended, self.range) {
+            (_, None) => format!("nothing has been appended to `{log}`"),
+            (1, Some((position, _))) => format!("the record has been appended to `{log}` at {position}"),
+            (count, Some((first, last))) => {
+                format!("{count} records have been appended to `{log}`, the first at {first} and the last at {last}")
+            }
+        }
+    }
+}
+
 /// Waits for appends in order of issue, and prints each position on a line. The output is flushed whenever there is nothing to
 /// wait for, so that somebody who types sees every answer.
-fn print_positions(appends: &Receiver<client::LogAppend>, lines: bool) -> anyhow::Result<Summary> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    let mut summary = Summary::default();
-    loop {
-        let append = match appends.try_recv() {
-            Ok(append) => append,
-            Err(TryRecvError::Empty) => {
-                out.flush()?;
-                let Ok(append) = appends.recv() else { break };
-                append
-            }
-            Err(TryRecvError::Disconnected) => break,
-        };
-        let waited = append.wait();
-        let position = match waited {
-            Ok(position) => position,
-            Err(error) => {
-                out.flush()?;
-                return Err(error).with_context(|| format!("after {} acknowledged records", summary.appended));
-            }
-        };
-        if lines {
-            writeln!(out, "{position}")?;
-        }
-        summary.appended += 1;
-        summary.range = Some((summary.range.map_or(position, |(first, _)| first), position));
+struct Printer<W: Write> {
+    out: W,
+    lines: bool,
+    /// Dropped to have no more appends.
+    end: Option<Sender<()>>,
+    printed: io::Result<()>,
+    summary: Summary,
+}
+
+impl Printer<BufWriter<StdoutLock<'static>>> {
+    fn new(lines: bool, end: Sender<()>) -> Self {
+        let out = BufWriter::new(io::stdout().lock());
+        Self { out, lines, end: Some(end), printed: Ok(()), summary: Summary::default() }
     }
-    out.flush()?;
-    Ok(summary)
+}
+
+impl<W: Write> Printer<W> {
+    /// Until there are no more appends or one of them fails. Says what was appended, and whether all of it was printed.
+    fn run(mut self, appends: &Receiver<client::LogAppend>) -> anyhow::Result<(Summary, anyhow::Result<()>)> {
+        loop {
+            let append = match appends.try_recv() {
+                Ok(append) => append,
+                Err(TryRecvError::Empty) => {
+                    self.print(W::flush);
+                    let Ok(append) = appends.recv() else { break };
+                    append
+                }
+                Err(TryRecvError::Disconnected) => break,
+            };
+            match append.wait() {
+                Ok(position) => {
+                    if self.lines {
+                        self.print(|out| writeln!(out, "{position}"));
+                    }
+                    self.summary.add(position);
+                }
+                Err(error) => {
+                    self.print(W::flush);
+                    let context = format!("after {} acknowledged records", self.summary.appended);
+                    return Err(error).context(context);
+                }
+            }
+        }
+        self.print(W::flush);
+        Ok((self.summary, self.printed.map_err(Into::into)))
+    }
+
+    /// What is under way when this fails is waited for all the same, so that its end is known; nothing new is begun.
+    fn print(&mut self, write: impl FnOnce(&mut W) -> io::Result<()>) {
+        if self.printed.is_ok() {
+            self.printed = write(&mut self.out);
+            if self.printed.is_err() {
+                self.end = None;
+            }
+        }
+    }
 }
 
 /// Hands over the records of the arguments, the file or standard input, until there are no more or `take` says false.

@@ -35,15 +35,12 @@ fn init(global: &Global, options: &InitCluster) -> anyhow::Result<()> {
         return Err(exit::coded(exit::USAGE, text));
     }
     let (file, path) = write_file(global, cluster, &root)?;
-    if global.json {
-        return output::json(&json!({ "cluster_file": path, "cluster": cluster, "nodes": file.nodes }));
-    }
-    output::text(format_args!(
-        "cluster {cluster} of {} nodes; {} says where to find it",
-        root.nodes.len(),
-        path.display()
-    ))?;
-    output::text("next: naxos log create default")
+    let text = format!("cluster {cluster} of {} nodes; {} says where to find it", root.nodes.len(), path.display());
+    let printed = match global.json {
+        true => output::json(&json!({ "cluster_file": path, "cluster": cluster, "nodes": file.nodes })),
+        false => output::text(format_args!("{text}\nnext: naxos log create default")),
+    };
+    output::after(text, printed)
 }
 
 /// Writes the file by which others find a cluster that is there.

@@ -152,13 +152,15 @@ fn create(global: &Global, options: &CreateLog) -> anyhow::Result<()> {
     let created = cluster.create_striped_log(name, replicas, stripes);
     let log = created.with_context(|| format!("create `{}`", shown_name(name)))?;
     let chain = log.chain().with_context(|| format!("the chain of `{name}`"))?;
-    if global.json {
+    let printed = if global.json {
         let (stripes, stripes_max) = (stripes.least, stripes.most);
-        return output::json(&json!({
+        output::json(&json!({
             "log": name, "replicas": replicas, "stripes": stripes, "stripes_max": stripes_max, "chain": chain,
-        }));
-    }
-    output::text(format_args!("log `{name}` is ready, with {replicas} replicas{}", and_stripes(stripes)))
+        }))
+    } else {
+        output::text(format_args!("log `{name}` is ready, with {replicas} replicas{}", and_stripes(stripes)))
+    };
+    output::after(format_args!("log `{name}` has been created"), printed)
 }
 
 fn stripes(range: StripeRange, sharded: bool) -> anyhow::Result<StripeRange> {
@@ -280,10 +282,12 @@ fn reconfigure(global: &Global, options: &Reconfigure) -> anyhow::Result<()> {
         let noted = session.cluster()?.note_stripes(&name, stripes);
         noted.with_context(|| format!("`{name}` is reconfigured, and the list of logs does not say so yet"))?;
     }
-    if global.json {
-        return output::json(&json!({ "log": name, "chain": chain }));
-    }
-    output::text(format_args!("`{name}` goes on at {} in loglet {}", chain.last().start, chain.last().loglet.id()))
+    let (start, loglet) = (chain.last().start, chain.last().loglet.id());
+    let printed = match global.json {
+        true => output::json(&json!({ "log": name, "chain": chain })),
+        false => output::text(format_args!("`{name}` goes on at {start} in loglet {loglet}")),
+    };
+    output::after(format_args!("`{name}` has been reconfigured and goes on at {start} in loglet {loglet}"), printed)
 }
 
 /// A node on which something new may be placed (L9).
@@ -354,10 +358,12 @@ fn seal(global: &Global, options: &OneLog) -> anyhow::Result<()> {
     let NamedLog { name, log, session: _session } = open(global, options)?;
     let loglet = log.chain().with_context(|| format!("the chain of `{name}`"))?.last().loglet.id();
     log.seal().with_context(|| format!("seal `{name}`"))?;
-    if global.json {
-        return output::json(&json!({ "log": name, "sealed": loglet }));
-    }
-    output::text(format_args!("loglet {loglet} of `{name}` is sealed; the next append puts another one behind it"))
+    let text = format!("loglet {loglet} of `{name}` is sealed; the next append puts another one behind it");
+    let printed = match global.json {
+        true => output::json(&json!({ "log": name, "sealed": loglet })),
+        false => output::text(&text),
+    };
+    output::after(text, printed)
 }
 
 /// Says what is about to be lost, and waits for a yes, or for the option that says it.
@@ -387,13 +393,13 @@ fn delete(global: &Global, options: &DeleteLog) -> anyhow::Result<()> {
     confirm(name, options)?;
     let deleted = cluster.delete_log(name).with_context(|| format!("delete `{name}`"))?;
     let kept: Vec<_> = deleted.failures.iter().map(|(loglet, error)| format!("{loglet}: {error}")).collect();
-    if global.json {
-        output::json(&json!({ "deleted": name, "loglets": deleted.loglets, "not_deleted": kept }))?;
+    let printed = if global.json {
+        output::json(&json!({ "deleted": name, "loglets": deleted.loglets, "not_deleted": kept }))
     } else {
-        output::text(format_args!("log `{name}` is deleted, and {} loglets of it", deleted.loglets.len()))?;
-    }
+        output::text(format_args!("log `{name}` is deleted, and {} loglets of it", deleted.loglets.len()))
+    };
     for line in kept {
         output::note(format_args!("a loglet takes nothing any more, and its space does not come back: {line}"));
     }
-    Ok(())
+    output::after(format_args!("log `{name}` has been deleted"), printed)
 }

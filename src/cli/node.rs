@@ -97,10 +97,11 @@ fn list(global: &Global, cluster: &Cluster, root: &Root) -> anyhow::Result<()> {
 }
 
 fn done(global: &Global, node: NodeId, state: &str, text: impl std::fmt::Display) -> anyhow::Result<()> {
-    if global.json {
-        return output::json(&json!({ "node": node, "state": state }));
-    }
-    output::text(text)
+    let printed = match global.json {
+        true => output::json(&json!({ "node": node, "state": state })),
+        false => output::text(text),
+    };
+    output::after(format_args!("node {} is {state} now", short(node)), printed)
 }
 
 fn drain(global: &Global, cluster: &Cluster, node: NodeId) -> anyhow::Result<()> {
@@ -110,20 +111,18 @@ fn drain(global: &Global, cluster: &Cluster, node: NodeId) -> anyhow::Result<()>
         None => "the root register".to_owned(),
     };
     let failed: Vec<_> = failures.iter().map(|(log, error)| format!("{}: {error}", name(log))).collect();
-    if global.json {
-        output::json(&json!({ "node": node, "state": "draining", "left": left, "failures": failed }))?;
+    let printed = if global.json {
+        output::json(&json!({ "node": node, "state": "draining", "left": left, "failures": failed }))
     } else {
         let what = match left.len() {
             0 => "nothing is left on it: `naxos node remove` takes it out of the cluster",
             _ => "it can be removed when nothing of this is on it any more:",
         };
-        output::text(format_args!("node {} is draining; {what}", short(node)))?;
-        for user in &left {
-            output::text(format_args!("  {user}"))?;
-        }
-    }
+        let lines = left.iter().map(|user| format!("\n  {user}"));
+        output::text(format_args!("node {} is draining; {what}{}", short(node), lines.collect::<String>()))
+    };
     if failed.is_empty() {
-        return Ok(());
+        return output::after(format_args!("node {} is draining now", short(node)), printed);
     }
     let unavailable = failures.iter().any(|(_, error)| matches!(error, ClusterError::Op(_) | ClusterError::Unknown));
     let code = if unavailable { exit::UNAVAILABLE } else { exit::FAILURE };

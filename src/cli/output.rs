@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
+use anyhow::Context;
 use serde::Serialize;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -18,6 +19,11 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 pub(super) fn text(text: impl Display) -> anyhow::Result<()> {
     writeln!(io::stdout().lock(), "{text}")?;
     Ok(())
+}
+
+/// Of an answer that could not be printed: what it was to tell of has been done all the same.
+pub(super) fn after(done: impl Display, printed: anyhow::Result<()>) -> anyhow::Result<()> {
+    printed.with_context(|| format!("{done}, and only the answer could not be written"))
 }
 
 /// Says something to people beside the results, on a line of its own. What was given as an argument, or comes from a node, cannot tell the
