@@ -158,6 +158,16 @@ fn wrong_numbers_and_words_are_usage_errors() {
     let lanes = ["--lanes", "all", "--shards", "2", "--embedded-sequencer"];
     refused(&[&["bench", "append"][..], &lanes].concat(), USAGE, &["--lanes all", "--embedded-sequencer"]);
     refused(&["bench", "append", "--rate", "nan"], USAGE, &["--rate"]);
+    for command in ["append", "failover"] {
+        refused(&["bench", command, "--stripes", "1..3"], USAGE, &["one number of stripes, from 1 to 64"]);
+    }
+    for kind in ["striped:1", "striped:65", "striped:0", "striped:1..1", "striped:1..65"] {
+        let words = ["`striped:K` with 2 to 64 stripes, or `striped:MIN..MAX` with MAX from 2 to 64"];
+        refused(&["log", "reconfigure", "--to", kind], USAGE, &words);
+    }
+    refused(&["log", "reconfigure", "--to", "striped:4..2"], USAGE, &["begins with the smaller number"]);
+    let usage = "Usage: naxos log reconfigure [OPTIONS] [NAME]\n";
+    refused(&["log", "reconfigure", "s1", "--sharded"], USAGE, &["--to <KIND>", usage]);
     refused(&["bench", "append", "--near"], USAGE, &["--near", "--stripes 2"]);
 }
 

@@ -459,7 +459,7 @@ pub(super) struct FailoverLoad {
     #[arg(long, value_enum, default_value_t = Fault::Kill)]
     pub(super) fault: Fault,
     /// Stripes of the log, of which one loses its sequencer
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(long, default_value_t = 1, value_parser = super::stripes::parse)]
     pub(super) stripes: u8,
     /// How often
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]

@@ -57,7 +57,7 @@ pub(super) struct Load {
     #[arg(long)]
     pub(super) in_process: bool,
     /// Stripes of the log: so many sequencers on different nodes, over which its appends go in turns
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(long, default_value_t = 1, value_parser = stripes::parse)]
     pub(super) stripes: u8,
     /// Give each stripe nodes of its own, of which there have to be as many for each
     #[arg(long)]

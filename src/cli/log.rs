@@ -60,8 +60,16 @@ pub(super) struct CreateLog {
     sharded: bool,
 }
 
-/// A number of stripes, or a range of them.
+/// A number of stripes that a log may have, or a range of them.
 fn range(text: &str) -> Result<StripeRange, String> {
+    checked(numbers(text)?)
+}
+
+fn checked(range: StripeRange) -> Result<StripeRange, String> {
+    range.check().map(|()| range).map_err(|error| error.to_string())
+}
+
+fn numbers(text: &str) -> Result<StripeRange, String> {
     let number = |text: &str| {
         text.parse()
             .map_err(|_| format!("`{text}` is no number of stripes: say K, or MIN..MAX with MIN no more than MAX"))
@@ -70,9 +78,7 @@ fn range(text: &str) -> Result<StripeRange, String> {
         Some((least, most)) => (number(least)?, number(most)?),
         None => (number(text)?, number(text)?),
     };
-    let range = StripeRange { least: Stripes { count: least, sharded: false }, most };
-    range.check().map_err(|error| error.to_string())?;
-    Ok(range)
+    Ok(StripeRange { least: Stripes { count: least, sharded: false }, most })
 }
 
 /// Over how many stripes a loglet goes.
@@ -87,17 +93,26 @@ impl FromStr for LogletKind {
     fn from_str(text: &str) -> Result<Self, String> {
         let stripes = match text.split_once(':') {
             None if text == "native" => Some(Stripes::ONE.into()),
-            Some(("striped", count)) => Some(range(count)?).filter(|range| range.most > 1),
+            Some(("striped", count)) => {
+                let range = numbers(count)?;
+                let is_most = (2..=Stripes::MAX).contains(&range.most);
+                is_most.then(|| checked(range)).transpose()?
+            }
             _ => None,
         };
         let unknown = || {
-            format!("a loglet is `native`, or `striped:K` with 2 to {} stripes, or `striped:MIN..MAX`", Stripes::MAX)
+            let most = Stripes::MAX;
+            format!(
+                "a loglet is `native`, or `striped:K` with 2 to {most} stripes, or `striped:MIN..MAX` with MAX from 2 to {most}"
+            )
         };
         stripes.map(|stripes| Self { stripes }).ok_or_else(unknown)
     }
 }
 
+// A usage that is made up from what was given calls a name needed because it was given.
 #[derive(Debug, Args)]
+#[command(override_usage = "naxos log reconfigure [OPTIONS] [NAME]")]
 pub(super) struct Reconfigure {
     #[command(flatten)]
     log: OneLog,

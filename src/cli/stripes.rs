@@ -6,6 +6,14 @@ use crate::base::{Incarnation, LogletId};
 use crate::client::{LogletSpec, Stripes};
 use crate::wire::{Member, Sequencer};
 
+/// Reads a number of stripes, of which a benchmark's log has as many all the time.
+pub(super) fn parse(text: &str) -> Result<u8, String> {
+    match text.parse() {
+        Ok(count) if (1..=Stripes::MAX).contains(&usize::from(count)) => Ok(count),
+        _ => Err(format!("a benchmark's log has one number of stripes, from 1 to {}", Stripes::MAX)),
+    }
+}
+
 /// Refuses what so many nodes cannot be divided into.
 pub(super) fn check(stripes: Stripes, nodes: usize, is_embedded: bool) -> anyhow::Result<Stripes> {
     let Stripes { count, sharded } = stripes;
@@ -84,6 +92,14 @@ mod tests {
         assert_eq!(places(&sharded), [(0, vec![0, 1, 2]), (3, vec![3, 4, 5])]);
         let native = spec(Stripes { count: 1, sharded: false }, &nodes(3), 1);
         assert!(matches!(native, LogletSpec::Native(_)) && away(&native) == 0);
+    }
+
+    #[test]
+    fn a_benchmark_has_one_number_of_stripes() {
+        assert_eq!(["1", "2", "64"].map(parse), [Ok(1), Ok(2), Ok(64)]);
+        for text in ["0", "65", "1..3", "-1", "two", "", "256"] {
+            assert_eq!(parse(text).unwrap_err(), "a benchmark's log has one number of stripes, from 1 to 64", "{text}");
+        }
     }
 
     #[test]
