@@ -834,6 +834,22 @@ fn a_short_benchmark_prints_one_object_and_verifies_every_record() {
 }
 
 #[test]
+fn a_report_in_words_keeps_together_what_belongs_together() {
+    let directory = directory();
+    let load = ["bench", "append", "--seconds", "0.2", "--warm-up", "0.1", "--clients", "1", "--nodes", "1"];
+    let options = ["--stripes", "2", "--rate", "100", "--prepare-bytes", "1", "--dir", text(directory.path())];
+    // Whether it is valid the machine decides, and not the words.
+    let report = String::from_utf8(run(&[&load[..], &options].concat()).stdout).unwrap();
+    assert!(report.starts_with("1 node, 2 stripes, quorum 1, ") && report.contains(" over 1 connection, "), "{report}");
+    let lines: Vec<&str> = report.lines().collect();
+    let at = |words: &str| lines.iter().position(|line| line.contains(words));
+    let disk = at("  disk  ").unwrap();
+    assert!(lines[disk].contains("what 1 durable copy reaches here"), "{report}");
+    assert!(at(" flushes, ").is_none_or(|flushes| flushes == disk + 1), "{report}");
+    assert!(at("  fillers  ").unwrap() > disk, "{report}");
+}
+
+#[test]
 fn a_history_that_cannot_be_written_is_refused_or_costs_only_itself() {
     let directory = directory();
     let inside = directory.path().join("made/for/it");

@@ -16,6 +16,7 @@ use super::load_args::Load;
 use super::progress::Progress;
 use crate::client::VirtualLog;
 use crate::loadgen::busy::Busy;
+use crate::loadgen::explain::counted;
 use crate::loadgen::live::{LiveLoad, Offer, verify};
 use crate::loadgen::network::Network;
 use crate::loadgen::spread::Spread;
@@ -71,26 +72,35 @@ pub(super) fn run(global: &Global, options: &FailoverLoad) -> anyhow::Result<()>
     let rig = Rig::start_on(network.clone(), &load, |_| bytes, &progress, &interrupt)?;
     let bench = Bench { rig: &rig, network, options, progress: &progress, interrupt: &interrupt };
     let report = bench.run();
-    let report = rig.conclude(global, &progress, report, |report| {
-        let unavailable = &report["unavailable_ms"];
-        format!(
-            "{} times the sequencer's node was {}, under {} appends/s\n\
+    let report = rig.conclude(global, &progress, report, |report| text(report, options.fault))?;
+    exit::verdict(report["valid"] == true)
+}
+
+fn text(report: &Value, fault: Fault) -> String {
+    let (rounds, offered, unavailable) = (&report["rounds"], &report["offered_per_s"], &report["unavailable_ms"]);
+    let (reconfigurations, verified) = (&report["false_reconfigurations"], &report["verified"]);
+    let measured = match fault {
+        Fault::None => format!(
+            "nobody was lost in {}, with {}, under {offered} appends/s\n\
+             longest time without an append  {} ms\n\
+             reconfigurations all the same: {reconfigurations}",
+            counted(report["seconds"].as_f64().unwrap_or(0.0), "second"),
+            counted(&report["busy_threads"], "busy thread"),
+            report["longest_gap_ms"],
+        ),
+        fault => format!(
+            "{} the sequencer's node was {}, under {offered} appends/s\n\
              unavailable  p50 {} ms  p99 {} ms  max {} ms\n\
-             reconfigurations beside those: {}\n\
-             {} acknowledged records, {} missing, {} twice",
-            report["rounds"],
-            options.fault.done(),
-            report["offered_per_s"],
+             reconfigurations beside those: {reconfigurations}",
+            counted(rounds, "time"),
+            fault.done(),
             unavailable["p50"],
             unavailable["p99"],
             unavailable["max"],
-            report["false_reconfigurations"],
-            report["verified"]["acked"],
-            report["verified"]["missing"],
-            report["verified"]["twice"]
-        )
-    })?;
-    exit::verdict(report["valid"] == true)
+        ),
+    };
+    let acked = counted(&verified["acked"], "acknowledged record");
+    format!("{measured}\n{acked}, {} missing, {} twice", verified["missing"], verified["twice"])
 }
 
 struct Bench<'a> {
@@ -197,5 +207,31 @@ impl Bench<'_> {
         }
         thread::sleep(SETTLE);
         Ok(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_what_was_measured() {
+        let report = |rounds: u16, unavailable: Option<Spread>| {
+            json!({
+                "rounds": rounds, "unavailable_ms": unavailable, "false_reconfigurations": 0, "seconds": 60.0, "busy_threads": 1,
+                "longest_gap_ms": 3.5, "offered_per_s": 5000.0, "verified": { "acked": 9, "missing": 0, "twice": 0 },
+            })
+        };
+        let calm = text(&report(0, None), Fault::None);
+        assert!(
+            calm.starts_with("nobody was lost in 60 seconds, with 1 busy thread, under 5000.0 appends/s\n"),
+            "{calm}"
+        );
+        assert!(calm.contains("append  3.5 ms\nreconfigurations all the same: 0\n9 acknowledged records, 0"), "{calm}");
+        assert!(!calm.contains("null"), "{calm}");
+        let spread = Spread { p50: 20.0, p99: 25.0, max: 26.0 };
+        let killed = text(&report(1, Some(spread)), Fault::Kill);
+        assert!(killed.starts_with("1 time the sequencer's node was killed, under"), "{killed}");
+        assert!(killed.contains("\nunavailable  p50 20.0 ms  p99 25.0 ms  max 26.0 ms\n"), "{killed}");
     }
 }

@@ -18,7 +18,7 @@ use super::result_file::ResultFile;
 use super::status_table::Table;
 use super::{exit, output};
 use crate::base::Stage;
-use crate::loadgen::explain::{Explained, micros};
+use crate::loadgen::explain::{Explained, counted, micros};
 use crate::loadgen::interval_log;
 use crate::loadgen::stages::{StageReport, StageTimes};
 use crate::loadgen::waterfall;
@@ -62,8 +62,11 @@ pub(super) fn run(global: &Global, options: &ProfileLoad) -> anyhow::Result<()> 
     progress.clear();
     rig.stop()?;
     let title = format!(
-        "{} nodes, {} B records, {} clients, {:.0} appends/s",
-        report.nodes, report.record_bytes, report.clients, report.appends_per_s
+        "{}, {} B records, {}, {:.0} appends/s",
+        counted(report.nodes, "node"),
+        report.record_bytes,
+        counted(report.clients, "client"),
+        report.appends_per_s
     );
     if let Some(file) = svg {
         file.write(|out| out.write_all(waterfall::svg(&stages, &title).as_bytes()))?;

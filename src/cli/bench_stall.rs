@@ -18,7 +18,7 @@ use super::load_args::Load;
 use super::progress::Progress;
 use crate::base::{LogletId, NodeId, Offset};
 use crate::client::VirtualLog;
-use crate::loadgen::explain::{count, micros, verification};
+use crate::loadgen::explain::{count, counted, micros, verification};
 use crate::loadgen::generator::{Pace, Plan};
 use crate::loadgen::report::Latency;
 use crate::loadgen::stall::{Running, read_back, run as load};
@@ -356,11 +356,11 @@ fn text(report: &Report) -> String {
         None => String::new(),
     };
     line(format!(
-        "{} nodes, quorum {}, {} B records, {} connections, {} appends/s offered{peak}",
-        report.ran.nodes,
+        "{}, quorum {}, {} B records, {}, {} appends/s offered{peak}",
+        counted(report.ran.nodes, "node"),
         report.ran.quorum,
         report.record_bytes,
-        report.clients,
+        counted(report.clients, "connection"),
         count(report.offered_per_s)
     ));
     let spans = [
@@ -377,12 +377,12 @@ fn text(report: &Report) -> String {
         ));
     }
     line(format!("  p99 while one node was stopped is {} of that before", report.p99_ratio));
-    let behind = count(report.behind_records as f64);
+    let behind = counted(count(report.behind_records as f64), "record");
     line(match report.caught_up_ms {
         Some(ms) => {
-            format!("  node {} was {behind} records behind, and at the tail after {ms} ms", report.stopped_node)
+            format!("  node {} was {behind} behind, and at the tail after {ms} ms", report.stopped_node)
         }
-        None => format!("  node {} was {behind} records behind, and HAS NOT CAUGHT UP", report.stopped_node),
+        None => format!("  node {} was {behind} behind, and HAS NOT CAUGHT UP", report.stopped_node),
     });
     if let Some(missing @ 1..) = report.not_copied_records {
         line(format!("  of {} records it has no copy; the others are a majority for them", count(missing as f64)));
@@ -390,7 +390,7 @@ fn text(report: &Report) -> String {
     line(format!("  reconfigurations: {}", report.reconfigurations));
     line(verification(&report.verified));
     if let Some(error) = &report.first_error {
-        line(format!("  {} appends failed; the first: {error}", report.failed));
+        line(format!("  {} failed; the first: {error}", counted(report.failed, "append")));
     }
     if !report.valid {
         line(format!(

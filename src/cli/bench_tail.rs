@@ -16,7 +16,7 @@ use super::load_args::Load;
 use super::progress::Progress;
 use crate::client::ClientOptions;
 use crate::loadgen::catch_up::Reader;
-use crate::loadgen::explain::{count, micros};
+use crate::loadgen::explain::{count, counted, micros};
 use crate::loadgen::generator::{Pace, Plan};
 use crate::loadgen::report::Latency;
 use crate::loadgen::tail::{Delivered, Tailed, run as tail};
@@ -182,8 +182,12 @@ fn text(report: &Report) -> String {
         None => "one append after the other".to_owned(),
     };
     line(format!(
-        "{} nodes, quorum {}, {} B records, {load}, {} s, {} records",
-        report.ran.nodes, report.ran.quorum, report.record_bytes, report.seconds, report.after_ack_us.n
+        "{}, quorum {}, {} B records, {load}, {} s, {}",
+        counted(report.ran.nodes, "node"),
+        report.ran.quorum,
+        report.record_bytes,
+        report.seconds,
+        counted(report.after_ack_us.n, "record")
     ));
     let latency = |name: &str, latency: &Latency| {
         format!(
@@ -224,7 +228,7 @@ fn text(report: &Report) -> String {
         });
     }
     if let Some(error) = &report.first_error {
-        line(format!("  {} appends failed; the first: {error}", report.failed));
+        line(format!("  {} failed; the first: {error}", counted(report.failed, "append")));
     }
     if !report.valid {
         line("  INVALID: appends failed, records did not come, or the generator fell behind its timetable".to_owned());

@@ -12,6 +12,7 @@ use super::{exit, output};
 use crate::base::ClusterId;
 use crate::client::Root;
 use crate::io::DriverChoice;
+use crate::loadgen::explain::counted;
 
 /// The log that commands mean when nobody says otherwise.
 const DEFAULT_LOG: &str = "default";
@@ -31,11 +32,12 @@ fn init(global: &Global, options: &InitCluster) -> anyhow::Result<()> {
     client.begin_cluster(cluster, &options.nodes).context("begin the cluster")?;
     let root = client.cluster(&options.nodes)?.found().context("write the list of nodes")?;
     if root.nodes.len() != options.nodes.len() {
-        let text = format!("the cluster has begun before, with {} nodes", root.nodes.len());
+        let text = format!("the cluster has begun before, with {}", counted(root.nodes.len(), "node"));
         return Err(exit::coded(exit::USAGE, text));
     }
     let (file, path) = write_file(global, cluster, &root)?;
-    let text = format!("cluster {cluster} of {} nodes; {} says where to find it", root.nodes.len(), path.display());
+    let text =
+        format!("cluster {cluster} of {}; {} says where to find it", counted(root.nodes.len(), "node"), path.display());
     let printed = match global.json {
         true => output::json(&json!({ "cluster_file": path, "cluster": cluster, "nodes": file.nodes })),
         false => output::text(format_args!("{text}\nnext: naxos log create default")),
@@ -55,9 +57,9 @@ fn find(global: &Global, options: &FindCluster) -> anyhow::Result<()> {
             &json!({ "cluster_file": path, "cluster": found.id(), "nodes": file.nodes, "metastore": metastore }),
         );
     }
-    let (id, count) = (found.id(), file.nodes.len());
+    let (id, nodes) = (found.id(), counted(file.nodes.len(), "node"));
     output::text(format_args!(
-        "cluster {id} of {count} nodes, MetaStore {metastore}; {} says where to find it",
+        "cluster {id} of {nodes}, MetaStore {metastore}; {} says where to find it",
         path.display()
     ))
 }

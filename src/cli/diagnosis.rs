@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::node::short;
 use crate::base::{Incarnation, LogletId, NodeId};
 use crate::client::{Chain, ChainSegment, NodeState, Root};
+use crate::loadgen::explain::counted;
 use crate::wire::LogletConfig;
 
 /// A watermark that has stood still for less is one that moves.
@@ -238,7 +239,7 @@ impl Facts<'_> {
         let servers = self.servers(stripe);
         let whole = servers.iter().filter(|(_, server)| server.is_whole()).count();
         let says = |(node, server): &(NodeId, Server)| match server {
-            Server::Well { missing, .. } => format!("node {} lacks {missing} records", short(*node)),
+            Server::Well { missing, .. } => format!("node {} lacks {}", short(*node), counted(missing, "record")),
             Server::ReadsOnly(why) | Server::Away(why) => format!("node {} {why}", short(*node)),
         };
         let lacking: Vec<_> = servers.iter().filter(|(_, server)| !server.is_whole()).map(says).collect();
@@ -306,7 +307,7 @@ fn of_laggards(servers: &[(NodeId, Server)]) -> Vec<Finding> {
     });
     let largest = tails.clone().map(|(_, tail)| tail).max().unwrap_or(0);
     let finding = |(node, tail): (NodeId, u64)| {
-        let cause = format!("node {} is {} records behind the others", short(node), largest - tail);
+        let cause = format!("node {} is {} behind the others", short(node), counted(largest - tail, "record"));
         Finding::new(Blocks::Nothing, cause, "it catches up by itself, if its disk and its network keep up")
     };
     tails.filter(|(_, tail)| *tail < largest).map(finding).collect()

@@ -15,6 +15,7 @@ use crate::client::{
     Chain, ChainSegment, Cluster, ClusterError, Extended, NodeState, Root, Seat, StripeRange, Stripes, Wanted,
     WantedStripe, rotate, shown_name,
 };
+use crate::loadgen::explain::counted;
 use crate::wire::{LogletConfig, Member};
 
 #[derive(Debug, Subcommand)]
@@ -173,7 +174,11 @@ fn create(global: &Global, options: &CreateLog) -> anyhow::Result<()> {
             "log": name, "replicas": replicas, "stripes": stripes, "stripes_max": stripes_max, "chain": chain,
         }))
     } else {
-        output::text(format_args!("log `{name}` is ready, with {replicas} replicas{}", and_stripes(stripes)))
+        output::text(format_args!(
+            "log `{name}` is ready, with {}{}",
+            counted(replicas, "replica"),
+            and_stripes(stripes)
+        ))
     };
     output::after(format_args!("log `{name}` has been created"), printed)
 }
@@ -202,7 +207,8 @@ fn list(global: &Global) -> anyhow::Result<()> {
     }
     for (name, record) in &root.logs {
         let default = if *name == session.file.default_log { " (default)" } else { "" };
-        output::text(format_args!("{name}{default}: {} replicas{}", record.replicas, and_stripes(record.range())))?;
+        let (replicas, stripes) = (counted(record.replicas, "replica"), and_stripes(record.range()));
+        output::text(format_args!("{name}{default}: {replicas}{stripes}"))?;
     }
     Ok(())
 }
@@ -363,7 +369,11 @@ fn log_servers(root: &Root, options: &Reconfigure, name: &str) -> anyhow::Result
         return Err(exit::coded(exit::USAGE, "a node stands twice among the LogServers"));
     }
     if !named.is_empty() && named.len() < replicas {
-        let text = format!("`{name}` has {replicas} replicas, and {} LogServers are too few for them", named.len());
+        let named = match named.len() {
+            1 => "1 LogServer is".to_owned(),
+            count => format!("{count} LogServers are"),
+        };
+        let text = format!("`{name}` has {replicas} replicas, and {named} too few for them");
         return Err(exit::coded(exit::USAGE, text));
     }
     Ok(named)
@@ -411,7 +421,7 @@ fn delete(global: &Global, options: &DeleteLog) -> anyhow::Result<()> {
     let printed = if global.json {
         output::json(&json!({ "deleted": name, "loglets": deleted.loglets, "not_deleted": kept }))
     } else {
-        output::text(format_args!("log `{name}` is deleted, and {} loglets of it", deleted.loglets.len()))
+        output::text(format_args!("log `{name}` is deleted, and {} of it", counted(deleted.loglets.len(), "loglet")))
     };
     for line in kept {
         output::note(format_args!("a loglet takes nothing any more, and its space does not come back: {line}"));

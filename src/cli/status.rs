@@ -11,6 +11,7 @@ use super::status_table::Table;
 use super::{exit, output};
 use crate::base::LogletId;
 use crate::client::ClusterError;
+use crate::loadgen::explain::counted;
 
 /// Rows of one table; a terminal shows about as many.
 const ROWS_MAX: usize = 40;
@@ -73,7 +74,10 @@ pub(super) fn answers(session: &Session) -> Vec<Answer> {
 pub(super) fn silent(answers: &[Answer]) -> anyhow::Result<()> {
     match answers.iter().filter(|answer| answer.status.is_err()).count() {
         0 => Ok(()),
-        silent => Err(exit::coded(exit::UNAVAILABLE, format!("{silent} of {} nodes do not answer", answers.len()))),
+        silent => {
+            let (of, does) = (counted(answers.len(), "node"), if silent == 1 { "does" } else { "do" });
+            Err(exit::coded(exit::UNAVAILABLE, format!("{silent} of {of} {does} not answer")))
+        }
     }
 }
 
@@ -147,7 +151,7 @@ fn shard_problems(shard: &Value, place: &str, found: &mut Vec<(u8, String)>) {
     let damage = items(&journal["damage"]).count();
     if damage > 0 {
         let what = "found at the start; what is missing is copied from other nodes";
-        found.push((3, format!("{place}: {damage} damaged places in the journal, {what}")));
+        found.push((3, format!("{place}: {} in the journal, {what}", counted(damage, "damaged place"))));
     }
     if journal["no_space"] == true {
         let what = "no disk space is left and records are refused, until a trim or free space on the disk";
@@ -167,7 +171,8 @@ fn shard_problems(shard: &Value, place: &str, found: &mut Vec<(u8, String)>) {
         }
         if count(&loglet["missing"]) > 0 {
             let (missing, gaps) = (&loglet["missing"], &loglet["gaps"]);
-            found.push((4, format!("{place}: loglet {name} lacks {missing} records in {gaps} gaps below its tail")));
+            let what = format!("{} in {} below its tail", counted(missing, "record"), counted(gaps, "gap"));
+            found.push((4, format!("{place}: loglet {name} lacks {what}")));
         }
     }
     for sequencer in items(&shard["sequencers"]) {
@@ -191,9 +196,8 @@ fn shard_problems(shard: &Value, place: &str, found: &mut Vec<(u8, String)>) {
         if sequencer["state"] == "running" {
             for server in items(&sequencer["log_servers"]).filter(|server| server["connected"] == false) {
                 let node = server["node"].as_str().map_or("?", short);
-                let behind = &server["behind"];
-                let what =
-                    format!("is not connected to the LogServer on node {node}, which is {behind} records behind");
+                let behind = counted(&server["behind"], "record");
+                let what = format!("is not connected to the LogServer on node {node}, which is {behind} behind");
                 found.push((4, format!("{place}: the sequencer of {name} {what}")));
             }
         }
@@ -373,7 +377,7 @@ mod tests {
         ill["loglets"] = json!([{ "id": id, "missing": 5, "gaps": 1, "catching_up": true }]);
         ill["sequencers"] = json!([{
             "loglet": id, "state": "running", "blocked_ms": 2500, "blocked_because": "nobody answers",
-            "log_servers": [{ "connected": false, "node": "ff", "behind": 7 }]
+            "log_servers": [{ "connected": false, "node": "ff", "behind": 1 }]
         }]);
         let found = problems(&[up(ill), down()]);
         let expected = [
@@ -382,8 +386,8 @@ mod tests {
             "blocked for 2.5 s: nobody answers",
             "2 damaged places",
             "being copied",
-            "lacks 5 records in 1 gaps",
-            "7 records behind",
+            "lacks 5 records in 1 gap below",
+            "1 record behind",
         ];
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         for (line, words) in found.iter().zip(expected) {

@@ -14,13 +14,15 @@ impl Display for Explained<'_> {
         let (latency, floor) = (&report.latency_us, &report.floor_us);
         let load = match (report.inflight, report.offered_per_s) {
             (Some(inflight), _) => format!("{} x {inflight} in flight", report.clients),
-            (None, Some(rate)) => format!("{} appends/s offered over {} connections", count(rate), report.clients),
+            (None, Some(rate)) => {
+                format!("{} appends/s offered over {}", count(rate), counted(report.clients, "connection"))
+            }
             (None, None) => String::new(),
         };
         writeln!(
             f,
-            "{} nodes, {}quorum {}, {} B records, {load}, {} s{}",
-            report.nodes,
+            "{}, {}quorum {}, {} B records, {load}, {} s{}",
+            counted(report.nodes, "node"),
             match (report.stripes, report.idle_stripes) {
                 (1, _) => String::new(),
                 (stripes, 0) => format!("{stripes} stripes, "),
@@ -55,15 +57,14 @@ impl Display for Explained<'_> {
         )?;
         writeln!(
             f,
-            "  disk        {:.0} % of what {} durable copies written at once reach here, {}/s each",
+            "  disk        {:.0} % of what {} here, {}/s each",
             report.disk_share * 100.0,
-            report.nodes,
+            match report.nodes {
+                1 => "1 durable copy reaches".to_owned(),
+                copies => format!("{copies} durable copies written at once reach"),
+            },
             bytes(report.disk_3copy_bytes_per_s)
         )?;
-        if let Some(fillers) = report.fillers {
-            let (records, share) = (count(fillers.records as f64), fillers.share_of_bytes * 100.0);
-            writeln!(f, "  fillers     {records} no-ops kept the stripes level, {share:.2} % of what was stored")?;
-        }
         if let Some(device) = report.device {
             writeln!(
                 f,
@@ -72,6 +73,10 @@ impl Display for Explained<'_> {
                 bytes(device.written_bytes as f64),
                 device.written_bytes as f64 / (report.bytes_per_s * report.seconds).max(1.0)
             )?;
+        }
+        if let Some(fillers) = report.fillers {
+            let (records, share) = (count(fillers.records as f64), fillers.share_of_bytes * 100.0);
+            writeln!(f, "  fillers     {records} no-ops kept the stripes level, {share:.2} % of what was stored")?;
         }
         if let (Some(records), Some(unit)) = (report.records_per_frame_mean, report.unit_bytes_mean) {
             writeln!(f, "  batching    {records:.1} records a frame, {} a durable write", bytes(unit))?;
@@ -105,9 +110,13 @@ pub fn verification(verified: &Verified) -> String {
         return format!("  verified    all {} acknowledged records were read back and are equal", verified.acked);
     }
     format!(
-        "  VERIFICATION FAILED: of {} acknowledged records {} are missing; {} corrupt, {} twice, {} clients with records at \
-         other offsets",
-        verified.acked, verified.missing, verified.corrupt, verified.duplicate, verified.misplaced_clients
+        "  VERIFICATION FAILED: of {} acknowledged records {} are missing; {} corrupt, {} twice, {} with records at other \
+         offsets",
+        verified.acked,
+        verified.missing,
+        verified.corrupt,
+        verified.duplicate,
+        counted(verified.misplaced_clients, "client")
     )
 }
 
@@ -124,19 +133,20 @@ impl Explained<'_> {
         if let Some(waits @ 1..) = report.ran_out_of_prepared {
             writeln!(
                 f,
-                "  prepared space ran out {waits} times: the run measures its preparation too (--prepare-bytes)"
+                "  prepared space ran out {}: the run measures its preparation too (--prepare-bytes)",
+                counted(waits, "time")
             )?;
         }
         if let Some(trim) = report.trim {
             let segments = |name: &str, segments: Option<u64>, all: Option<u64>| match segments.zip(all) {
-                Some((segments, all)) => format!("{segments} segments {name} ({})", bytes(all as f64)),
+                Some((segments, all)) => format!("{} {name} ({})", counted(segments, "segment"), bytes(all as f64)),
                 None => format!("? segments {name}"),
             };
             writeln!(
                 f,
-                "  trimmed     behind {}, {} times: {}, {}, all nodes together{}",
+                "  trimmed     behind {}, {}: {}, {}, all nodes together{}",
                 bytes(trim.behind_bytes as f64),
-                trim.trims,
+                counted(trim.trims, "time"),
                 segments("recycled", trim.segments_recycled, trim.recycled_bytes),
                 segments("newly prepared", trim.segments_prepared, trim.prepared_bytes),
                 if trim.is_steady() { "" } else { ": NOT A STEADY STATE; a longer run, or more prepared space" }
@@ -145,10 +155,10 @@ impl Explained<'_> {
         if let Some(history) = &report.history {
             writeln!(
                 f,
-                "  history     {} appends, {} tails and {} reads, checked in {} s: {}",
-                history.appends,
-                history.tails,
-                history.reads,
+                "  history     {}, {} and {}, checked in {} s: {}",
+                counted(history.appends, "append"),
+                counted(history.tails, "tail"),
+                counted(history.reads, "read"),
                 history.seconds,
                 if history.violations.is_empty() { "every rule holds" } else { "RULES ARE BROKEN" }
             )?;
@@ -157,7 +167,7 @@ impl Explained<'_> {
             }
         }
         if let Some(error) = &report.first_error {
-            writeln!(f, "  {} appends failed; the first: {error}", report.failed)?;
+            writeln!(f, "  {} failed; the first: {error}", counted(report.failed, "append"))?;
         }
         if report.valid {
             return Ok(());
@@ -174,6 +184,13 @@ impl Explained<'_> {
             writeln!(f, "  INVALID: see above")
         }
     }
+}
+
+/// So many of something with a regular plural: `1 node`, `3 nodes`.
+pub fn counted(count: impl Display, name: &str) -> String {
+    let count = count.to_string();
+    let plural = if count == "1" { "" } else { "s" };
+    format!("{count} {name}{plural}")
 }
 
 /// Microseconds, or milliseconds from ten thousand on.
@@ -211,5 +228,6 @@ mod tests {
         assert_eq!(bytes(4096.0), "4.00 KiB");
         assert_eq!(micros(80.4), "80 us");
         assert_eq!(micros(12_345.0), "12.3 ms");
+        assert_eq!([0, 1, 2].map(|nodes| counted(nodes, "node")), ["0 nodes", "1 node", "2 nodes"]);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use serde::Serialize;
 
 use super::catch_up::Pass;
-use super::explain::{bytes, count, micros};
+use super::explain::{bytes, count, counted, micros};
 use super::machine::Machine;
 use super::report::{Latency, Report};
 
@@ -110,7 +110,7 @@ pub fn fault(report: &Report) -> Option<String> {
     if report.valid {
         None
     } else if let Some(error) = &report.first_error {
-        Some(format!("{} appends failed; the first: {error}", report.failed))
+        Some(format!("{} failed; the first: {error}", counted(report.failed, "append")))
     } else if !report.verified.holds() {
         Some("what was acknowledged is not what was read back".to_owned())
     } else {
@@ -158,8 +158,8 @@ impl Display for ReadReport {
         let catch_up = &self.catch_up;
         writeln!(
             f,
-            "{} nodes, a log of {} records of {} B ({})",
-            self.nodes,
+            "{}, a log of {} records of {} B ({})",
+            counted(self.nodes, "node"),
             count(self.log_records as f64),
             self.record_bytes,
             bytes(self.log_bytes as f64)

@@ -219,7 +219,7 @@ pub enum RootRefusal {
     #[error("the cluster has no node {0}")]
     NoSuchNode(NodeId),
     /// Fewer nodes would be left than a log has copies, or none at all.
-    #[error("without node {node} {left} nodes are left to be used, and {}", needed_by(*needed, log.as_deref()))]
+    #[error("without node {node} {} left to be used, and {}", nodes_are(*left), needed_by(*needed, log.as_deref()))]
     LastReplica {
         /// The node that was to leave.
         node: NodeId,
@@ -248,6 +248,10 @@ pub enum RootRefusal {
 
 fn draining_too(draining: usize) -> String {
     if draining == 0 { String::new() } else { format!(", and {draining} more that are draining") }
+}
+
+fn nodes_are(count: usize) -> String {
+    if count == 1 { "1 node is".to_owned() } else { format!("{count} nodes are") }
 }
 
 fn needed_by(needed: usize, log: Option<&str>) -> String {
