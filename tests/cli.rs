@@ -161,6 +161,15 @@ fn wrong_numbers_and_words_are_usage_errors() {
     for command in ["append", "failover"] {
         refused(&["bench", command, "--stripes", "1..3"], USAGE, &["one number of stripes, from 1 to 64"]);
     }
+    let failover: [(&[&str], &[&str]); 4] = [
+        (&["--fault", "kill", "--calm", "5"], &["--calm goes with --fault none"]),
+        (&["--calm", "5"], &["--calm goes with --fault none"]),
+        (&["--fault", "stop", "--busy", "1"], &["--busy goes with --fault none"]),
+        (&["--fault", "none", "--rounds", "3"], &["--rounds means nothing with --fault none"]),
+    ];
+    for (options, words) in failover {
+        refused(&[&["bench", "failover"], options].concat(), USAGE, words);
+    }
     for kind in ["striped:1", "striped:65", "striped:0", "striped:1..1", "striped:1..65"] {
         let words = ["`striped:K` with 2 to 64 stripes, or `striped:MIN..MAX` with MAX from 2 to 64"];
         refused(&["log", "reconfigure", "--to", kind], USAGE, &words);
@@ -914,7 +923,9 @@ fn a_benchmark_that_trims_behind_itself_lives_on_recycled_segments_and_verifies_
     let short = load(&["--warm-up", "0.01", "--seconds", "0.01", "--inflight", "1"]);
     assert_eq!((&short["valid"], &short["trim"]["segments_recycled"]), (&false.into(), &0.into()), "{short}");
     refused(&["bench", "append", "--trim-behind", "1048576", "--check-history"], USAGE, &["--check-history"]);
-    refused(&["bench", "append", "--trim-behind", "1000"], USAGE, &["--trim-behind"]);
+    for bytes in ["1000", "18446744073709551614"] {
+        refused(&["bench", "append", "--trim-behind", bytes], USAGE, &["--trim-behind", "1048576..="]);
+    }
 }
 
 /// Runs a benchmark as short as it can be, and gives what it prints: one object, about the nodes and the machine as well.

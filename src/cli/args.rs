@@ -461,12 +461,12 @@ pub(super) struct FailoverLoad {
     /// Stripes of the log, of which one loses its sequencer
     #[arg(long, default_value_t = 1, value_parser = super::stripes::parse)]
     pub(super) stripes: u8,
-    /// How often
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]
-    pub(super) rounds: u16,
-    /// With `--fault none`: how long
-    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
-    pub(super) calm: f64,
+    /// How often [default: 20]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(super) rounds: Option<u16>,
+    /// With `--fault none`: how long [default: 600]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(super) calm: Option<f64>,
     /// With `--fault none`: threads that keep the processors busy beside the load [default: one for each processor]
     #[arg(long, value_name = "THREADS")]
     pub(super) busy: Option<u16>,

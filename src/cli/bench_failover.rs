@@ -24,6 +24,9 @@ use crate::loadgen::spread::Spread;
 /// Before a fault, and after the node is back: everything is as it should be then.
 const SETTLE: Duration = Duration::from_millis(700);
 const RECORD_BYTES: usize = 100;
+/// How often, and how long nothing happens, if nothing else is said.
+const ROUNDS: u16 = 20;
+const CALM: Duration = Duration::from_secs(600);
 const LOG: &str = "bench";
 
 impl Fault {
@@ -55,14 +58,36 @@ impl Fault {
     }
 }
 
+impl FailoverLoad {
+    fn rounds(&self) -> u16 {
+        self.rounds.unwrap_or(ROUNDS)
+    }
+
+    fn calm(&self) -> Duration {
+        self.calm.map_or(CALM, Duration::from_secs_f64)
+    }
+}
+
+/// Refuses what is about another fault than the one that is asked for.
+fn check(options: &FailoverLoad) -> anyhow::Result<()> {
+    let refusal = match (options.fault, options.rounds, options.calm, options.busy) {
+        (Fault::None, Some(_), ..) => "--rounds means nothing with --fault none, which has no rounds: say --calm",
+        (Fault::None, ..) | (_, _, None, None) => return Ok(()),
+        (_, _, Some(_), _) => "--calm goes with --fault none: others last for --rounds",
+        (_, _, None, Some(_)) => "--busy goes with --fault none",
+    };
+    Err(exit::coded(exit::USAGE, refusal))
+}
+
 pub(super) fn run(global: &Global, options: &FailoverLoad) -> anyhow::Result<()> {
+    check(options)?;
     // Before any thread is started: they all belong to the network then.
     let network = (options.fault == Fault::Blackhole).then(|| Network::start(options.nodes)).transpose()?;
     let network = network.map(Arc::new);
     let interrupt = Interrupt::install()?;
     let expected = match options.fault {
-        Fault::None => Duration::from_secs_f64(options.calm),
-        fault => (2 * SETTLE + fault.lasts()) * u32::from(options.rounds),
+        Fault::None => options.calm(),
+        fault => (2 * SETTLE + fault.lasts()) * u32::from(options.rounds()),
     };
     let progress = Progress::new(&interrupt, expected);
     let site = Site { nodes: options.nodes, driver: options.driver, place: options.place.clone() };
@@ -123,9 +148,10 @@ impl Bench<'_> {
         match options.fault {
             Fault::None => busy = self.stay_calm()?,
             _ => {
-                for round in 0..options.rounds {
-                    let share = f64::from(round) / f64::from(options.rounds);
-                    progress.step("failing over", share, format!("{round} of {}", options.rounds));
+                let rounds = options.rounds();
+                for round in 0..rounds {
+                    let share = f64::from(round) / f64::from(rounds);
+                    progress.step("failing over", share, format!("{round} of {rounds}"));
                     self.interrupt.check()?;
                     thread::sleep(SETTLE);
                     faults.push(self.lose_sequencer(&log)?);
@@ -173,9 +199,9 @@ impl Bench<'_> {
     /// Nothing happens, on busy processors. Returns how many threads have kept them so.
     fn stay_calm(&self) -> anyhow::Result<usize> {
         let busy = Busy::start(self.options.busy.map(usize::from));
-        let (begin, calm) = (Instant::now(), Duration::from_secs_f64(self.options.calm));
+        let (begin, calm) = (Instant::now(), self.options.calm());
         while begin.elapsed() < calm {
-            let share = begin.elapsed().as_secs_f64() / self.options.calm;
+            let share = begin.elapsed().as_secs_f64() / calm.as_secs_f64();
             self.progress.step("calm", share, "all is well, and the processors are busy");
             if self.interrupt.wait(SETTLE.min(calm)) {
                 return Err(exit::interrupted());

@@ -12,6 +12,9 @@ use crate::loadgen::cores::{CoreList, Cores};
 /// The least that a load may keep: a record of any size.
 const TRIM_BEHIND_MIN: u64 = 1 << 20;
 
+/// The most that one may: behind more, nothing is ever trimmed. A journal has up to 512 segments of 64 MiB, and a log 64 stripes.
+const TRIM_BEHIND_MAX: u64 = 1 << 41;
+
 /// A load on a log, and the cluster that it goes to.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Load {
@@ -48,7 +51,7 @@ pub(super) struct Load {
     pub(super) prepare_bytes: Option<u64>,
     /// Keep about so many payload bytes of the log: what is older is trimmed while the load goes on, so that it writes into segments that
     /// were used before and may go on for longer than there is space. What was trimmed is not read back
-    #[arg(long, value_name = "BYTES", conflicts_with = "check_history", value_parser = clap::value_parser!(u64).range(TRIM_BEHIND_MIN..))]
+    #[arg(long, value_name = "BYTES", conflicts_with = "check_history", value_parser = clap::value_parser!(u64).range(TRIM_BEHIND_MIN..=TRIM_BEHIND_MAX))]
     pub(super) trim_behind: Option<u64>,
     /// Seed of the payloads [default: a random one, which the result names]
     #[arg(long)]
