@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use naxos::base::NodeId;
-use naxos::client::{Chain, Client, Cluster, ReadResult, StripeRange, Stripes, VirtualLog};
+use naxos::client::{Chain, Client, Cluster, Extended, ReadResult, StripeRange, Stripes, VirtualLog};
 use naxos::control::{Patience, Scaling};
 use naxos::node::{ControlOptions, Node, NodeConfig};
 use naxos::wire::Member;
@@ -167,6 +167,24 @@ fn a_quiet_log_gets_fewer_stripes_and_a_log_with_a_fixed_number_keeps_it() {
         rig.append(8);
     }
     assert_eq!((stripes(&rig.log.chain().unwrap()), stripes(&fixed.chain().unwrap())), (2, 4));
+    assert_eq!(rig.check(), 0);
+}
+
+/// As one who is gone before he could say so to the root register.
+#[test]
+fn the_root_register_follows_a_chain_that_says_how_the_log_is_divided() {
+    let mut rig = Rig::start(1, NEVER, Stripes { count: 2, sharded: false });
+    rig.append(20);
+    let range = StripeRange { least: Stripes::ONE, most: 3 };
+    let seen = rig.log.chain().unwrap();
+    let wanted = rig.cluster.divided(LOG, &seen.last().loglet, Stripes::ONE).unwrap();
+    assert!(matches!(rig.log.redivide(&seen, wanted, range).unwrap(), Extended::Done(_)));
+    let deadline = Instant::now() + ENOUGH;
+    while rig.cluster.root().unwrap().log(LOG).unwrap().range() != range {
+        assert!(Instant::now() < deadline, "the root register says still how the log was divided before");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    rig.append(20);
     assert_eq!(rig.check(), 0);
 }
 

@@ -6,8 +6,9 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use naxos::base::{LogPos, LogletId, NodeId};
+use naxos::base::{Limits, LogPos, LogletId, NodeId};
 use naxos::client::{Chain, Cluster, Extended, LogletSpec, ReadResult, Stripes, VirtualLog};
 use naxos::wire::Member;
 use support::{CLUSTER, record};
@@ -137,6 +138,31 @@ fn a_log_gets_stripes_and_loses_them_while_it_is_appended_to() {
     rig.append(9, 50, &mut appended);
     appended.extend(by_writer);
     assert_eq!(rig.read_all(), appended, "each is where it was acknowledged, and nothing else is there");
+}
+
+/// Whoever asks for other stripes may be gone before they are there, and others carry it out: the root register says so all the same.
+#[test]
+fn a_log_that_others_have_divided_keeps_no_node_from_leaving() {
+    let mut rig = Rig::start(6, 3, sharded(2));
+    let mut appended = Appended::new();
+    rig.append(1, 20, &mut appended);
+    let before = rig.last();
+    let away: Vec<usize> = before.stripes()[1].log_servers[1..].iter().map(|at| rig.index(at.node)).collect();
+    let away: Vec<_> = away.into_iter().map(|node| (node, rig.nodes.stop(node))).collect();
+    let hasty = support::client_with(Limits { operation_timeout: Duration::from_secs(2), ..support::small_limits() });
+    let cluster = hasty.cluster(&rig.nodes.addresses()).unwrap();
+    let wanted = cluster.divided(LOG, &before, NATIVE).unwrap();
+    let asked = cluster.open_log(LOG).unwrap().redivide(&rig.chain(), wanted, NATIVE.into());
+    assert!(asked.is_err(), "a stripe cannot be sealed (L10): {asked:?}");
+    drop(hasty);
+    away.into_iter().for_each(|(node, address)| rig.nodes.restart(node, address));
+    rig.append(2, 20, &mut appended);
+    assert_eq!((rig.last().stripes().len(), rig.chain().stripes), (1, Some(NATIVE.into())));
+    let leaving = before.stripes()[1].log_servers[0].node;
+    let drained = rig.cluster.drain(leaving).unwrap();
+    assert!(drained.failures.is_empty(), "{drained:?}");
+    assert_eq!(rig.cluster.root().unwrap().log(LOG).unwrap().range(), NATIVE.into());
+    assert_eq!(rig.read_all(), appended);
 }
 
 #[test]

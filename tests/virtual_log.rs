@@ -292,7 +292,7 @@ fn what_was_given_up_is_told_until_something_else_was_done() {
     let nobody = Member { node: NodeId(7), ..log_servers[0] };
     let wanted = Wanted::native(nobody, log_servers.clone());
     let (id, replaces) = (IntentId(5), seen.last().loglet.id());
-    let pending = rig.log.start_intended(Intent { id, replaces, wanted, since_unix_ms: 0 });
+    let pending = rig.log.start_intended(Intent { id, replaces, wanted, stripes: None, since_unix_ms: 0 });
     let other = rig.another();
     while other.chain().unwrap().intent.is_none() {}
     let given_up = Some(GivenUp::new(id, "there is no such node"));

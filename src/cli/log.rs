@@ -12,7 +12,7 @@ use super::cluster_file::{NamedLog, Session};
 use super::node::{find, short};
 use super::{exit, output};
 use crate::client::{
-    Chain, ChainSegment, Cluster, ClusterError, Extended, NodeState, Root, Seat, StripeRange, Stripes, Wanted,
+    Chain, ChainSegment, Cluster, ClusterError, Extended, NodeState, OpError, Root, Seat, StripeRange, Stripes, Wanted,
     WantedStripe, rotate, shown_name,
 };
 use crate::loadgen::explain::counted;
@@ -280,11 +280,12 @@ fn reconfigure(global: &Global, options: &Reconfigure) -> anyhow::Result<()> {
         _ => Some(wanted(&session.cluster()?, &seen, options, &name)?),
     };
     let intent = wanted.is_some();
-    let extended = match options.expect_version {
-        Some(_) => log.extend_seen(&seen, wanted, intent),
-        None => log.extend(wanted, intent),
+    let extended = match (wanted, divided(options)?) {
+        (Some(wanted), Some(stripes)) => log.redivide(&seen, wanted, stripes),
+        (wanted, _) if options.expect_version.is_some() => log.extend_seen(&seen, wanted, intent),
+        (wanted, _) => log.extend(wanted, intent),
     };
-    let extended = extended.with_context(|| format!("reconfigure `{name}`"))?;
+    let extended = extended.map_err(|error| not_reconfigured(&name, error))?;
     let chain = match extended {
         Extended::Done(chain) => chain,
         Extended::Overtaken(chain) => {
@@ -299,16 +300,22 @@ fn reconfigure(global: &Global, options: &Reconfigure) -> anyhow::Result<()> {
             return Err(exit::coded(exit::FAILURE, text));
         }
     };
-    if let Some(stripes) = divided(options)? {
-        let noted = session.cluster()?.note_stripes(&name, stripes);
-        noted.with_context(|| format!("`{name}` is reconfigured, and the list of logs does not say so yet"))?;
-    }
+    // Also what somebody before was cut short at.
+    let followed = session.cluster()?.follow_chain(&name);
+    followed.with_context(|| format!("`{name}` is reconfigured, and the list of logs does not say so yet"))?;
     let (start, loglet) = (chain.last().start, chain.last().loglet.id());
     let printed = match global.json {
         true => output::json(&json!({ "log": name, "chain": chain })),
         false => output::text(format_args!("`{name}` goes on at {start} in loglet {loglet}")),
     };
     output::after(format_args!("`{name}` has been reconfigured and goes on at {start} in loglet {loglet}"), printed)
+}
+
+/// What was cut short others go on with (P15), so that it is not over with the answer.
+fn not_reconfigured(name: &str, error: OpError) -> anyhow::Error {
+    let is_open = matches!(error, OpError::Unavailable { .. });
+    let still = if is_open { ", which may still be carried out; `naxos log show` says what became of it" } else { "" };
+    anyhow::Error::new(error).context(format!("reconfigure `{name}`{still}"))
 }
 
 /// A node on which something new may be placed (L9).
@@ -427,4 +434,20 @@ fn delete(global: &Global, options: &DeleteLog) -> anyhow::Result<()> {
         output::note(format_args!("a loglet takes nothing any more, and its space does not come back: {line}"));
     }
     output::after(format_args!("log `{name}` has been deleted"), printed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reconfiguration_that_others_may_carry_out_has_not_failed_for_good() {
+        let text = |error| format!("{:#}", not_reconfigured("b", error));
+        let timed_out = text(OpError::Unavailable { reason: "timed out".to_owned() });
+        assert!(
+            timed_out.contains("`b`, which may still be carried out") && timed_out.contains("timed out"),
+            "{timed_out}"
+        );
+        assert!(!text(OpError::Closed).contains("still"));
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::OpError;
 use super::cluster::{Cluster, ClusterError};
+use super::keepers::Kept;
 use crate::base::NodeId;
 use crate::proto::virtual_log::{LogletSpec, Root, Seat, StripeRange, Stripes, Wanted, WantedStripe, rotate};
 use crate::wire::Member;
@@ -22,13 +23,49 @@ impl Cluster {
         Ok(wanted.ok_or_else(nobody)?)
     }
 
-    /// Has the root register say how a log is divided: how many nodes it takes, for whoever wants one of them to leave.
+    /// Has a log go over so many stripes: control sees to its loglets. Its chain says so, and the root register after it.
     ///
     /// # Errors
-    /// There is no such log, or it cannot be divided so, or the root register cannot be changed.
+    /// There is no such log, or it cannot be divided so, or a register cannot be changed.
     pub fn note_stripes(&self, name: &str, stripes: impl Into<StripeRange>) -> Result<(), ClusterError> {
         let stripes = stripes.into();
-        self.edit_root(|root| root.with_stripes(name, stripes)).map(drop)
+        for () in self.tries() {
+            let root = self.root()?.with_stripes(name, stripes)?;
+            let record = root.log(name)?;
+            let (newest, Kept::Chain(chain)) = self.read_log(record)? else {
+                return Err(ClusterError::Unfinished(name.to_owned()));
+            };
+            let Some(next) = chain.redivided(stripes) else { return self.follow_chain(name) };
+            let (register, decided) = (record.register(), self.known_version(record));
+            self.write_after(register, decided, &newest, next.to_json(), &newest.members)?;
+        }
+        Err(ClusterError::Contended)
+    }
+
+    /// Has the root register say how a log is divided, as its chain does: how many nodes it takes, for whoever wants one of them to leave.
+    ///
+    /// # Errors
+    /// The root register cannot be changed.
+    pub fn follow_chain(&self, name: &str) -> Result<(), ClusterError> {
+        // The chain is read after the root that is changed: of two who do so, the one with the older chain cannot be the last.
+        self.edit_root(|root| Ok(self.following(root, |log| log == name))).map(drop)
+    }
+
+    /// [`Cluster::follow_chain`] of all logs, as far as their chains can be read.
+    ///
+    /// # Errors
+    /// The root register cannot be changed.
+    pub fn follow_chains(&self) -> Result<(), ClusterError> {
+        self.edit_root(|root| Ok(self.following(root, |_| true))).map(drop)
+    }
+
+    /// The root as it is to be after the chains of these logs.
+    pub(super) fn following(&self, root: &Root, which: impl Fn(&str) -> bool) -> Root {
+        let logs = root.logs.iter().filter(|(name, _)| which(name));
+        logs.fold(root.clone(), |next, (name, record)| match self.read_log(record) {
+            Ok((_, Kept::Chain(chain))) => next.following(name, &chain),
+            Ok((_, Kept::Nothing | Kept::Deleted(_))) | Err(_) => next,
+        })
     }
 }
 

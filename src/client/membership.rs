@@ -218,7 +218,8 @@ impl Cluster {
     /// # Errors
     /// There is no such node, or too few would be left; or the root register cannot be changed.
     pub fn drain(&self, node: NodeId) -> Result<Drained, ClusterError> {
-        let root = self.edit_root(|root| root.draining(node))?;
+        // How many nodes a log takes its chain knows first.
+        let root = self.edit_root(|root| self.following(root, |_| true).draining(node))?;
         let mut failures = self.tend_registers(&[])?;
         let living = self.living(&root);
         for (name, record) in &root.logs {

@@ -217,7 +217,12 @@ impl Executor {
         let nodes: Vec<NodeId> = root.nodes.iter().map(|record| record.member.node).collect();
         self.detector.watch(&nodes, now);
         self.loads.retain(&nodes);
-        self.root = Some(root);
+        // A log is divided as its chain says. Who has written that may not have come to say it to the root register.
+        let following = self.chains.iter().fold(root.clone(), |root, (name, chain)| root.following(name, chain));
+        if following != root {
+            self.tend_at = self.tend_at.min(now + REFRESH);
+        }
+        self.root = Some(following);
         Ok(())
     }
 
@@ -350,8 +355,12 @@ impl Executor {
     }
 }
 
-/// Sees to it that all registers, also of logs that nobody reconfigures, are kept by nodes that are there (L8).
+/// Sees to it that all registers, also of logs that nobody reconfigures, are kept by nodes that are there (L8), and that the root register
+/// says of each log what its chain does.
 fn tend(cluster: &Cluster, lost: &[NodeId]) {
+    if let Err(error) = cluster.follow_chains() {
+        tracing::debug!(%error, "control cannot bring the list of logs in line with their chains");
+    }
     match cluster.tend_registers(lost) {
         Ok(failures) => failures.into_iter().for_each(|(log, error)| {
             tracing::warn!(log = log.as_deref().unwrap_or("(root)"), %error, "a register could not be given to others");

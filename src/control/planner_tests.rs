@@ -293,7 +293,7 @@ fn an_intent_that_nobody_carries_out_is_carried_out() {
     let mut stage = Stage::new(4);
     let replaces = stage.chain().last().loglet.id();
     let wanted = Wanted::native(member(4), [2, 3, 4].map(member).to_vec());
-    let intent = Intent { id: IntentId(5), replaces, wanted, since_unix_ms: 0 };
+    let intent = Intent { id: IntentId(5), replaces, wanted, stripes: None, since_unix_ms: 0 };
     let chain = stage.chain().intending(intent.clone()).unwrap();
     stage.chains.insert(LOG.to_owned(), chain);
     stage.intents.insert(intent.id, Duration::from_secs(9));
@@ -376,7 +376,7 @@ fn nothing_is_scaled_or_spread_while_somebody_is_missing() {
                 _ => {
                     let (replaces, wanted) =
                         (stage.chain().last().loglet.id(), Wanted::native(member(1), vec![member(1)]));
-                    let intent = Intent { id: IntentId(5), replaces, wanted, since_unix_ms: 0 };
+                    let intent = Intent { id: IntentId(5), replaces, wanted, stripes: None, since_unix_ms: 0 };
                     let chain = stage.chain().intending(intent).unwrap();
                     stage.chains.insert(LOG.to_owned(), chain);
                 }

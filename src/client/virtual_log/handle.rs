@@ -8,7 +8,7 @@ use super::super::{AppendToken, Delivery, Full, OpError, ReadResult, Subscriptio
 use super::{BatchEnd, LogAppend};
 use crate::base::{IntentId, LogPos, LogletId};
 use crate::proto::virtual_log::contract::{ExtendOp, LogOp, LogResult};
-use crate::proto::virtual_log::{Chain, GivenUp, Intent, LogletSpec, Wanted};
+use crate::proto::virtual_log::{Chain, GivenUp, Intent, LogletSpec, StripeRange, Wanted};
 use crate::wire::Member;
 
 /// An open virtual log. Clones share its connections and its window.
@@ -43,10 +43,11 @@ pub enum Extended {
 }
 
 /// A wish about the last loglet of a chain, as it is written into the chain.
-fn intent_of(chain: &Chain, wanted: &Wanted) -> Intent {
+fn intent_of(chain: &Chain, wanted: &Wanted, stripes: Option<StripeRange>) -> Intent {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let since_unix_ms = since.map_or(0, |since| since.as_millis() as u64);
-    Intent { id: IntentId::random(), replaces: chain.last().loglet.id(), wanted: wanted.clone(), since_unix_ms }
+    let (id, replaces) = (IntentId::random(), chain.last().loglet.id());
+    Intent { id, replaces, wanted: wanted.clone(), stripes, since_unix_ms }
 }
 
 fn extended(result: LogResult) -> Result<Extended, OpError> {
@@ -180,7 +181,7 @@ impl VirtualLog {
     ) -> Result<Operation<Extended, LogResult>, OpError> {
         let intent = match (intent, &wanted) {
             (false, _) | (true, None) => None,
-            (true, Some(wanted)) => Some(intent_of(&self.chain()?, wanted)),
+            (true, Some(wanted)) => Some(intent_of(&self.chain()?, wanted, None)),
         };
         Ok(self.start_extend_op(ExtendOp { replaces: None, wanted, intent }))
     }
@@ -195,9 +196,18 @@ impl VirtualLog {
     /// # Errors
     /// As [`VirtualLog::extend`].
     pub fn extend_seen(&self, seen: &Chain, wanted: Option<Wanted>, intent: bool) -> Result<Extended, OpError> {
-        let intent = wanted.as_ref().filter(|_| intent).map(|wanted| intent_of(seen, wanted));
+        let intent = wanted.as_ref().filter(|_| intent).map(|wanted| intent_of(seen, wanted, None));
         let replaces = Some(seen.last().loglet.id());
         self.start_extend_op(ExtendOp { replaces, wanted, intent }).wait()
+    }
+
+    /// As [`VirtualLog::extend_seen`] with an intent, after which the log may go over so many stripes. The root register follows the chain:
+    /// [`crate::client::Cluster::follow_chain`].
+    ///
+    /// # Errors
+    /// As [`VirtualLog::extend`].
+    pub fn redivide(&self, seen: &Chain, wanted: Wanted, stripes: StripeRange) -> Result<Extended, OpError> {
+        self.start_intended(intent_of(seen, &wanted, Some(stripes))).wait()
     }
 
     /// [`VirtualLog::start_extend`] with an intent of the caller's, about a chain that the caller has read.

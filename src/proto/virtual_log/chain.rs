@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::intent::{GivenUp, Intent};
+use super::range::StripeRange;
 use super::spec::LogletSpec;
 use super::stored::{LastValue, StoredChain};
 use crate::base::mutants::{self, Mutant};
@@ -54,6 +55,10 @@ pub struct Chain {
     /// The last intent that was given up, until another one has been carried out (P15).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_up: Option<GivenUp>,
+    /// Over how many stripes the log's loglets may go, as somebody has asked for last, which the root register is to say as well; none: it has been
+    /// so since the log was made, as the root register says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stripes: Option<StripeRange>,
     /// The segments in order, at least one; the last is the active one.
     pub segments: Vec<ChainSegment>,
 }
@@ -126,7 +131,8 @@ impl Chain {
     /// The first chain of a log.
     pub fn begin(loglet: impl Into<LogletSpec>) -> Self {
         let segment = ChainSegment { start: LogPos::ZERO, stop: None, loglet: loglet.into(), fulfils: None };
-        Self { version: 1, trim_point: LogPos::ZERO, intent: None, given_up: None, segments: vec![segment] }
+        let (intent, given_up, stripes) = (None, None, None);
+        Self { version: 1, trim_point: LogPos::ZERO, intent, given_up, stripes, segments: vec![segment] }
     }
 
     /// As it is stored.
@@ -179,6 +185,10 @@ impl Chain {
         }
         if closed.iter().any(|segment| segment.stop <= Some(segment.start)) {
             return Err("a closed segment is empty");
+        }
+        let intended = self.intent.as_ref().and_then(|intent| intent.stripes);
+        if self.stripes.iter().chain(&intended).any(|range| range.check().is_err()) {
+            return Err("it goes over a number of stripes that no log can have");
         }
         self.segments.iter().try_for_each(|segment| segment.loglet.check())?;
         let mut ids: Vec<_> = self.segments.iter().flat_map(|segment| segment.loglet.names()).collect();
@@ -315,6 +325,11 @@ impl Chain {
     /// Whether an intent was carried out by one of the segments.
     pub fn has_fulfilled(&self, id: IntentId) -> bool {
         self.segments.iter().any(|segment| segment.fulfils == Some(id))
+    }
+
+    /// The next version, whose loglets may go over so many stripes from now on; none if they may already.
+    pub fn redivided(&self, stripes: StripeRange) -> Option<Self> {
+        (self.stripes != Some(stripes)).then(|| Self { stripes: Some(stripes), ..self.next() })
     }
 
     /// The next version, which says the same: its register gets other keepers.

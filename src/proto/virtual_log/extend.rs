@@ -349,7 +349,10 @@ impl Extend {
     fn extended(&self) -> Chain {
         let tail = self.tail.expect("found before");
         let next = self.chain.extended(self.replaces, tail, self.new_loglet().clone(), self.fulfils);
-        next.unwrap_or_else(|refusal: Refusal| panic!("looked at before: {refusal}"))
+        let next = next.unwrap_or_else(|refusal: Refusal| panic!("looked at before: {refusal}"));
+        // Also of a wish of one's own that somebody has given up: what is wanted is carried out all the same.
+        let fulfilled = self.own.as_ref().or(self.chain.intent.as_ref().filter(|_| self.fulfils.is_some()));
+        Chain { stripes: fulfilled.and_then(|intent| intent.stripes).or(next.stripes), ..next }
     }
 
     /// The nodes that are still to say which lives these are, each once however many stripes it is to sequence.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::range::StripeRange;
 use super::spec::LogletSpec;
 use crate::base::{IntentId, LogletId, NodeId};
 use crate::proto::striped::Layout;
@@ -17,6 +18,9 @@ pub struct Intent {
     pub replaces: LogletId,
     /// What is wanted instead.
     pub wanted: Wanted,
+    /// Over how many stripes the log is to go from then on; none if that is to stay as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stripes: Option<StripeRange>,
     /// When it was written, by its writer's clock, in milliseconds of Unix time: for people, and to bound how long it is waited for.
     pub since_unix_ms: u64,
 }

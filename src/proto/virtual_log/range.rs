@@ -1,10 +1,13 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
+
 use super::root::{RootRefusal, Stripes};
 
 /// Over how many stripes the loglets of a log may go. Within a range control chooses, by the load of their sequencers.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StripeRange {
     /// Over the fewest.
     pub least: Stripes,

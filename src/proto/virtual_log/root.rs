@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::chain::Chain;
 use super::range::StripeRange;
 use crate::base::{NodeId, Nonce, RegisterId, Version};
 use crate::proto::striped::Layout;
@@ -119,6 +120,11 @@ impl LogRecord {
     /// What the register is born with, the same for everybody.
     pub fn birth(&self) -> Decision {
         Decision { version: Version::BIRTH, nonce: self.nonce, members: self.members.clone(), value: Vec::new() }
+    }
+
+    fn set_range(&mut self, range: StripeRange) {
+        self.stripes = range.least;
+        self.stripes_max = Some(range.most).filter(|_| !range.is_fixed());
     }
 
     /// Over how many stripes its loglets may go.
@@ -359,11 +365,19 @@ impl Root {
         range.check()?;
         self.check_apart(range.stripes(range.most), record.replicas)?;
         let mut next = self.clone();
-        next.logs.entry(name.to_owned()).and_modify(|record| {
-            record.stripes = range.least;
-            record.stripes_max = Some(range.most).filter(|_| !range.is_fixed());
-        });
+        next.logs.entry(name.to_owned()).and_modify(|record| record.set_range(range));
         Ok(next)
+    }
+
+    /// With the stripes of a log as its chain says, if it says anything. Not checked: they have been before the chain got them, and it is so,
+    /// whatever has become of the nodes since.
+    pub fn following(&self, name: &str, chain: &Chain) -> Self {
+        let mut next = self.clone();
+        let record = next.logs.get_mut(name).filter(|record| record.log == chain.last().loglet.id().log);
+        if let (Some(record), Some(range)) = (record, chain.stripes) {
+            record.set_range(range);
+        }
+        next
     }
 
     /// Says whether there are nodes enough to store stripes apart, if they are to be.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, ChainSegment};
 use super::intent::{GivenUp, Intent};
+use super::range::StripeRange;
 use super::spec::LogletSpec;
 use crate::base::{Incarnation, IntentId, LogPos, LogletId};
 use crate::proto::striped::Layout;
@@ -19,6 +20,8 @@ pub(super) struct StoredChain {
     intent: Option<Intent>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     given_up: Option<GivenUp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stripes: Option<StripeRange>,
     log: u64,
     /// Whom segments name by their place here.
     members: Vec<Member>,
@@ -143,15 +146,15 @@ impl From<&Chain> for StoredChain {
         let segments = segments.collect();
         let log = chain.segments.first().map_or(0, |segment| segment.loglet.id().log);
         let (version, trim_point, intent) = (chain.version, chain.trim_point, chain.intent.clone());
-        let given_up = chain.given_up.clone();
-        Self { version, trim_point, intent, given_up, log, members: table.0, segments }
+        let (given_up, stripes) = (chain.given_up.clone(), chain.stripes);
+        Self { version, trim_point, intent, given_up, stripes, log, members: table.0, segments }
     }
 }
 
 impl StoredChain {
     /// The chain that is stored so, which is still to be checked.
     pub(super) fn restore(self) -> Result<Chain, &'static str> {
-        let Self { version, trim_point, intent, given_up, log, members, segments } = self;
+        let Self { version, trim_point, intent, given_up, stripes: range, log, members, segments } = self;
         let table = Table(members);
         let stops: Vec<_> = segments.iter().skip(1).map(|next| Some(next.start)).chain([None]).collect();
         let mut last: Option<Vec<Stripe>> = None;
@@ -178,6 +181,6 @@ impl StoredChain {
             last = Some(stripes);
             restored.push(ChainSegment { start, stop, loglet, fulfils });
         }
-        Ok(Chain { version, trim_point, intent, given_up, segments: restored })
+        Ok(Chain { version, trim_point, intent, given_up, stripes: range, segments: restored })
     }
 }

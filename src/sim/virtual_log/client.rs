@@ -171,6 +171,12 @@ impl VirtualLogs {
             WantedStripe { sequencer, log_servers }
         };
         let wanted = Wanted::new((0..stripes).map(stripe).collect());
-        Intent { id: IntentId(run.rng.u128(..)), replaces: self.chain().last().loglet.id(), wanted, since_unix_ms: 0 }
+        Intent {
+            id: IntentId(run.rng.u128(..)),
+            replaces: self.chain().last().loglet.id(),
+            wanted,
+            stripes: None,
+            since_unix_ms: 0,
+        }
     }
 }

@@ -151,6 +151,7 @@ impl World {
                     id: IntentId((client as u128 + 1) << 64 | u128::from(id.0)),
                     replaces,
                     wanted: wanted.clone(),
+                    stripes: None,
                     since_unix_ms: 0,
                 };
                 let op = ExtendOp { replaces: Some(replaces), wanted: Some(wanted), intent: Some(intent) };

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use super::{id, intent, loglet, member};
 use crate::base::{Incarnation, IntentId, LogPos, NodeId, Offset};
 use crate::proto::virtual_log::{
-    Chain, Extend, Host, Intent, LogletSpec, Outcome, Step, Wanted, WantedStripe, Wish, Written,
+    Chain, Extend, GivenUp, Host, Intent, LogletSpec, Outcome, Step, StripeRange, Stripes, Wanted, WantedStripe, Wish,
+    Written,
 };
 
 fn wanted(sequencer: u128) -> Wanted {
@@ -16,8 +17,15 @@ fn wish(sequencer: u128, with_intent: bool) -> Wish {
     wish_for(wanted(sequencer), sequencer, with_intent)
 }
 
+/// As many as are wanted now, or one more.
+fn range_of(wanted: &Wanted) -> StripeRange {
+    let count = wanted.stripes().len();
+    StripeRange { least: Stripes { count, sharded: false }, most: count + 1 }
+}
+
 fn wish_for(wanted: Wanted, name: u128, with_intent: bool) -> Wish {
-    let intent = with_intent.then(|| Intent { wanted: wanted.clone(), ..intent(name, id(1, 1)) });
+    let stripes = Some(range_of(&wanted));
+    let intent = with_intent.then(|| Intent { wanted: wanted.clone(), stripes, ..intent(name, id(1, 1)) });
     Wish { replaces: id(1, 1), wanted, intent }
 }
 
@@ -89,6 +97,7 @@ impl World {
         if let Some(intent) = &before.intent {
             let last = after.last();
             assert_eq!(last.fulfils, Some(intent.id), "an intent that is written down wins");
+            assert_eq!(after.stripes, intent.stripes, "whoever carries it out");
             let sequencers = last.loglet.sequencers().map(|sequencer| sequencer.node);
             assert!(sequencers.eq(intent.wanted.stripes().iter().map(|stripe| stripe.sequencer.node)));
         }
@@ -181,6 +190,46 @@ fn every_race_to_another_number_of_stripes_ends_in_one_chain() {
         let is_either = |loglet: &LogletSpec| [1, 3].contains(&loglet.stripes().len());
         assert!(ends.iter().all(|chain| chain.segments.len() <= 2 && is_either(&chain.last().loglet)));
     }
+}
+
+/// Goes on alone until it is over.
+fn carry_out(mut world: World) -> Chain {
+    while world.attempts[0].as_ref().unwrap().step().is_some() {
+        world.go_on(0, false);
+    }
+    world.chain
+}
+
+#[test]
+fn over_how_many_stripes_a_log_may_go_is_kept_until_somebody_asks_for_something_else() {
+    let asked = range_of(&wanted(2));
+    let chain = carry_out(World::new(vec![wish(2, true)]));
+    assert_eq!(chain.stripes, Some(asked));
+    let (last, intent) = (chain.last().loglet.id(), intent(3, chain.last().loglet.id()));
+    let clone = Wish { replaces: last, wanted: wanted(1), intent: Some(intent) };
+    let mut clone = Extend::new(chain.clone(), clone, 900);
+    while let Some(step) = clone.step() {
+        match step {
+            Step::Ask(nodes) => nodes.into_iter().for_each(|node| clone.handle_host(host(node))),
+            Step::Prepare(_) => clone.handle_prepared(),
+            Step::Seal(_) => clone.handle_sealed(),
+            Step::CheckTail(_) => clone.handle_tail(Offset(3)),
+            Step::Write(_) => clone.handle_written(Written::Done),
+            Step::Fetch => panic!("nobody else is there"),
+        }
+    }
+    let Some(Outcome::Extended(chain)) = clone.outcome() else { panic!("{:?}", clone.outcome()) };
+    assert_eq!((chain.segments.len(), chain.stripes), (3, Some(asked)));
+}
+
+/// Somebody could not carry out what its writer then does.
+#[test]
+fn who_carries_out_a_wish_of_its_own_that_was_given_up_has_the_log_divided_so() {
+    let mut world = World::new(vec![wish(2, true)]);
+    world.go_on(0, false);
+    world.chain = world.chain.without_intent(GivenUp::new(IntentId(2), "nobody answers")).unwrap();
+    let chain = carry_out(world);
+    assert_eq!((chain.last().fulfils, chain.stripes), (None, Some(range_of(&wanted(2)))));
 }
 
 #[test]

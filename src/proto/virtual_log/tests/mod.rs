@@ -35,5 +35,5 @@ fn member(node: u128) -> Member {
 
 fn intent(number: u128, replaces: LogletId) -> Intent {
     let wanted = Wanted::native(member(2), [2, 3, 4].map(member).to_vec());
-    Intent { id: IntentId(number), replaces, wanted, since_unix_ms: 1_700_000_000_000 }
+    Intent { id: IntentId(number), replaces, wanted, stripes: None, since_unix_ms: 1_700_000_000_000 }
 }
