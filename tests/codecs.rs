@@ -176,7 +176,7 @@ fn message<'a>(kind: u8, parts: &'a Parts, batch: Batch<'a>) -> Message<'a> {
         }
         28 => Message::AppendSealed { request, loglet, first, count },
         29 => Message::SequencerLost { request, loglet },
-        30 => Message::StatusReport { request, json: &parts.bytes },
+        30 => Message::StatusReport { request, left: c.0, json: &parts.bytes },
         31 => Message::NoSpace { request, loglet },
         32 => Message::AppendNoSpace { request, loglet, first, count },
         33 => {

@@ -2,7 +2,7 @@
 
 mod support;
 
-use naxos::base::Offset;
+use naxos::base::{Limits, Offset};
 use naxos::client::{AppendError, Delivery, Event, Log, ReadResult, StopConflict};
 use support::{Cluster, read_all, record};
 
@@ -168,4 +168,30 @@ fn status_covers_every_shard() {
         assert_eq!(status["shards"].as_array().unwrap().len(), shards);
         assert_eq!(status["durability"], "quorum-dsync");
     }
+}
+
+/// A node may have a thousand loglets, and a status is read by whoever takes only small frames.
+#[test]
+fn a_status_that_is_longer_than_a_frame_comes_in_parts() {
+    let cluster = Cluster::start(1, 2);
+    let loglets = 60;
+    for version in 2..=loglets {
+        let mut config = cluster.config.clone();
+        config.id.version = version;
+        cluster.client.create(&config, support::CLUSTER).unwrap();
+        cluster.client.open(&config, support::CLUSTER).append(b"a record").wait().unwrap();
+    }
+    let (frame, record) = (64 << 10, 16 << 10);
+    let small = support::client_with(Limits {
+        record_bytes_max: record,
+        batch_bytes_max: record,
+        register_bytes_max: record,
+        frame_body_bytes_max: frame,
+        ..support::small_limits()
+    });
+    let status = small.status(cluster.addresses()[0]).unwrap();
+    assert!(status.to_string().len() > frame as usize, "it is too short to be divided");
+    let shards = status["shards"].as_array().unwrap().iter();
+    let told: usize = shards.map(|shard| shard["loglets"].as_array().unwrap().len()).sum();
+    assert_eq!(told as u64, loglets);
 }

@@ -86,7 +86,7 @@ fn stream() -> impl Strategy<Value = (usize, Vec<u8>)> {
                 0 => Message::Append { request, loglet, batch },
                 1 => Message::Store { loglet, first, known_tail: first, batch },
                 2 => Message::Records { request, loglet, first, known_tail: first, batch },
-                3 => Message::StatusReport { request, json: bytes },
+                3 => Message::StatusReport { request, left: first.0, json: bytes },
                 _ => Message::Seal { request, loglet },
             }
             .encode(&mut out);

@@ -56,13 +56,23 @@ pub(super) struct Facts<'a> {
     pub(super) chain: &'a Chain,
     pub(super) root: &'a Root,
     /// What each node that the chain names has answered.
-    pub(super) statuses: BTreeMap<NodeId, Result<Value, String>>,
+    pub(super) statuses: BTreeMap<NodeId, Result<Value, Untold>>,
     pub(super) now_unix_ms: u64,
+}
+
+/// Why a node has told nothing, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Untold {
+    /// It does not answer.
+    Silent(String),
+    /// It is there, and its answer cannot be read.
+    Unreadable(String),
 }
 
 /// What is wrong with it, the worst first.
 pub(super) fn findings(facts: &Facts<'_>) -> Vec<Finding> {
     let mut found = facts.of_active();
+    found.extend(facts.of_unreadable());
     found.extend(facts.chain.segments.iter().flat_map(|segment| facts.of_reads(segment)));
     found.extend(facts.of_intent());
     found.extend(facts.of_given_up());
@@ -89,6 +99,8 @@ enum Server {
     ReadsOnly(String),
     /// It does neither.
     Away(String),
+    /// Nobody knows.
+    Untold,
 }
 
 impl Server {
@@ -99,18 +111,34 @@ impl Server {
 }
 
 impl Facts<'_> {
-    fn status(&self, node: NodeId) -> Result<&Value, &str> {
+    fn status(&self, node: NodeId) -> Result<&Value, Untold> {
         match self.statuses.get(&node) {
             Some(Ok(status)) => Ok(status),
-            Some(Err(error)) => Err(error),
-            None => Err("it was not asked"),
+            Some(Err(untold)) => Err(untold.clone()),
+            None => Err(Untold::Silent("it was not asked".to_owned())),
         }
+    }
+
+    /// Whoever answers is there, whatever he says.
+    fn of_unreadable(&self) -> Vec<Finding> {
+        let unreadable = |(node, status): (&NodeId, &Result<Value, Untold>)| match status {
+            Err(Untold::Unreadable(why)) => {
+                let cause = format!(
+                    "node {} is there, and nothing is known of it: its answer cannot be read ({why})",
+                    short(*node)
+                );
+                Some(Finding::new(Blocks::Nothing, cause, "ask with a program of the node's version"))
+            }
+            Ok(_) | Err(Untold::Silent(_)) => None,
+        };
+        self.statuses.iter().filter_map(unreadable).collect()
     }
 
     fn server(&self, node: NodeId, id: LogletId) -> Server {
         let status = match self.status(node) {
             Ok(status) => status,
-            Err(error) => return Server::Away(format!("does not answer ({error})")),
+            Err(Untold::Silent(why)) => return Server::Away(format!("does not answer ({why})")),
+            Err(Untold::Unreadable(_)) => return Server::Untold,
         };
         let shards = items(&status["shards"]);
         let all = shards.flat_map(|shard| items(&shard["loglets"]).map(move |loglet| (shard, loglet)));
@@ -200,9 +228,10 @@ impl Facts<'_> {
         }
         let status = match self.status(loglet.sequencer.node) {
             Ok(status) => status,
-            Err(error) => {
-                return vec![blocked(format!("the sequencer, node {node}, does not answer ({error})"), go_on)];
+            Err(Untold::Silent(why)) => {
+                return vec![blocked(format!("the sequencer, node {node}, does not answer ({why})"), go_on)];
             }
+            Err(Untold::Unreadable(_)) => return Vec::new(),
         };
         let lives: Option<Incarnation> = serde_json::from_value(status["incarnation"].clone()).ok();
         if lives != Some(loglet.sequencer.incarnation) {
@@ -238,20 +267,22 @@ impl Facts<'_> {
     fn of_copies(&self, segment: &ChainSegment, stripe: &LogletConfig, of_stripe: &str) -> Option<Finding> {
         let servers = self.servers(stripe);
         let whole = servers.iter().filter(|(_, server)| server.is_whole()).count();
+        let untold = servers.iter().filter(|(_, server)| *server == Server::Untold).count();
         let says = |(node, server): &(NodeId, Server)| match server {
-            Server::Well { missing, .. } => format!("node {} lacks {}", short(*node), counted(missing, "record")),
-            Server::ReadsOnly(why) | Server::Away(why) => format!("node {} {why}", short(*node)),
+            Server::Well { missing, .. } => Some(format!("node {} lacks {}", short(*node), counted(missing, "record"))),
+            Server::ReadsOnly(why) | Server::Away(why) => Some(format!("node {} {why}", short(*node))),
+            Server::Untold => None,
         };
-        let lacking: Vec<_> = servers.iter().filter(|(_, server)| !server.is_whole()).map(says).collect();
+        let lacking: Vec<_> = servers.iter().filter(|(_, server)| !server.is_whole()).filter_map(says).collect();
         let lacking = lacking.join("; ");
         let stop = segment.stop.map_or_else(|| "the end".to_owned(), |stop| stop.to_string());
         let range = format!("records{of_stripe} from {} to {stop}", segment.start);
-        if whole == 0 {
+        if whole + untold == 0 {
             let cause = format!("no LogServer that answers has all {range}: {lacking}");
             return Some(Finding::new(Blocks::Reads, cause, "bring one of these nodes back"));
         }
         // What the active loglet lacks is said with its majority.
-        let is_short = segment.stop.is_some() && whole < servers.len();
+        let is_short = segment.stop.is_some() && whole + untold < servers.len();
         let cause = || format!("all {range} have {whole} copies of {}: {lacking}", servers.len());
         is_short.then(|| Finding::new(Blocks::Nothing, cause(), "bring the others back, or have them replaced"))
     }
@@ -284,7 +315,7 @@ impl Facts<'_> {
 
 fn of_majority(servers: &[(NodeId, Server)], quorum: usize) -> Option<Finding> {
     let says = |(node, server): &(NodeId, Server)| match server {
-        Server::Well { .. } => None,
+        Server::Well { .. } | Server::Untold => None,
         Server::ReadsOnly(why) | Server::Away(why) => Some(format!("node {} {why}", short(*node))),
     };
     let troubled: Vec<String> = servers.iter().filter_map(says).collect();
@@ -352,6 +383,10 @@ mod tests {
     }
 
     fn found(chain: &Chain, change: impl Fn(u128, Value) -> Result<Value, String>) -> Vec<(Blocks, String)> {
+        told(chain, |node, status| change(node, status).map_err(Untold::Silent))
+    }
+
+    fn told(chain: &Chain, change: impl Fn(u128, Value) -> Result<Value, Untold>) -> Vec<(Blocks, String)> {
         let root = Root::begin(&(1..=3).map(member).collect::<Vec<_>>());
         let statuses = (1..=3).map(|node| (member(node).node, change(node, status()))).collect();
         let facts = Facts { chain, root: &root, statuses, now_unix_ms: 5000 };
@@ -370,6 +405,14 @@ mod tests {
         let expected = "2 of 3 LogServers can store, and 2 are needed: node 00000003 does not answer (refused)";
         assert_eq!(causes[0].1, expected);
         assert!(causes[1].1.starts_with("all records from 0 to 10 have 2 copies of 3"), "{causes:?}");
+    }
+
+    #[test]
+    fn who_answers_what_cannot_be_read_is_not_away() {
+        let causes = told(&chain(), |_, _| Err(Untold::Unreadable("a long frame".to_owned())));
+        assert!(causes.iter().all(|(blocks, _)| *blocks == Blocks::Nothing), "{causes:?}");
+        let each = |(_, cause): &(Blocks, String)| cause.contains("is there") && cause.contains("a long frame");
+        assert!(causes.len() == 3 && causes.iter().all(each), "{causes:?}");
     }
 
     #[test]

@@ -1,18 +1,23 @@
 //! `naxos status`: what is wrong first, then what is where.
 
 use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::args::Global;
-use super::cluster_file::Session;
+use super::cluster_file::{NodeEntry, Session};
 use super::status_latency::{self, StatusOptions};
 use super::status_table::Table;
 use super::{exit, output};
 use crate::base::LogletId;
-use crate::client::ClusterError;
+use crate::client::{ClusterError, OpError, Root};
 use crate::loadgen::explain::counted;
 
+/// How long the names of logs are waited for when all nodes have answered, or have had their time.
+const NAMES: Duration = Duration::from_secs(1);
 /// Rows of one table; a terminal shows about as many.
 const ROWS_MAX: usize = 40;
 
@@ -20,7 +25,7 @@ const ROWS_MAX: usize = 40;
 pub(super) struct Answer {
     pub(super) node: String,
     pub(super) address: String,
-    pub(super) status: Result<Value, String>,
+    pub(super) status: Result<Value, OpError>,
 }
 
 /// Asks every node; fails with "unavailable" after the report when one does not answer.
@@ -30,11 +35,11 @@ pub(super) fn run(global: &Global, options: &StatusOptions) -> anyhow::Result<()
     }
     let session = Session::open(global)?;
     check_log(global, &session)?;
+    let root = start_root(&session);
     let answers = answers(&session);
     let file = &session.file;
     // Known by their numbers as far as the root register can be read.
-    let root = session.cluster().ok().and_then(|cluster| cluster.root().ok());
-    let logs = root.map(|root| root.logs).unwrap_or_default();
+    let logs = root.recv_timeout(NAMES).map(|root| root.logs).unwrap_or_default();
     let names: BTreeMap<u64, String> = logs.iter().map(|(name, record)| (record.log, name.clone())).collect();
     if global.json {
         let nodes: Vec<_> = answers.iter().map(Answer::to_json).collect();
@@ -60,22 +65,43 @@ pub(super) fn check_log(global: &Global, session: &Session) -> anyhow::Result<()
     }
 }
 
-/// Asks every node.
+/// Reads the list of nodes and logs, as long as it takes.
+fn start_root(session: &Session) -> Receiver<Root> {
+    let (found, root) = channel();
+    let (client, seeds) = (session.client.clone(), session.file.addresses());
+    // Who asked may be over by then.
+    thread::spawn(move || {
+        let root = client.cluster(&seeds).ok().and_then(|cluster| cluster.root().ok());
+        root.map(|root| found.send(root))
+    });
+    root
+}
+
+/// Asks every node, all at once.
 pub(super) fn answers(session: &Session) -> Vec<Answer> {
-    let ask = |entry: &super::cluster_file::NodeEntry| Answer {
+    let statuses = session.client.statuses(&session.file.addresses());
+    let answer = |(entry, status): (&NodeEntry, Result<Value, OpError>)| Answer {
         node: entry.node.to_string(),
         address: entry.address.to_string(),
-        status: session.client.status(entry.address).map_err(|error| error.to_string()),
+        status,
     };
-    session.file.nodes.iter().map(ask).collect()
+    session.file.nodes.iter().zip(statuses).map(answer).collect()
 }
 
 /// Fails with "unavailable" when a node has not answered.
 pub(super) fn silent(answers: &[Answer]) -> anyhow::Result<()> {
-    match answers.iter().filter(|answer| answer.status.is_err()).count() {
-        0 => Ok(()),
-        silent => {
-            let (of, does) = (counted(answers.len(), "node"), if silent == 1 { "does" } else { "do" });
+    let (unreadable, silent): (Vec<_>, Vec<_>) = answers
+        .iter()
+        .filter_map(|answer| answer.status.as_ref().err())
+        .partition(|error| matches!(error, OpError::Unreadable { .. }));
+    let of = counted(answers.len(), "node");
+    match (silent.len(), unreadable.len()) {
+        (0, 0) => Ok(()),
+        (0, unreadable) => {
+            Err(exit::coded(exit::FAILURE, format!("the answers of {unreadable} of {of} cannot be read")))
+        }
+        (silent, _) => {
+            let does = if silent == 1 { "does" } else { "do" };
             Err(exit::coded(exit::UNAVAILABLE, format!("{silent} of {of} {does} not answer")))
         }
     }
@@ -86,7 +112,10 @@ impl Answer {
         let (node, address) = (&self.node, &self.address);
         match &self.status {
             Ok(status) => json!({ "node": node, "address": address, "up": true, "status": status }),
-            Err(error) => json!({ "node": node, "address": address, "up": false, "error": error }),
+            Err(error) => {
+                let is_up = matches!(error, OpError::Unreadable { .. });
+                json!({ "node": node, "address": address, "up": is_up, "error": error.to_string() })
+            }
         }
     }
 
@@ -127,7 +156,14 @@ fn problems(answers: &[Answer]) -> Vec<String> {
     let mut found: Vec<(u8, String)> = Vec::new();
     for answer in answers {
         if let Err(error) = &answer.status {
-            found.push((0, format!("{} does not answer: {error}", answer.name())));
+            found.push((
+                0,
+                match error {
+                    OpError::Unavailable { reason } => format!("{} does not answer: {reason}", answer.name()),
+                    OpError::Unreadable { .. } => format!("{} is there, and {error}", answer.name()),
+                    _ => format!("{} does not answer: {error}", answer.name()),
+                },
+            ));
         }
         for shard in answer.shards() {
             let place = format!("{} shard {}", answer.name(), shard["shard"]);
@@ -227,8 +263,9 @@ fn nodes(answers: &[Answer]) -> Table {
     let mut table = Table::new(&heading, ROWS_MAX);
     for answer in answers {
         let start = || vec![short(&answer.node).to_owned(), answer.address.clone()];
-        if answer.status.is_err() {
-            table.row([start(), vec!["-".to_owned(), "DOWN".to_owned()], vec!["-".to_owned(); 6]].concat());
+        if let Err(error) = &answer.status {
+            let state = if matches!(error, OpError::Unreadable { .. }) { "UNREADABLE" } else { "DOWN" };
+            table.row([start(), vec!["-".to_owned(), state.to_owned()], vec!["-".to_owned(); 6]].concat());
         }
         for shard in answer.shards() {
             let journal = &shard["journal"];
@@ -347,7 +384,11 @@ mod tests {
     }
 
     fn down() -> Answer {
-        Answer { node: "ff".to_owned(), address: "10.0.0.2:1".to_owned(), status: Err("timed out".to_owned()) }
+        Answer {
+            node: "ff".to_owned(),
+            address: "10.0.0.2:1".to_owned(),
+            status: Err(OpError::Unavailable { reason: "timed out".to_owned() }),
+        }
     }
 
     fn well() -> Value {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::args::{Global, OneLog};
 use super::cluster_file::Session;
-use super::diagnosis::{Blocks, Facts, Finding, findings};
+use super::diagnosis::{Blocks, Facts, Finding, Untold, findings};
 use super::{exit, output};
 use crate::base::NodeId;
 use crate::client::{Chain, ClusterError, OpError, Root};
@@ -47,7 +47,7 @@ fn look(session: &Session, name: &str) -> anyhow::Result<(Vec<Finding>, Option<S
 }
 
 /// Asks every node that the chain names, where the list of nodes has it now.
-fn ask(session: &Session, chain: &Chain, root: &Root) -> BTreeMap<NodeId, Result<Value, String>> {
+fn ask(session: &Session, chain: &Chain, root: &Root) -> BTreeMap<NodeId, Result<Value, Untold>> {
     let stored_on = chain.segments.iter().flat_map(|segment| segment.loglet.log_servers());
     // One that listens nowhere would be waited for in vain.
     let sequencers = chain.last().loglet.sequencers().filter(Sequencer::listens).map(|sequencer| sequencer.member());
@@ -57,10 +57,13 @@ fn ask(session: &Session, chain: &Chain, root: &Root) -> BTreeMap<NodeId, Result
     let addresses: Vec<SocketAddr> = named.iter().map(|(node, address)| now_at(*node, *address)).collect();
     let told = |(node, answer): (&NodeId, Result<Value, OpError>)| {
         let answer = match answer {
-            Ok(status) if status["node"] != json!(node) => Err("another node is at its address".to_owned()),
+            Ok(status) if status["node"] != json!(node) => {
+                Err(Untold::Silent("another node is at its address".to_owned()))
+            }
             Ok(status) => Ok(status),
-            Err(OpError::Unavailable { reason }) => Err(reason),
-            Err(error) => Err(error.to_string()),
+            Err(OpError::Unavailable { reason }) => Err(Untold::Silent(reason)),
+            Err(OpError::Unreadable { reason }) => Err(Untold::Unreadable(reason)),
+            Err(error) => Err(Untold::Silent(error.to_string())),
         };
         (*node, answer)
     };
@@ -68,7 +71,7 @@ fn ask(session: &Session, chain: &Chain, root: &Root) -> BTreeMap<NodeId, Result
 }
 
 /// As the first of the nodes has decided: it acts, as long as it can.
-fn scaling(name: &str, statuses: &BTreeMap<NodeId, Result<Value, String>>) -> Option<String> {
+fn scaling(name: &str, statuses: &BTreeMap<NodeId, Result<Value, Untold>>) -> Option<String> {
     let told = |status: &Value| Some(status["shards"][0]["scaling"][name].as_str()?.to_owned());
     statuses.values().flatten().find_map(told)
 }

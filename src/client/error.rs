@@ -67,6 +67,12 @@ pub enum OpError {
         /// What is missing.
         reason: String,
     },
+    /// The node is there, and what it has answered cannot be read.
+    #[error("its answer cannot be read: {reason}")]
+    Unreadable {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The loglet has been deleted.
     #[error("the loglet has been deleted")]
     Gone,

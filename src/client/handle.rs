@@ -247,7 +247,7 @@ impl Client {
         let wait = |(node, result): (&SocketAddr, Receiver<Result<Vec<u8>, OpError>>)| {
             let json = result.recv().map_err(|_| OpError::Closed)??;
             serde_json::from_slice(&json)
-                .map_err(|error| OpError::Unavailable { reason: format!("{node} answered with no JSON: {error}") })
+                .map_err(|error| OpError::Unreadable { reason: format!("{node} answered with no JSON: {error}") })
         };
         asked.into_iter().map(wait).collect()
     }

@@ -132,7 +132,7 @@ pub(super) fn frame(input: &mut Input<'_>, out: &mut Vec<u8>) -> u64 {
         28 => Message::AppendSealed { request, loglet, first, count: 1 },
         29 => Message::SequencerLost { request, loglet },
         30 if request % 4 == 3 => Message::Pong { request },
-        30 => Message::StatusReport { request, json: b"{}" },
+        30 => Message::StatusReport { request, left: limit.0, json: b"{}" },
         31 => Message::Unavailable { request, loglet, reason: "full" },
         _ if request % 4 == 3 => Message::FillTo { request, loglet, offset: first },
         _ => Message::Seal { request: 0, loglet },

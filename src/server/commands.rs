@@ -163,7 +163,9 @@ impl<D: Driver> Shard<D> {
             let Question { peer, request, reports } = self.questions.open.remove(&question).expect("found above");
             let report = status::node_report(&self.config.identity, self.config.durability, reports);
             let json = serde_json::to_vec(&report).expect("a report is always serialisable");
-            self.inbound.send(peer, &Message::StatusReport { request, json: &json });
+            for part in status::messages(request, &json, &self.config.limits) {
+                self.inbound.send(peer, &part);
+            }
             if let Some(inbound) = self.inbound.get_mut(ConnId(peer.0)) {
                 inbound.asking = false;
             }

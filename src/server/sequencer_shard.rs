@@ -159,7 +159,7 @@ impl SequencerShard {
         if let Some(request) = status {
             let report = status::sequencer_report(&self.config.identity, vec![self.report()]);
             let json = serde_json::to_vec(&report).expect("a report is always serialisable");
-            inbound.connection.send(&Message::StatusReport { request, json: &json });
+            status::messages(request, &json, &self.config.limits).for_each(|part| inbound.connection.send(&part));
         }
         if let Some((code, detail)) = reject {
             tracing::debug!(peer = ?inbound.peer, %code, detail, "refused a connection");

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use super::sequencing::{self, Sequencing};
 use super::timing::{NetworkCounters, TurnCounters, WriteTimes, histogram};
 use super::{NodeIdentity, ShardConfig};
-use crate::base::{Instant, NodeId};
+use crate::base::{Instant, Limits, NodeId};
 use crate::io::CoreTime;
 use crate::proto::log_server::{LogServer, LogletStatus};
 use crate::proto::metastore::Acceptor;
 use crate::proto::sequencer::{Sequencer, ServerStatus, State};
 use crate::storage::{Damage, Journal};
+use crate::wire::Message;
 
 /// Version of the status document; raised when a name changes its meaning or goes.
 const STATUS_SCHEMA: u64 = 2;
@@ -182,6 +183,23 @@ fn why_blocked(sequencer: &Sequencer) -> String {
         config.quorum(),
         reasons.collect::<Vec<_>>().join("; ")
     )
+}
+
+/// Bytes of a status in one frame, at most: whoever asks takes frames of this size, whatever a record's may be.
+const PART_BYTES: usize = 64 << 10;
+
+/// The answer to a status request, in as many frames as it takes.
+pub(super) fn messages<'a>(
+    request: u64,
+    json: &'a [u8],
+    limits: &Limits,
+) -> impl Iterator<Item = Message<'a>> + use<'a> {
+    let part_bytes = PART_BYTES.min(limits.frame_body_bytes_max as usize);
+    let parts = json.chunks(part_bytes).enumerate();
+    parts.map(move |(at, part)| {
+        let left = (json.len() - at * part_bytes - part.len()) as u64;
+        Message::StatusReport { request, left, json: part }
+    })
 }
 
 /// The whole node's report, from its shards'.

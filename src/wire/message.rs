@@ -199,7 +199,8 @@ pub enum Message<'a> {
     /// This process does not sequence the loglet, or no longer; the outcome of an append in flight is unknown.
     SequencerLost { request: u64, loglet: LogletId },
     /// A JSON object about the node.
-    StatusReport { request: u64, json: &'a [u8] },
+    /// With `left` bytes of the JSON still to come, in further frames.
+    StatusReport { request: u64, left: u64, json: &'a [u8] },
     /// The server cannot do that now.
     Unavailable { request: u64, loglet: LogletId, reason: &'a str },
     /// The server's journal has no space for records; nothing of the request was taken. `request` is 0 in answer to a `Store`: then
@@ -358,9 +359,9 @@ impl<'a> Message<'a> {
                 (Opcode::AppendSealed, loglet, Numbers { request, offset: first, count, ..none })
             }
             Self::SequencerLost { request, loglet } => (Opcode::SequencerLost, loglet, Numbers { request, ..none }),
-            Self::StatusReport { request, json } => {
+            Self::StatusReport { request, left, json } => {
                 out.extend_from_slice(json);
-                (Opcode::StatusReport, LogletId::default(), Numbers { request, ..none })
+                (Opcode::StatusReport, LogletId::default(), Numbers { request, aux: left, ..none })
             }
             Self::Unavailable { request, loglet, reason } => {
                 out.extend_from_slice(reason.as_bytes());
@@ -423,7 +424,7 @@ impl<'a> Message<'a> {
                 let max = Offset(u64::from_le_bytes(max));
                 Self::Read { request, loglet, min: offset, max, limit: Offset(aux), bytes_max: count }
             }
-            Opcode::StatusReport => Self::StatusReport { request, json: body },
+            Opcode::StatusReport => Self::StatusReport { request, left: aux, json: body },
             Opcode::Unavailable => Self::Unavailable { request, loglet, reason: text()? },
             opcode @ (Opcode::RegisterQuery
             | Opcode::RegisterPrepare
@@ -578,7 +579,7 @@ mod tests {
             Message::Filled { request, loglet, placed: 3, known_tail },
             Message::AppendSealed { request, loglet, first, count: 2 },
             Message::SequencerLost { request, loglet },
-            Message::StatusReport { request, json: b"{}" },
+            Message::StatusReport { request, left: 7, json: b"{}" },
             Message::Unavailable { request, loglet, reason: "the journal has failed" },
             Message::NoSpace { request, loglet },
             Message::AppendNoSpace { request, loglet, first, count: 2 },

@@ -332,7 +332,7 @@ impl Loglets {
             Err(OpError::Sealed) => run.took("fill ends as sealed"),
             Err(OpError::SequencerLost) => run.took("fill ends with its sequencer"),
             Err(OpError::NoSpace) => return,
-            Err(OpError::Unavailable { .. } | OpError::Gone | OpError::Closed) => {}
+            Err(OpError::Unavailable { .. } | OpError::Unreadable { .. } | OpError::Gone | OpError::Closed) => {}
         }
         if segment + 1 == self.clients[client].known {
             self.schedule_turn(run, client);
