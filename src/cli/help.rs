@@ -136,7 +136,7 @@ has answered, a record may be in the log twice.
 
 Exit codes:
   0  everything was acknowledged
-  1  an append failed
+  1  an append failed, or positions could not be written; the message says what was appended
   2  wrong usage
   4  a majority cannot be reached; what was not acknowledged may be in the log or not
   8  no majority has disk space left
@@ -148,6 +148,9 @@ Examples:
   naxos read
   naxos read --from 1000 --count 10 --json
   naxos read --follow
+
+Without --from it begins at the oldest record kept; with --follow, standard error says what that leaves
+out. Later it leaves nothing out: if what comes next is trimmed before it was read, that is an error.
 
 Exit codes:
   0  done
