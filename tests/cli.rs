@@ -896,7 +896,10 @@ fn a_benchmark_has_as_many_descriptors_as_it_may_or_is_refused_before_it_starts(
         let refused = limited("-n 140", options);
         let errors = String::from_utf8_lossy(&refused.stderr);
         assert_eq!(refused.status.code(), Some(USAGE), "{errors}");
-        assert!(errors.contains(&format!("need {needed} open descriptors, and the limit is 140")), "{errors}");
+        let words = format!(
+            "need {needed} open descriptors, and the limit is 140: ask for fewer, or raise it with `ulimit -n`"
+        );
+        assert!(errors.contains(&words), "{errors}");
     }
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }

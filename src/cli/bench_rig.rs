@@ -323,7 +323,8 @@ fn check_descriptors(options: &Load, stripes: Stripes, limit: u64) -> anyhow::Re
     Err(exit::coded(
         exit::USAGE,
         format!(
-            "--clients {clients} with --stripes {count} need {needed} open descriptors, and the limit is {limit}: ask for fewer, or              raise it with `ulimit -n`"
+            "--clients {clients} with --stripes {count} need {needed} open descriptors, and the limit is {limit}: ask for fewer, or \
+             raise it with `ulimit -n`"
         ),
     ))
 }
