@@ -73,7 +73,7 @@ pub(super) enum Untold {
 pub(super) fn findings(facts: &Facts<'_>) -> Vec<Finding> {
     let mut found = facts.of_active();
     found.extend(facts.of_unreadable());
-    found.extend(facts.chain.segments.iter().flat_map(|segment| facts.of_reads(segment)));
+    found.extend(facts.of_reads());
     found.extend(facts.of_intent());
     found.extend(facts.of_given_up());
     found.extend(facts.of_draining());
@@ -86,6 +86,11 @@ fn items(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
 }
 
+fn stripes_text(stripes: &[usize]) -> String {
+    let numbers: Vec<String> = stripes.iter().map(ToString::to_string).collect();
+    format!("stripe{} {}", if stripes.len() == 1 { "" } else { "s" }, numbers.join(", "))
+}
+
 fn is_loglet(value: &Value, loglet: LogletId) -> bool {
     serde_json::from_value(value.clone()).is_ok_and(|id: LogletId| id == loglet)
 }
@@ -95,7 +100,9 @@ fn is_loglet(value: &Value, loglet: LogletId) -> bool {
 enum Server {
     /// It stores and is read.
     Well { sealed: bool, tail: u64, missing: u64 },
-    /// It is read, and stores nothing.
+    /// It takes everything but records, for want of disk space.
+    Full,
+    /// It is read, and stores nothing, not even a seal.
     ReadsOnly(String),
     /// It does neither.
     Away(String),
@@ -106,8 +113,33 @@ enum Server {
 impl Server {
     /// Whether it has all that it should have of the loglet.
     fn is_whole(&self) -> bool {
-        matches!(self, Self::Well { missing: 0, .. } | Self::ReadsOnly(_))
+        matches!(self, Self::Well { missing: 0, .. } | Self::Full | Self::ReadsOnly(_))
     }
+
+    /// Why it does not store, if that is known.
+    fn trouble(&self) -> Option<&str> {
+        match self {
+            Self::Well { .. } | Self::Untold => None,
+            Self::Full => Some("has no disk space left"),
+            Self::ReadsOnly(why) | Self::Away(why) => Some(why),
+        }
+    }
+
+    /// Whether it takes a seal, as far as is known.
+    fn seals(&self) -> bool {
+        matches!(self, Self::Well { .. } | Self::Full | Self::Untold)
+    }
+}
+
+/// How often the records of a stripe are there.
+#[derive(Debug, PartialEq, Eq)]
+struct Copies {
+    whole: usize,
+    /// With those of which nothing is known.
+    known: usize,
+    of: usize,
+    /// Who has not all of them, and why.
+    lacking: String,
 }
 
 impl Facts<'_> {
@@ -157,7 +189,7 @@ impl Facts<'_> {
             return Server::Away("is copying what it lost from the others".to_owned());
         }
         if journal["no_space"] == true {
-            return Server::ReadsOnly("has no disk space left".to_owned());
+            return Server::Full;
         }
         let count = |name: &str| loglet[name].as_u64().unwrap_or(0);
         Server::Well { sealed: loglet["sealed"] == true, tail: count("local_tail"), missing: count("missing") }
@@ -170,10 +202,10 @@ impl Facts<'_> {
 
     /// The loglet that the log appends to. One stripe that cannot go on, or cannot be sealed, is enough to stop it (L10).
     fn of_active(&self) -> Vec<Finding> {
-        let stripes = self.chain.last().loglet.stripes();
+        let (stripes, go_on) = (self.chain.last().loglet.stripes(), self.go_on());
         let of_stripes = stripes.iter().enumerate();
-        let of_stripes =
-            of_stripes.flat_map(|(at, stripe)| self.of_stripe(stripe).into_iter().map(move |found| (at, found)));
+        let of_stripes = of_stripes
+            .flat_map(|(at, stripe)| self.of_stripe(stripe, &go_on).into_iter().map(move |found| (at, found)));
         if stripes.len() == 1 {
             return of_stripes.map(|(_, found)| found).collect();
         }
@@ -188,16 +220,33 @@ impl Facts<'_> {
                 None => found.push((vec![stripe], new)),
             }
         }
-        let named = |(on, found): (Vec<usize>, Finding)| {
-            let on: Vec<String> = on.iter().map(ToString::to_string).collect();
-            let on = if on.len() == 1 { format!("stripe {}", on[0]) } else { format!("stripes {}", on.join(", ")) };
-            Finding { cause: format!("{on}: {}", found.cause), ..found }
+        let named = |(on, found): (Vec<usize>, Finding)| Finding {
+            cause: format!("{}: {}", stripes_text(&on), found.cause),
+            ..found
         };
         found.into_iter().map(named).collect()
     }
 
-    fn of_stripe(&self, loglet: &LogletConfig) -> Vec<Finding> {
-        let go_on = "the next append puts another loglet behind it, and so does `naxos log reconfigure`";
+    /// The stripes of the last loglet that cannot be sealed: as long as there is one, nothing can be put behind it (L10).
+    fn stuck(&self) -> Vec<usize> {
+        let stripes = self.chain.last().loglet.stripes().iter().enumerate();
+        let seals = |loglet| self.servers(loglet).iter().filter(|(_, server)| server.seals()).count();
+        stripes.filter(|(_, stripe)| seals(stripe) < stripe.quorum()).map(|(at, _)| at).collect()
+    }
+
+    /// What helps where another loglet does.
+    fn go_on(&self) -> String {
+        let of = match (&self.stuck()[..], self.chain.last().loglet.stripes().len()) {
+            ([], _) => {
+                return "the next append puts another loglet behind it, and so does `naxos log reconfigure`".to_owned();
+            }
+            (_, 1) => "its LogServers".to_owned(),
+            (stuck, _) => format!("the LogServers of {}", stripes_text(stuck)),
+        };
+        format!("bring a majority of {of} back: before, it cannot be sealed, and nothing can be put behind it")
+    }
+
+    fn of_stripe(&self, loglet: &LogletConfig, go_on: &str) -> Vec<Finding> {
         let servers = self.servers(loglet);
         let mut found = Vec::from_iter(of_majority(&servers, loglet.quorum()));
         let is_sealed = |server: &Server| matches!(server, Server::Well { sealed: true, .. });
@@ -256,42 +305,69 @@ impl Facts<'_> {
         found
     }
 
-    /// Whether a segment can be read: one LogServer that has all of it, or of each stripe, is enough.
-    fn of_reads(&self, segment: &ChainSegment) -> Vec<Finding> {
-        let stripes = segment.loglet.stripes();
-        let name = |stripe: usize| if stripes.len() == 1 { String::new() } else { format!(" of stripe {stripe}") };
-        let found = stripes.iter().enumerate().filter_map(|(at, stripe)| self.of_copies(segment, stripe, &name(at)));
-        found.collect()
+    /// Whether all segments can be read: one LogServer that has all of a stripe is enough. What holds for several is said once.
+    fn of_reads(&self) -> Vec<Finding> {
+        let mut found: Vec<(Copies, Vec<(usize, usize)>)> = Vec::new();
+        for (at, segment) in self.chain.segments.iter().enumerate() {
+            for (stripe, config) in segment.loglet.stripes().iter().enumerate() {
+                let copies = self.copies(config);
+                // What the active loglet lacks is said with its majority.
+                let is_short = segment.stop.is_some() && copies.known < config.log_servers.len();
+                match found.iter_mut().find(|(other, _)| *other == copies) {
+                    _ if copies.known > 0 && !is_short => {}
+                    Some((_, places)) => places.push((at, stripe)),
+                    None => found.push((copies, vec![(at, stripe)])),
+                }
+            }
+        }
+        let finding = |(copies, places): (Copies, Vec<(usize, usize)>)| {
+            let (places, Copies { whole, known, of, lacking }) = (self.places(&places), copies);
+            if known == 0 {
+                let cause = format!("no LogServer that answers has all records{places}: {lacking}");
+                return Finding::new(Blocks::Reads, cause, "bring one of these nodes back");
+            }
+            let cause = format!("all records{places} have {whole} copies of {of}: {lacking}");
+            Finding::new(Blocks::Nothing, cause, "bring the others back, or have them replaced")
+        };
+        found.into_iter().map(finding).collect()
     }
 
-    fn of_copies(&self, segment: &ChainSegment, stripe: &LogletConfig, of_stripe: &str) -> Option<Finding> {
+    /// Which records these stripes of segments have, which are in their order.
+    fn places(&self, places: &[(usize, usize)]) -> String {
+        let (first, last) = (places[0].0, places[places.len() - 1].0);
+        let (from, last_segment) = (&self.chain.segments[first], &self.chain.segments[last]);
+        let stop = last_segment.stop.map_or_else(|| "the end".to_owned(), |stop| stop.to_string());
+        let stripes: Vec<usize> = places.iter().map(|(_, stripe)| *stripe).collect();
+        let of = match first == last {
+            true if stripes.len() == from.loglet.stripes().len() => String::new(),
+            true => format!(" of {}", stripes_text(&stripes)),
+            false => {
+                let mut segments: Vec<usize> = places.iter().map(|(segment, _)| *segment).collect();
+                segments.dedup();
+                format!(" in {} segments", segments.len())
+            }
+        };
+        format!("{of} from {} to {stop}", from.start)
+    }
+
+    fn copies(&self, stripe: &LogletConfig) -> Copies {
         let servers = self.servers(stripe);
         let whole = servers.iter().filter(|(_, server)| server.is_whole()).count();
         let untold = servers.iter().filter(|(_, server)| *server == Server::Untold).count();
         let says = |(node, server): &(NodeId, Server)| match server {
             Server::Well { missing, .. } => Some(format!("node {} lacks {}", short(*node), counted(missing, "record"))),
-            Server::ReadsOnly(why) | Server::Away(why) => Some(format!("node {} {why}", short(*node))),
-            Server::Untold => None,
+            other => Some(format!("node {} {}", short(*node), other.trouble()?)),
         };
         let lacking: Vec<_> = servers.iter().filter(|(_, server)| !server.is_whole()).filter_map(says).collect();
-        let lacking = lacking.join("; ");
-        let stop = segment.stop.map_or_else(|| "the end".to_owned(), |stop| stop.to_string());
-        let range = format!("records{of_stripe} from {} to {stop}", segment.start);
-        if whole + untold == 0 {
-            let cause = format!("no LogServer that answers has all {range}: {lacking}");
-            return Some(Finding::new(Blocks::Reads, cause, "bring one of these nodes back"));
-        }
-        // What the active loglet lacks is said with its majority.
-        let is_short = segment.stop.is_some() && whole + untold < servers.len();
-        let cause = || format!("all {range} have {whole} copies of {}: {lacking}", servers.len());
-        is_short.then(|| Finding::new(Blocks::Nothing, cause(), "bring the others back, or have them replaced"))
+        Copies { whole, known: whole + untold, of: servers.len(), lacking: lacking.join("; ") }
     }
 
     fn of_intent(&self) -> Option<Finding> {
         let intent = self.chain.intent.as_ref()?;
         let sequencers: Vec<String> = intent.wanted.sequencers().into_iter().map(short).collect();
         let cause = format!("reconfiguration {} is pending, to sequencer {}", intent.id, sequencers.join(", "));
-        let remedy = "whoever reconfigures next, or appends when the loglet is sealed, carries it out";
+        let usual = "whoever reconfigures next, or appends when the loglet is sealed, carries it out".to_owned();
+        let remedy = if self.stuck().is_empty() { usual } else { self.go_on() };
         let since = self.now_unix_ms.saturating_sub(intent.since_unix_ms);
         Some(Finding::new(Blocks::Nothing, cause, remedy).since(since))
     }
@@ -305,24 +381,26 @@ impl Facts<'_> {
     fn of_draining(&self) -> Vec<Finding> {
         let nodes = self.chain.last().loglet.nodes();
         let is_draining = |node: &NodeId| self.root.node(*node).is_some_and(|found| found.state == NodeState::Draining);
+        let usual = "`naxos node drain` again, or `naxos log reconfigure`".to_owned();
+        let remedy = if self.stuck().is_empty() { usual } else { self.go_on() };
         let finding = |node: NodeId| {
             let cause = format!("node {} is draining, and the log still appends to it", short(node));
-            Finding::new(Blocks::Nothing, cause, "`naxos node drain` again, or `naxos log reconfigure`")
+            Finding::new(Blocks::Nothing, cause, remedy.clone())
         };
         nodes.into_iter().filter(is_draining).map(finding).collect()
     }
 }
 
 fn of_majority(servers: &[(NodeId, Server)], quorum: usize) -> Option<Finding> {
-    let says = |(node, server): &(NodeId, Server)| match server {
-        Server::Well { .. } | Server::Untold => None,
-        Server::ReadsOnly(why) | Server::Away(why) => Some(format!("node {} {why}", short(*node))),
-    };
+    let says = |(node, server): &(NodeId, Server)| Some(format!("node {} {}", short(*node), server.trouble()?));
     let troubled: Vec<String> = servers.iter().filter_map(says).collect();
     let (count, well) = (servers.len(), servers.len() - troubled.len());
     let troubled_text = troubled.join("; ");
     if well < quorum {
-        let cause = format!("only {well} of {count} LogServers can store, and {quorum} are needed: {troubled_text}");
+        let seals = servers.iter().filter(|(_, server)| server.seals()).count();
+        let more = if seals < quorum { "; tails, and reads that need them, wait as well" } else { "" };
+        let cause =
+            format!("only {well} of {count} LogServers can store, and {quorum} are needed: {troubled_text}{more}");
         let remedy = format!("bring {} of these nodes back, or give them space", quorum - well);
         return Some(Finding::new(Blocks::Appends, cause, remedy));
     }
@@ -430,18 +508,68 @@ mod tests {
         assert!(blocked[0].1.starts_with("only 1 of 3 LogServers can store, and 2 are needed"), "{causes:?}");
         assert!(blocked[0].1.contains("no disk space left") && blocked[0].1.contains("failed (EIO)"), "{causes:?}");
         let causes = found(&chain(), |_, _| Err("refused".to_owned()));
-        assert_eq!(causes.iter().filter(|(blocks, _)| *blocks == Blocks::Reads).count(), 2, "{causes:?}");
+        let reads: Vec<_> = causes.iter().filter(|(blocks, _)| *blocks == Blocks::Reads).collect();
+        assert_eq!(reads.len(), 1, "both segments lack the same: {causes:?}");
+        assert!(reads[0].1.contains("has all records in 2 segments from 0 to the end"), "{causes:?}");
+        let stored = causes.iter().find(|(_, cause)| cause.starts_with("only 0 of 3")).unwrap();
+        assert!(stored.1.ends_with("tails, and reads that need them, wait as well"), "{causes:?}");
+    }
+
+    /// Two stripes on nodes 1 to 3, and one on nodes that are all away.
+    fn stuck() -> Chain {
+        let id = LogletId { log: 1, version: 2, nonce: 20 };
+        let stripe =
+            |servers: std::ops::RangeInclusive<u128>| (loglet(1).sequencer, servers.map(member).collect::<Vec<_>>());
+        Chain::begin(LogletSpec::new(id, [stripe(1..=3), stripe(4..=6), stripe(1..=3)]))
+    }
+
+    fn remedies(chain: &Chain, change: impl Fn(u128, Value) -> Result<Value, Untold>) -> Vec<(String, String)> {
+        let root = Root::begin(&(1..=3).map(member).collect::<Vec<_>>());
+        let statuses = (1..=3).map(|node| (member(node).node, change(node, status()))).collect();
+        let facts = Facts { chain, root: &root, statuses, now_unix_ms: 5000 };
+        findings(&facts).into_iter().map(|finding| (finding.cause, finding.remedy)).collect()
+    }
+
+    #[test]
+    fn where_a_loglet_cannot_be_sealed_nobody_is_told_to_put_another_behind_it() {
+        let restarted = |_, mut status: Value| {
+            status["incarnation"] = json!(Incarnation(8));
+            let id = stuck().last().loglet.id();
+            let sealed = |at: usize| json!({ "id": id.stripe(at), "sealed": true, "local_tail": 3, "missing": 0, "catching_up": false });
+            status["shards"][0]["loglets"].as_array_mut().unwrap().extend([sealed(0), sealed(2)]);
+            Ok(status)
+        };
+        let told = remedies(&stuck(), restarted);
+        let expected = "bring a majority of the LogServers of stripe 1 back: before, it cannot be sealed, and nothing can be put behind it";
+        let about = |what: &str| told.iter().filter(|(cause, _)| cause.contains(what)).collect::<Vec<_>>();
+        for what in ["is sealed on", "the sequencer is lost"] {
+            assert!(!about(what).is_empty() && about(what).iter().all(|(_, remedy)| remedy == expected), "{told:?}");
+        }
+        assert!(told.iter().all(|(_, remedy)| !remedy.contains("next append")), "{told:?}");
+        let whole = remedies(&chain(), restarted);
+        assert!(whole.iter().any(|(_, remedy)| remedy.starts_with("the next append puts another")), "{whole:?}");
+    }
+
+    #[test]
+    fn stripes_that_lack_the_same_copies_are_told_together() {
+        let id = stuck().last().loglet.id();
+        let chain = stuck().extended(id, Offset(7), loglet(3), None).unwrap();
+        let of = |segments: &[ChainSegment]| -> Vec<String> {
+            let chain = Chain { segments: segments.to_vec(), ..chain.clone() };
+            let causes = found(&chain, |_, _| Err("refused".to_owned()));
+            causes.into_iter().map(|(_, cause)| cause).filter(|cause| cause.contains("all records")).collect()
+        };
+        let [two, one] = &of(&chain.segments[..1])[..] else { panic!("{:?}", of(&chain.segments)) };
+        assert!(two.contains("has all records of stripes 0, 2 from 0 to 7"), "{two}");
+        assert!(one.contains("has all records of stripe 1 from 0 to 7"), "{one}");
+        assert!(of(&chain.segments)[0].contains("has all records in 2 segments from 0 to the end"));
     }
 
     /// L10: the whole waits for one stripe, which is the one to look at.
     #[test]
     fn a_stripe_without_its_majority_is_named() {
-        let id = LogletId { log: 1, version: 2, nonce: 20 };
-        // Two stripes on nodes 1 to 3, and one on nodes that are all away.
-        let stripe =
-            |servers: std::ops::RangeInclusive<u128>| (loglet(1).sequencer, servers.map(member).collect::<Vec<_>>());
-        let striped = LogletSpec::new(id, [stripe(1..=3), stripe(4..=6), stripe(1..=3)]);
-        let chain = Chain::begin(striped).extended(id, Offset(7), loglet(3), None).unwrap();
+        let id = stuck().last().loglet.id();
+        let chain = stuck().extended(id, Offset(7), loglet(3), None).unwrap();
         let mut active = Chain { segments: chain.segments[..1].to_vec(), ..chain.clone() };
         active.segments[0].stop = None;
         let well = |at: usize| json!({ "id": id.stripe(at), "sealed": false, "local_tail": 3, "missing": 0, "catching_up": false });

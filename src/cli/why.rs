@@ -24,7 +24,8 @@ pub(super) fn run(global: &Global, options: &OneLog) -> anyhow::Result<()> {
 /// What is wrong, and what control has decided about the log's stripes, if it may.
 fn look(session: &Session, name: &str) -> anyhow::Result<(Vec<Finding>, Option<String>)> {
     let cluster = session.cluster()?;
-    let majority = "a majority of these members has to answer; who has the log open goes on until its loglet ends";
+    let majority = "a majority of these members has to answer; who has the log open goes on only while the last loglet's sequencer and a majority of its LogServers \
+                    are there";
     let unread = |what: &str, error: OpError| {
         Ok((vec![Finding::new(Blocks::Everything, format!("{what} cannot be read: {error}"), majority)], None))
     };
