@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::node::short;
 use crate::base::{Incarnation, LogletId, NodeId};
-use crate::client::{Chain, ChainSegment, NodeState, Root};
+use crate::client::{Chain, NodeState, Root};
 use crate::loadgen::explain::counted;
 use crate::wire::LogletConfig;
 
@@ -326,7 +326,8 @@ impl Facts<'_> {
                 let cause = format!("no LogServer that answers has all records{places}: {lacking}");
                 return Finding::new(Blocks::Reads, cause, "bring one of these nodes back");
             }
-            let cause = format!("all records{places} have {whole} copies of {of}: {lacking}");
+            let copies = if whole == 1 { "copy" } else { "copies" };
+            let cause = format!("all records{places} have {whole} {copies} of {of}: {lacking}");
             Finding::new(Blocks::Nothing, cause, "bring the others back, or have them replaced")
         };
         found.into_iter().map(finding).collect()
@@ -426,7 +427,7 @@ fn of_laggards(servers: &[(NodeId, Server)]) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::base::{IntentId, Offset};
-    use crate::client::{GivenUp, LogletSpec};
+    use crate::client::{ChainSegment, GivenUp, LogletSpec};
     use crate::wire::{Member, Sequencer};
     use serde_json::json;
 

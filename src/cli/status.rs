@@ -1,23 +1,19 @@
 //! `naxos status`: what is wrong first, then what is where.
 
-use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::Duration;
+mod names;
 
 use serde_json::{Value, json};
 
+use self::names::{Names, start_names};
 use super::args::Global;
 use super::cluster_file::{NodeEntry, Session};
 use super::status_latency::{self, StatusOptions};
 use super::status_table::Table;
 use super::{exit, output};
 use crate::base::LogletId;
-use crate::client::{ClusterError, OpError, Root};
+use crate::client::{ClusterError, OpError};
 use crate::loadgen::explain::counted;
 
-/// How long the names of logs are waited for when all nodes have answered, or have had their time.
-const NAMES: Duration = Duration::from_secs(1);
 /// Rows of one table; a terminal shows about as many.
 const ROWS_MAX: usize = 40;
 
@@ -35,21 +31,19 @@ pub(super) fn run(global: &Global, options: &StatusOptions) -> anyhow::Result<()
     }
     let session = Session::open(global)?;
     check_log(global, &session)?;
-    let root = start_root(&session);
+    let names = start_names(&session);
     let answers = answers(&session);
+    let names = Names::gather(&names);
     let file = &session.file;
-    // Known by their numbers as far as the root register can be read.
-    let logs = root.recv_timeout(NAMES).map(|root| root.logs).unwrap_or_default();
-    let names: BTreeMap<u64, String> = logs.iter().map(|(name, record)| (record.log, name.clone())).collect();
     if global.json {
         let nodes: Vec<_> = answers.iter().map(Answer::to_json).collect();
         output::json(&json!({
-            "cluster": file.cluster, "default_log": file.default_log, "logs": logs.keys().collect::<Vec<_>>(),
-            "problems": problems(&answers), "nodes": nodes
+            "cluster": file.cluster, "default_log": file.default_log, "logs": names.sorted(),
+            "problems": problems(&answers, &names), "nodes": nodes
         }))?;
     } else {
-        let mark = |name: &String| if *name == file.default_log { format!("{name} (default)") } else { name.clone() };
-        let logs: Vec<_> = logs.keys().map(mark).collect();
+        let mark = |name: &str| if name == file.default_log { format!("{name} (default)") } else { name.to_owned() };
+        let logs: Vec<_> = names.sorted().into_iter().map(mark).collect();
         output::text(render(&answers, &names))?;
         output::text(format_args!("\ncluster {}, logs: {}", file.cluster, logs.join(", ")))?;
     }
@@ -63,18 +57,6 @@ pub(super) fn check_log(global: &Global, session: &Session) -> anyhow::Result<()
         Some(root) => Ok(root.log(name).map(drop).map_err(ClusterError::from)?),
         None => Ok(()),
     }
-}
-
-/// Reads the list of nodes and logs, as long as it takes.
-fn start_root(session: &Session) -> Receiver<Root> {
-    let (found, root) = channel();
-    let (client, seeds) = (session.client.clone(), session.file.addresses());
-    // Who asked may be over by then.
-    thread::spawn(move || {
-        let root = client.cluster(&seeds).ok().and_then(|cluster| cluster.root().ok());
-        root.map(|root| found.send(root))
-    });
-    root
 }
 
 /// Asks every node, all at once.
@@ -152,7 +134,7 @@ pub(super) fn loglet_id(value: &Value) -> String {
 }
 
 /// One line for each thing that is wrong, and what it means. The worst first.
-fn problems(answers: &[Answer]) -> Vec<String> {
+fn problems(answers: &[Answer], names: &Names) -> Vec<String> {
     let mut found: Vec<(u8, String)> = Vec::new();
     for answer in answers {
         if let Err(error) = &answer.status {
@@ -167,7 +149,7 @@ fn problems(answers: &[Answer]) -> Vec<String> {
         }
         for shard in answer.shards() {
             let place = format!("{} shard {}", answer.name(), shard["shard"]);
-            shard_problems(shard, &place, &mut found);
+            shard_problems(shard, &place, names, &mut found);
         }
     }
     // Stable, so that one node's lines stay together.
@@ -175,7 +157,7 @@ fn problems(answers: &[Answer]) -> Vec<String> {
     found.into_iter().map(|(_, line)| line).collect()
 }
 
-fn shard_problems(shard: &Value, place: &str, found: &mut Vec<(u8, String)>) {
+fn shard_problems(shard: &Value, place: &str, names: &Names, found: &mut Vec<(u8, String)>) {
     if shard["responsive"] == false {
         found.push((0, format!("{place} does not answer")));
         return;
@@ -200,7 +182,7 @@ fn shard_problems(shard: &Value, place: &str, found: &mut Vec<(u8, String)>) {
         }
     }
     for loglet in items(&shard["loglets"]) {
-        let name = loglet_id(&loglet["id"]);
+        let name = names.title(&loglet["id"]);
         if loglet["catching_up"] == true {
             let what = "is being copied from other nodes after damage, and does not count for a majority";
             found.push((3, format!("{place}: loglet {name} {what}")));
@@ -212,7 +194,7 @@ fn shard_problems(shard: &Value, place: &str, found: &mut Vec<(u8, String)>) {
         }
     }
     for sequencer in items(&shard["sequencers"]) {
-        let name = loglet_id(&sequencer["loglet"]);
+        let name = names.title(&sequencer["loglet"]);
         if let Some(reason) = sequencer["lost_because"].as_str() {
             found.push((
                 2,
@@ -241,8 +223,8 @@ fn shard_problems(shard: &Value, place: &str, found: &mut Vec<(u8, String)>) {
 }
 
 /// Everything but the cluster's name. `names` are the logs by loglet.
-fn render(answers: &[Answer], names: &BTreeMap<u64, String>) -> String {
-    let problems = problems(answers);
+fn render(answers: &[Answer], names: &Names) -> String {
+    let problems = problems(answers, names);
     let mut parts = Vec::new();
     match problems.len() {
         0 => parts.push("no problem found".to_owned()),
@@ -292,7 +274,7 @@ fn nodes(answers: &[Answer]) -> Table {
     table
 }
 
-fn loglets(answers: &[Answer], names: &BTreeMap<u64, String>) -> Table {
+fn loglets(answers: &[Answer], names: &Names) -> Table {
     let heading = ["LOGLET", "NODE", "STATE", "TAIL", "KNOWN TAIL", "TRIMMED TO", "MISSING", "STORED", "SUBSCRIBERS"];
     let mut table = Table::new(&heading, ROWS_MAX);
     for answer in answers {
@@ -303,7 +285,7 @@ fn loglets(answers: &[Answer], names: &BTreeMap<u64, String>) -> Table {
                 _ => "open",
             };
             table.row(vec![
-                title(&loglet["id"], names),
+                names.title(&loglet["id"]),
                 short(&answer.node).to_owned(),
                 state.to_owned(),
                 count(&loglet["local_tail"]).to_string(),
@@ -318,13 +300,13 @@ fn loglets(answers: &[Answer], names: &BTreeMap<u64, String>) -> Table {
     table
 }
 
-fn sequencers(answers: &[Answer], names: &BTreeMap<u64, String>) -> Table {
+fn sequencers(answers: &[Answer], names: &Names) -> Table {
     let heading = ["SEQUENCER OF", "NODE", "STATE", "TAIL", "WATERMARK", "WAITING", "QUEUED", "APPEND p50", "p99"];
     let mut table = Table::new(&heading, ROWS_MAX);
     for answer in answers {
         let all = answer.shards().flat_map(|shard| items(&shard["sequencers"]).map(move |it| (&shard["shard"], it)));
         for (shard, sequencer) in all {
-            let mut title = title(&sequencer["loglet"], names);
+            let mut title = names.title(&sequencer["loglet"]);
             if count(&sequencer["lanes"]) > 1 {
                 title.push_str(&format!(", lane of shard {shard}"));
             }
@@ -349,13 +331,6 @@ fn sequencers(answers: &[Answer], names: &BTreeMap<u64, String>) -> Table {
         }
     }
     table
-}
-
-/// A loglet by the name of its log, if it has one here.
-fn title(id: &Value, names: &BTreeMap<u64, String>) -> String {
-    let text = loglet_id(id);
-    let name = serde_json::from_value::<LogletId>(id.clone()).ok().and_then(|id| names.get(&id.log));
-    name.map_or_else(|| text.clone(), |name| format!("{name} {text}"))
 }
 
 pub(super) fn micros(value: &Value) -> String {
@@ -398,9 +373,25 @@ mod tests {
         }, "loglets": [], "sequencers": [] })
     }
 
+    fn problems(answers: &[Answer]) -> Vec<String> {
+        super::problems(answers, &Names::default())
+    }
+
+    #[test]
+    fn a_loglet_in_trouble_is_named_with_its_log() {
+        let mut ill = well();
+        let id = LogletId { log: 7, version: 2, nonce: 3 };
+        ill["loglets"] = json!([{ "id": id, "missing": 4, "gaps": 1 }]);
+        ill["sequencers"] = json!([{ "loglet": id, "lost_because": "EIO" }]);
+        let names = Names { logs: [(7, "orders".to_owned())].into(), ..Names::default() };
+        let found = super::problems(&[up(ill)], &names);
+        let named = format!("orders {id}");
+        assert!(found.len() == 2 && found.iter().all(|line| line.contains(&named)), "{found:?}");
+    }
+
     #[test]
     fn a_well_cluster_has_no_problem() {
-        let text = render(&[up(well())], &BTreeMap::new());
+        let text = render(&[up(well())], &Names::default());
         assert!(text.starts_with("no problem found\n"), "{text}");
         assert!(
             text.contains("01234567  10.0.0.1:1") && text.contains("61 us") && text.contains("256.0 MiB"),
@@ -450,7 +441,7 @@ mod tests {
             found[0].contains("records are refused") && found[1].contains("no majority has disk space"),
             "{found:#?}"
         );
-        assert_eq!(render(&[up(full)], &BTreeMap::new()).matches("NO SPACE").count(), 2);
+        assert_eq!(render(&[up(full)], &Names::default()).matches("NO SPACE").count(), 2);
     }
 
     #[test]
