@@ -155,8 +155,12 @@ fn a_log_that_others_have_divided_keeps_no_node_from_leaving() {
     let asked = cluster.open_log(LOG).unwrap().redivide(&rig.chain(), wanted, NATIVE.into());
     assert!(asked.is_err(), "a stripe cannot be sealed (L10): {asked:?}");
     drop(hasty);
+    assert_eq!(rig.chain().intent.and_then(|intent| intent.stripes), Some(NATIVE.into()), "it is written down");
     away.into_iter().for_each(|(node, address)| rig.nodes.restart(node, address));
+    // Nothing was sealed, so that appends go on as before until somebody wants another loglet, whichever.
     rig.append(2, 20, &mut appended);
+    rig.log.extend(None, false).unwrap();
+    rig.append(3, 20, &mut appended);
     assert_eq!((rig.last().stripes().len(), rig.chain().stripes), (1, Some(NATIVE.into())));
     let leaving = before.stripes()[1].log_servers[0].node;
     let drained = rig.cluster.drain(leaving).unwrap();
