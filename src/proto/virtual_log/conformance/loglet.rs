@@ -25,6 +25,8 @@ pub(super) struct Loglet {
     pub(super) committed: u64,
     pub(super) sealed: bool,
     pub(super) deleted: bool,
+    /// The client that has made it.
+    pub(super) maker: Option<usize>,
 }
 
 /// One of the answers that a loglet may give.

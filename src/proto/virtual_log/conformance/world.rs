@@ -195,8 +195,10 @@ impl World {
             }
             Request::Create { loglet, id } => {
                 // Whoever has begun to make one may go on with it; one that was deleted stays so (P5).
-                let deleted = self.loglets.entry(loglet).or_default().deleted;
-                self.tell(client, id, if deleted { LogletResult::Gone } else { LogletResult::Done });
+                let made = self.loglets.entry(loglet).or_default();
+                assert_eq!(*made.maker.get_or_insert(client), client, "a loglet is made by one client (P5)");
+                let result = if made.deleted { LogletResult::Gone } else { LogletResult::Done };
+                self.tell(client, id, result);
             }
             Request::Delete { loglet, id, .. } => {
                 // Its creation may not have come this far, or come later.
