@@ -1,6 +1,7 @@
 //! What the integration tests share: clusters inside the test's process, on a real disk.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod command;
 pub mod counting;
 pub mod disk;
 pub mod loop_device;
